@@ -1,0 +1,1 @@
+"""Portable EC2 image ids for OpenStack clouds with several regions."""

@@ -1,0 +1,133 @@
+"""The daemon: one process for each service of a region (cotyledon)."""
+
+import logging
+import multiprocessing
+import sys
+import threading
+from collections.abc import Callable
+from typing import ClassVar
+
+import cotyledon
+from cotyledon.types import WorkerId
+from oslo_config import cfg
+from oslo_log import log
+
+from ec2map_sync import config, glance, services
+from ec2map_sync.config import Config
+from ec2map_sync.errors import Ec2MapError
+from ec2map_sync.services import Service, Wakes
+
+LOG = logging.getLogger(__name__)
+
+GRACE = 30
+"""Seconds that a service has to finish what it has begun."""
+
+
+class Worker(cotyledon.Service):
+    """A process that runs one service until it is told to stop."""
+
+    graceful_shutdown_timeout = GRACE
+    build: ClassVar[Callable[[Config, Wakes], Service]]
+
+    def __init__(
+        self, worker_id: WorkerId, conf: Config, wakes: Wakes
+    ) -> None:
+        super().__init__(worker_id)
+        self._done = threading.Event()
+        # After the fork: no connection is shared between processes.
+        self._service = type(self).build(conf, wakes)
+
+    def run(self) -> None:
+        """Run the service."""
+        LOG.info("%s started", self.name)
+        self._service.run()
+        self._done.set()
+
+    def terminate(self) -> None:
+        """Stop the service; whatever hangs is left to crash recovery."""
+        self._service.stop()
+        self._done.wait(GRACE - 5)
+        LOG.info("%s stopped", self.name)
+
+
+class ListenerWorker(Worker):
+    """Glance's notifications into the ledger."""
+
+    name = "listener"
+    build = services.listener
+
+
+class PublisherWorker(Worker):
+    """The ledger's own claims to the peers."""
+
+    name = "publisher"
+    build = services.publisher
+
+
+class FollowerWorker(Worker):
+    """The peers' claims into the ledger."""
+
+    name = "follower"
+    build = services.follower
+
+
+class WriterWorker(Worker):
+    """The ledger's numbers into every sink."""
+
+    name = "writer"
+    build = services.writer
+
+
+def workers(conf: Config) -> list[tuple[type[Worker], int]]:
+    """Tell which services a region has, and how many of each."""
+    bus = conf.bus
+    wanted: list[tuple[type[Worker], int]] = [
+        (ListenerWorker, conf.notifications.workers),
+        (WriterWorker, 1 if conf.cells else 0),
+        (PublisherWorker, 1 if bus.url and bus.key else 0),
+        (FollowerWorker, 1 if bus.peers else 0),
+    ]
+    return [(service, count) for service, count in wanted if count]
+
+
+def run(conf: Config) -> None:
+    """Run a region's services until SIGTERM."""
+    wakes = Wakes(f"nova:{cell.name}" for cell in conf.cells)
+    manager = cotyledon.ServiceManager(
+        graceful_shutdown_timeout=GRACE + 5,
+        # Python 3.14 no longer forks unless asked to.
+        mp_context=multiprocessing.get_context("fork"),
+    )
+    for service, count in workers(conf):
+        manager.add(service, workers=count, args=(conf, wakes))
+    manager.run()
+
+
+def _register(conf: cfg.ConfigOpts) -> None:
+    log.register_options(conf)
+    log.set_defaults(
+        default_log_levels=[
+            *log.get_default_log_levels(),
+            "alembic=WARN",
+            "kombu=WARN",
+            "oslo_messaging=WARN",
+        ]
+    )
+    glance.register_options(conf)
+
+
+def main() -> None:
+    """Start the daemon in the foreground."""
+    try:
+        conf = config.load(sys.argv[1:], prepare=_register)
+        conf.check()
+    except Ec2MapError as error:
+        sys.exit(_refuse(error))
+    log.setup(conf.conf, config.PROJECT)
+    LOG.info("region %s, scheme %s", conf.region, conf.scheme.fingerprint)
+    run(conf)
+
+
+def _refuse(error: Ec2MapError) -> int:
+    print(f"{config.PROJECT}-agent: {error}", file=sys.stderr)
+    return 2

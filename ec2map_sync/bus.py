@@ -1,0 +1,181 @@
+"""The bus between regions: exchange and queues (kombu)."""
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+import amqp.exceptions
+import kombu
+import kombu.exceptions
+from kombu.message import Message
+
+from ec2map_sync import config
+
+LOG = logging.getLogger(__name__)
+
+OUTAGES: tuple[type[Exception], ...] = (
+    amqp.exceptions.AMQPError,
+    kombu.exceptions.KombuError,
+    kombu.exceptions.OperationalError,
+    OSError,
+)
+"""What a broker that is away, or comes back changed, raises."""
+
+PREFETCH = 200
+CONFIRM_TIMEOUT = 30
+HEARTBEAT = 20
+"""Seconds after which a silent connection counts as dead."""
+
+
+def describe(error: Exception) -> str | None:
+    """Say in one line what a broker answered; None if it was not one."""
+    if not isinstance(error, OUTAGES):
+        return None
+    if isinstance(error, amqp.exceptions.NotFound):
+        return f"not there yet: {error.reply_text}"
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def connect(url: str) -> kombu.Connection:
+    """Prepare a connection; opened when first used."""
+    memory = url.startswith("memory:")
+    return kombu.Connection(
+        url,
+        connect_timeout=5,
+        heartbeat=0 if memory else HEARTBEAT,
+        transport_options={"polling_interval": 0.005}
+        if memory
+        else {"confirm_publish": True, "max_retries": 0},
+    )
+
+
+class _Link:
+    """A connection that is opened when needed and dropped after an error."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._connection: kombu.Connection | None = None
+        self._pumped = 0.0
+
+    def open(self) -> kombu.Connection:
+        """Give the connection; the caller's thread is its only user."""
+        if self._connection is None:
+            connection = connect(self._url)
+            connection.ensure_connection(max_retries=1)
+            self._connection = connection
+            self._set_up(connection.default_channel)
+        return self._connection
+
+    def _set_up(self, channel: Any) -> None:
+        raise NotImplementedError
+
+    def pump(self) -> None:
+        """Keep the connection alive while nothing is sent or read."""
+        now = time.monotonic()
+        if self._connection is not None and now - self._pumped > 1:
+            self._connection.heartbeat_check()
+            self._pumped = now
+
+    def close(self) -> None:
+        """Drop the connection; unacknowledged messages will come again."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(*OUTAGES):  # it may be broken already
+                connection.release()
+
+
+class Outlet(_Link):
+    """Publishes on the region's own broker, each message confirmed."""
+
+    def __init__(self, url: str, exchange: str) -> None:
+        super().__init__(url)
+        self._exchange = kombu.Exchange(exchange, type="topic", durable=True)
+        self._producer: kombu.Producer | None = None
+
+    def _set_up(self, channel: Any) -> None:
+        self._producer = kombu.Producer(channel, self._exchange)
+        # A message that no queue is bound for yet is confirmed as well:
+        # a peer that comes later finds by comparing what it has missed.
+        self._exchange(channel).declare()
+
+    def send(
+        self, routing_key: str, headers: Mapping[str, Any], body: bytes
+    ) -> None:
+        """Publish a message; returns when the broker has taken it over."""
+        self.open()
+        assert self._producer is not None
+        self._producer.publish(
+            body,
+            routing_key=routing_key,
+            headers=dict(headers),
+            content_type="application/json",
+            content_encoding="binary",
+            delivery_mode=2,
+            confirm_timeout=CONFIRM_TIMEOUT,
+        )
+
+
+class Inlet(_Link):
+    """Reads our queue on a peer's broker."""
+
+    def __init__(self, peer: config.Peer, bus: config.Bus) -> None:
+        super().__init__(peer.url)
+        self._peer = peer.name
+        self._exchange = peer.exchange
+        self._queue = kombu.Queue(
+            f"{peer.exchange}.{bus.region}",
+            durable=True,
+            queue_arguments={
+                # One host of ours reads, the others stand by: so the order
+                # of messages is kept.
+                "x-single-active-consumer": True,
+                "x-max-length-bytes": bus.queue_max_bytes,
+                "x-overflow": "drop-head",
+                "x-expires": bus.queue_expires * 1000,
+            },
+        )
+        self._keys = ("claims", "heartbeat", f"answer.{bus.region}")
+        self._arrived: list[Message] = []
+
+    def _set_up(self, channel: Any) -> None:
+        # The exchange is the peer's to declare; our account may not.
+        channel.exchange_declare(self._exchange, "topic", passive=True)
+        self._arrived.clear()
+        queue = self._queue(channel)
+        queue.queue_declare()
+        for key in self._keys:
+            queue.bind_to(self._exchange, key)
+        channel.basic_qos(0, PREFETCH, False)
+        consumer = kombu.Consumer(
+            channel, [queue], on_message=self._arrived.append, no_ack=False
+        )
+        consumer.consume()
+        LOG.info("reading %s of %s", self._queue.name, self._peer)
+
+    def read(self, limit: int, seconds: float) -> list[Message]:
+        """Wait for messages; give what has come, about ``limit`` at most."""
+        connection = self.open()
+        self.pump()
+        timeout = seconds
+        while len(self._arrived) < limit:
+            try:
+                connection.drain_events(timeout=timeout)
+            except TimeoutError:
+                break
+            timeout = 0.001  # only what is there already
+        messages = self._arrived[:]
+        self._arrived.clear()
+        return messages
+
+    def acknowledge(self, messages: Sequence[Message]) -> None:
+        """Tell the broker that these have taken effect here."""
+        if messages:
+            messages[-1].ack(multiple=True)
+
+
+def body_of(message: Message) -> bytes:
+    """Give the bytes that were signed."""
+    body = message.body
+    return body.encode() if isinstance(body, str) else bytes(body)

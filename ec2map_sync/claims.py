@@ -1,0 +1,153 @@
+"""Claims: what is known about one image, and how two claims join."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import NamedTuple
+
+from ec2map_sync.ec2id import Kind
+
+HASH_BITS = 40
+"""So that the sum over millions of claims fits a signed 64-bit column."""
+
+SUM_MODULUS = 2**62
+
+Stamp = int
+"""Microseconds of the hybrid clock since 1970."""
+
+
+class Wanted(NamedTuple):
+    """An id that somebody adopted, and when; the smaller one joins."""
+
+    at: Stamp
+    number: int
+
+
+class SeenKind(NamedTuple):
+    """A kind, and when it became known; the larger one joins."""
+
+    at: Stamp
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Print:
+    """What two sets of claims are compared by."""
+
+    count: int
+    sum: int
+
+    def __add__(self, other: "Print") -> "Print":
+        return Print(
+            self.count + other.count, (self.sum + other.sum) % SUM_MODULUS
+        )
+
+    def __sub__(self, other: "Print") -> "Print":
+        return Print(
+            self.count - other.count, (self.sum - other.sum) % SUM_MODULUS
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """That an image was seen, and what is known of it.
+
+    ``image`` is the lower-cased key; ``spelling`` is the UUID as Glance
+    spells it, where that is known to differ.
+    """
+
+    claimed_at: Stamp
+    image: str
+    spelling: str = ""
+    wanted: Wanted | None = None
+    kind: SeenKind | None = None
+
+    @property
+    def uuid(self) -> str:
+        """The UUID as Glance spells it."""
+        return self.spelling or self.image
+
+    @property
+    def hash(self) -> int:
+        """40 bits over every field; equal in all regions."""
+        text = "\n".join(
+            (
+                str(self.claimed_at),
+                self.image,
+                self.spelling,
+                " ".join(map(str, self.wanted)) if self.wanted else "",
+                " ".join(map(str, self.kind)) if self.kind else "",
+            )
+        )
+        digest = blake2b(text.encode(), digest_size=HASH_BITS // 8).digest()
+        return int.from_bytes(digest)
+
+
+def join(one: Claim, other: Claim) -> Claim:
+    """Unite what two claims know of the same image.
+
+    Commutative, associative and idempotent, so that regions which have
+    heard the same know the same, in whatever order and however often.
+    """
+    return Claim(
+        claimed_at=min(one.claimed_at, other.claimed_at),
+        image=one.image,
+        spelling=max(one.spelling, other.spelling),
+        wanted=min(filter(None, (one.wanted, other.wanted)), default=None),
+        kind=max(filter(None, (one.kind, other.kind)), default=None),
+    )
+
+
+def join_all(claims: Iterable[Claim]) -> dict[str, Claim]:
+    """Unite any number of claims, by image."""
+    joined: dict[str, Claim] = {}
+    for claim in claims:
+        known = joined.get(claim.image)
+        joined[claim.image] = join(known, claim) if known else claim
+    return joined
+
+
+def print_of(claims: Iterable[Claim]) -> Print:
+    """Sum up a set of claims."""
+    total = Print(0, 0)
+    for claim in claims:
+        total += Print(1, claim.hash)
+    return total
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sighting:
+    """What this region itself has seen of an image, not yet a claim.
+
+    The ledger makes a claim of it where it is news. ``uuid`` is spelled as
+    Glance spells it; ``kind`` is None where the source does not tell.
+    """
+
+    image: str
+    uuid: str
+    kind: Kind | None = None
+
+    @property
+    def spelling(self) -> str:
+        """The UUID where it differs from the key, else nothing."""
+        return self.uuid if self.uuid != self.image else ""
+
+
+def claim_of(
+    sighting: Sighting, known: Claim | None, stamp: Stamp
+) -> Claim | None:
+    """Make a claim of what is news in a sighting; None if nothing is."""
+    kind = sighting.kind
+    if known is not None:
+        if known.kind and known.kind.kind is kind:
+            kind = None
+        if kind is None and (
+            not sighting.spelling or known.spelling >= sighting.spelling
+        ):
+            return None
+    return Claim(
+        claimed_at=known.claimed_at if known else stamp,
+        image=sighting.image,
+        spelling=sighting.spelling,
+        kind=SeenKind(stamp, kind) if kind else None,
+    )

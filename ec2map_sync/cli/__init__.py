@@ -1,0 +1,1 @@
+"""The commands, `ec2map-sync …` (cliff)."""

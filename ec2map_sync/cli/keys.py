@@ -1,0 +1,31 @@
+"""ec2map-sync key generate."""
+
+import argparse
+from pathlib import Path
+
+from ec2map_sync.cli.base import Command
+
+
+class GenerateKey(Command):
+    """Make a key that signs this region's messages; print its public half.
+
+    The file is new, and only its owner can read it. Name it in
+    [bus] signing_key_file, and put the printed line into the public_keys of
+    every peer's section for this region.
+
+    Example: ec2map-sync key generate /etc/ec2map-sync/signing.key
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Add the arguments."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument("file", metavar="FILE", type=Path)
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:
+        """Generate."""
+        from ec2map_sync.signing import SigningKey  # noqa: PLC0415, slow
+
+        key = SigningKey.generate()
+        key.save(parsed_args.file)
+        self.out(key.public)

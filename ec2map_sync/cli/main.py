@@ -1,0 +1,69 @@
+"""The program ec2map-sync: finds a command, runs it, answers its exit code."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Any
+
+from cliff.app import App
+from cliff.commandmanager import CommandManager
+
+from ec2map_sync import config
+from ec2map_sync.errors import Ec2MapError
+
+USAGE_ERROR = 2
+
+
+class Program(App):
+    """Options that all commands share, and how failures end."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            description="Portable EC2 image ids for OpenStack clouds with "
+            "several regions.",
+            version=version(config.PROJECT),
+            command_manager=CommandManager("ec2map_sync.cli"),
+            deferred_help=True,
+        )
+
+    def build_option_parser(
+        self, *args: Any, **kwargs: Any
+    ) -> argparse.ArgumentParser:
+        """Add --config-file to cliff's own options."""
+        parser = super().build_option_parser(*args, **kwargs)
+        add_config_file(parser, default=[])
+        return parser
+
+    def run_subcommand(self, argv: list[str]) -> int:
+        """Run a command; what it raises becomes one line and an exit code."""
+        try:
+            return int(super().run_subcommand(argv))
+        except Ec2MapError as error:
+            if self.options.debug:
+                raise
+            print(f"{config.PROJECT}: {error}", file=sys.stderr)
+            return USAGE_ERROR
+
+
+def add_config_file(
+    parser: argparse.ArgumentParser, default: Any = argparse.SUPPRESS
+) -> None:
+    """Let a parser understand --config-file."""
+    parser.add_argument(
+        "--config-file",
+        action="append",
+        metavar="FILE",
+        default=default,
+        help="configuration to read; may be repeated "
+        f"(default: /etc/{config.PROJECT}/{config.PROJECT}.conf)",
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program."""
+    return Program().run(list(sys.argv[1:] if argv is None else argv))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,28 @@
+"""The errors that this project raises on purpose: one small tree.
+
+Each message is one line for an operator: what is wrong and what to do.
+"""
+
+
+class Ec2MapError(Exception):
+    """Something that an operator can put right; the text says how."""
+
+
+class BadId(Ec2MapError):
+    """A text is neither an image UUID nor an EC2 image id."""
+
+
+class ConfigError(Ec2MapError):
+    """The configuration cannot be used as it stands."""
+
+
+class BadMessage(Ec2MapError):
+    """A message or notification cannot be understood, or not be trusted."""
+
+
+class SchemaError(Ec2MapError):
+    """The ledger's schema is missing, or of another version."""
+
+
+class SchemeMismatch(Ec2MapError):
+    """The ledger was filled under another hash_key or band."""

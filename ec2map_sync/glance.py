@@ -1,0 +1,255 @@
+"""Glance's notifications: what they tell, and listening to them."""
+
+import logging
+import threading
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+from urllib.parse import quote
+
+import amqp.exceptions
+from oslo_config import cfg
+from sqlalchemy.exc import SQLAlchemyError
+
+from ec2map_sync import bus, database
+from ec2map_sync.claims import Sighting
+from ec2map_sync.config import Notifications
+from ec2map_sync.ec2id import image_key, kind_of
+from ec2map_sync.errors import BadId, BadMessage, Ec2MapError
+from ec2map_sync.ledger import Ledger, Quarantined
+from ec2map_sync.loop import Pause
+
+with warnings.catch_warnings():
+    # It imports eventlet, which warns whoever does.
+    warnings.simplefilter("ignore")
+    import oslo_messaging
+    from oslo_messaging import dispatcher, opts as messaging_opts
+    from oslo_messaging.notify.listener import BatchNotificationServer
+
+LOG = logging.getLogger(__name__)
+
+PRIORITIES = ("info", "warn", "error")
+"""Those that Glance uses; each is a queue, and an unread one would grow."""
+
+MIN_PREFETCH = 100
+"""Fewer, and the listener can stall for good after a reconnect: it drops,
+without acknowledging, redelivered messages that are among its last 16."""
+
+_SEEN = frozenset({"image.create", "image.upload", "image.update"})
+
+
+def register_options(conf: cfg.ConfigOpts) -> None:
+    """Register oslo.messaging's options, before the files are read."""
+    for group, options in messaging_opts.list_opts():
+        conf.register_opts(options, group=group)
+
+
+def understand(notification: Mapping[str, Any]) -> Sighting | None:
+    """Tell what a notification says about an image; None for nothing.
+
+    :raises BadMessage: it is none of Glance's.
+    """
+    event = notification.get("event_type")
+    payload = notification.get("payload")
+    if not isinstance(event, str):
+        raise BadMessage("event_type is no text")
+    if event not in _SEEN:
+        return None
+    if not isinstance(payload, Mapping):
+        # A failed upload: priority error, and a sentence as payload.
+        if isinstance(payload, str):
+            return None
+        raise BadMessage(f"{event} with a payload that is no object")
+    if payload.get("deleted") is True:
+        return None
+    uuid, container = payload.get("id"), payload.get("container_format")
+    if not isinstance(uuid, str):
+        raise BadMessage(f"{event} without the image's id")
+    if container is not None and not isinstance(container, str):
+        raise BadMessage(f"{event} with a container_format that is no text")
+    try:
+        return Sighting(
+            image=image_key(uuid), uuid=uuid, kind=kind_of(container)
+        )
+    except BadId as error:
+        raise BadMessage(f"{event}: {error}") from error
+
+
+class Recorder(dispatcher.DispatcherBase):  # type: ignore[misc]
+    """Records batches of notifications; what oslo.messaging calls.
+
+    A dispatcher of our own sees a batch as it came, in order and whatever
+    the priority. It answers which messages were not taken: none, or, if the
+    service stops while the ledger is away, all of them. Nothing that it
+    cannot understand is ever sent back: that would come again at once.
+    """
+
+    supported_priorities = PRIORITIES
+
+    def __init__(self, ledger: Ledger, recorded: Callable[[], None]) -> None:
+        self._ledger = ledger
+        self._recorded = recorded
+        self._stopping = threading.Event()
+        self._pause = Pause("listener", describe)
+
+    def dispatch(self, incoming: Sequence[Any]) -> set[Any]:
+        """Record a batch; returns when it is committed."""
+        sightings, bad = _sort(m.message for m in incoming)
+        while not self._stopping.is_set():
+            error = self._attempt(sightings, bad)
+            if error is None:
+                self._pause.over()
+                return set()
+            self._stopping.wait(self._pause.after(error))
+        return set(incoming)
+
+    def stop(self) -> None:
+        """Give up waiting for the ledger: the broker keeps the messages."""
+        self._stopping.set()
+
+    def _attempt(
+        self, sightings: Sequence[Sighting], bad: Sequence[Quarantined]
+    ) -> Exception | None:
+        try:
+            self._record(sightings, bad)
+        except Exception as error:  # noqa: BLE001, let out, it would lose them
+            return error
+        return None
+
+    def _record(
+        self, sightings: Sequence[Sighting], bad: Sequence[Quarantined]
+    ) -> None:
+        if sightings and self._ledger.see(sightings).news:
+            self._recorded()
+        if bad:
+            self._ledger.quarantine(bad)
+            LOG.warning(
+                "%d notifications are in quarantine: %s",
+                len(bad),
+                bad[-1].reason,
+            )
+
+
+def _sort(
+    notifications: Iterable[Any],
+) -> tuple[list[Sighting], list[Quarantined]]:
+    sightings: list[Sighting] = []
+    bad: list[Quarantined] = []
+    for notification in notifications:
+        try:
+            if not isinstance(notification, Mapping):
+                raise BadMessage("a notification that is no object")
+            sighting = understand(notification)
+        except BadMessage as error:
+            body = repr(notification).encode(errors="replace")
+            bad.append(
+                Quarantined(source="glance", reason=str(error), body=body)
+            )
+        else:
+            if sighting:
+                sightings.append(sighting)
+    return sightings, bad
+
+
+def describe(error: Exception) -> str | None:
+    """Say in one line what keeps the Listener waiting."""
+    if isinstance(error, SQLAlchemyError):
+        return f"the ledger does not answer: {database.describe(error)}"
+    if isinstance(error, Ec2MapError):
+        return str(error)
+    text = bus.describe(error)
+    return f"Glance's broker: {text}" if text else None
+
+
+class Listener:
+    """oslo.messaging's batch listener, in one thread, in order."""
+
+    def __init__(
+        self, conf: cfg.ConfigOpts, options: Notifications, recorder: Recorder
+    ) -> None:
+        self._conf = conf
+        self._options = options
+        self._recorder = recorder
+        self._server: BatchNotificationServer | None = None
+
+    def start(self) -> None:
+        """Begin to listen, once Glance's exchange is there.
+
+        :raises Exception: one of `bus.OUTAGES` if the broker is away, or
+            Glance has not declared its exchange there yet.
+        """
+        self._check_exchange()
+        options = self._options
+        self._conf.set_default(
+            "rabbit_qos_prefetch_count",
+            max(2 * options.batch_size, MIN_PREFETCH),
+            group="oslo_messaging_rabbit",
+        )
+        transport = oslo_messaging.get_notification_transport(self._conf)
+        targets = [
+            oslo_messaging.Target(exchange=options.exchange, topic=topic)
+            for topic in options.topics
+        ]
+        self._server = BatchNotificationServer(
+            transport,
+            targets,
+            self._recorder,
+            "threading",
+            allow_requeue=True,
+            pool=options.pool,
+            batch_size=options.batch_size,
+            batch_timeout=options.batch_timeout,
+        )
+        self._server.start(override_pool_size=1)  # one thread keeps order
+        LOG.info(
+            "listening on exchange %s, topics %s",
+            options.exchange,
+            ", ".join(options.topics),
+        )
+
+    def stop(self) -> None:
+        """Finish the batch at hand, leave the rest to the broker."""
+        self._recorder.stop()
+        if self._server is not None:
+            self._server.stop()
+            self._server.wait()
+
+    def _check_exchange(self) -> None:
+        """Make sure that Glance's exchange exists, without declaring it.
+
+        Whoever declares it first decides whether it is durable. Were that
+        us, and Glance of another mind, Glance would log an error for each
+        notification and lose it.
+        """
+        with bus.connect(broker_url(self._conf)) as connection:
+            connection.ensure_connection(max_retries=1)
+            channel = connection.default_channel
+            try:
+                channel.exchange_declare(
+                    self._options.exchange, "topic", passive=True
+                )
+            except amqp.exceptions.NotFound as error:
+                raise BadMessage(
+                    f"Glance's exchange {self._options.exchange!r} is not "
+                    "there yet: waiting for Glance's first notification "
+                    "([oslo_messaging_notifications] driver = messagingv2 "
+                    "in glance-api.conf)"
+                ) from error
+
+
+def broker_url(conf: cfg.ConfigOpts) -> str:
+    """Give the broker of Glance's notifications in kombu's form."""
+    url = oslo_messaging.TransportURL.parse(
+        conf, conf.oslo_messaging_notifications.transport_url
+    )
+    if url.transport != "rabbit":
+        return f"{url.transport.removeprefix('kombu+')}://"
+    scheme = "amqps" if conf.oslo_messaging_rabbit.ssl else "amqp"
+    vhost = "%2F" if url.virtual_host in {None, "/"} else url.virtual_host
+    hosts = url.hosts or [oslo_messaging.TransportHost(hostname="localhost")]
+    return ";".join(
+        f"{scheme}://{quote(host.username or 'guest')}:"
+        f"{quote(host.password or 'guest')}@{host.hostname}:"
+        f"{host.port or 5672}/{vhost}"
+        for host in hosts
+    )

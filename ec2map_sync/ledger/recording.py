@@ -1,0 +1,330 @@
+"""One recording transaction: joins claims in, settles, writes what changed.
+
+The statements are set-wise: a batch without collisions costs the same few,
+whatever its size and however many images the ledger knows.
+"""
+
+from collections.abc import (
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, Row
+
+from ec2map_sync.claims import (
+    Claim,
+    Print,
+    SeenKind,
+    Stamp,
+    Wanted,
+    join,
+)
+from ec2map_sync.ec2id import Kind, Scheme
+from ec2map_sync.errors import SchemeMismatch
+from ec2map_sync.ledger import tables
+from ec2map_sync.settle import Board, Slot, Wish, wishes
+
+IN_LIMIT = 1000
+"""Values in one IN (…): long lists are cut for the server's parser."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """A claim as the ledger has it."""
+
+    claim: Claim
+    number: int | None = None
+    own_revision: int | None = None
+
+
+def claim_of_row(row: Row[Any]) -> Claim:
+    """Read a claim from a row of the claims table."""
+    return Claim(
+        claimed_at=row.claimed_at,
+        image=row.image,
+        spelling=row.spelling,
+        wanted=None
+        if row.wanted_at is None
+        else Wanted(row.wanted_at, row.wanted),
+        kind=None
+        if row.kind_at is None
+        else SeenKind(row.kind_at, Kind(row.kind)),
+    )
+
+
+def _row_of(known: Known) -> dict[str, Any]:
+    claim = known.claim
+    return {
+        "image": claim.image,
+        "spelling": claim.spelling,
+        "claimed_at": claim.claimed_at,
+        "wanted_at": claim.wanted.at if claim.wanted else None,
+        "wanted": claim.wanted.number if claim.wanted else None,
+        "kind_at": claim.kind.at if claim.kind else None,
+        "kind": claim.kind.kind.value if claim.kind else None,
+        "hash": claim.hash,
+        "number": known.number,
+        "own_revision": known.own_revision,
+    }
+
+
+def batched(values: Iterable[T]) -> Iterator[list[T]]:
+    """Cut values into lists of at most IN_LIMIT."""
+    rest = iter(values)
+    while some := list(islice(rest, IN_LIMIT)):
+        yield some
+
+
+def select_in(
+    connection: Connection,
+    statement: sa.Select[Any],
+    column: sa.Column[Any],
+    values: Iterable[Any],
+) -> Iterable[Row[Any]]:
+    """Run a statement for the rows whose column is among the values."""
+    for some in batched(values):
+        yield from connection.execute(statement.where(column.in_(some)))
+
+
+class Recording:
+    """A transaction that has locked the head row, and so writes alone."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        scheme: Scheme,
+        clock: Callable[[], Stamp],
+    ) -> None:
+        self._connection = connection
+        self._scheme = scheme
+        self._clock = clock
+        head = tables.head
+        # First of all, the lock: an UPDATE, since a SELECT before it would
+        # read what was there before the previous holder committed.
+        connection.execute(
+            sa.update(head).values(revision=head.c.revision + 1)
+        )
+        row = connection.execute(sa.select(head)).one()
+        if row.scheme not in {"", scheme.fingerprint}:
+            raise SchemeMismatch(
+                f"the ledger was filled under scheme {row.scheme}, but "
+                f"hash_key and band now give {scheme.fingerprint}: put "
+                "[ec2_ids] hash_key back, or start with an empty ledger"
+            )
+        self.revision: int = row.revision
+        self.last_stamp: Stamp = row.last_stamp
+        self.total = Print(row.total_count, row.total_sum)
+        self.known: dict[str, Known] = {}
+        self.moved: list[dict[str, Any]] = []
+        self._revisions: dict[int, int] = {}
+
+    def next_stamp(self) -> Stamp:
+        """Give a stamp later than every one in the ledger."""
+        self.last_stamp = max(self._clock(), self.last_stamp + 1)
+        return self.last_stamp
+
+    def follow(self, stamp: Stamp) -> None:
+        """Make later stamps come after one that was heard of."""
+        self.last_stamp = max(self.last_stamp, stamp)
+
+    def look_up(self, images: Iterable[str]) -> None:
+        """Read what is known of some images into ``known``."""
+        missing = {i for i in images if i not in self.known}
+        c = tables.claims
+        for row in select_in(
+            self._connection, sa.select(c), c.c.image, missing
+        ):
+            self.known[row.image] = Known(
+                claim=claim_of_row(row),
+                number=row.number,
+                own_revision=row.own_revision,
+            )
+
+    def claim(self, image: str) -> Claim | None:
+        """Give what is known of an image that was looked up."""
+        known = self.known.get(image)
+        return known.claim if known else None
+
+    def join(self, claims: Iterable[Claim], *, own: bool) -> list[Claim]:
+        """Join claims of different images into the set; give the news."""
+        news: dict[str, Claim] = {}
+        for claim in claims:
+            known = self.known.get(claim.image)
+            joined = join(known.claim, claim) if known else claim
+            if known is None or joined != known.claim:
+                news[claim.image] = joined
+        if news:
+            self._write(news, own=own)
+        return list(news.values())
+
+    def commit(self) -> None:
+        """Write what the head row remembers, and let the next one in."""
+        self._connection.execute(
+            sa.update(tables.head).values(
+                scheme=self._scheme.fingerprint,
+                last_stamp=self.last_stamp,
+                total_count=self.total.count,
+                total_sum=self.total.sum,
+            )
+        )
+        self._connection.commit()
+
+    def _write(self, news: Mapping[str, Claim], *, own: bool) -> None:
+        board = Board(self._scheme, self._load_slots)
+        for image, claim in news.items():
+            old = self.known.get(image)
+            board.replace(wishes(old.claim) if old else (), wishes(claim))
+        board.run()
+        self.look_up(board.images - news.keys())
+        after = {
+            image: self._settled(image, news.get(image), board, own=own)
+            for image in board.images | news.keys()
+        }
+        self._write_claims(after)
+        self._write_numbers(board, after)
+        self._write_moves(board, after)
+        for image in news:
+            old = self.known.get(image)
+            self.total += Print(0 if old else 1, after[image].claim.hash)
+            self.total -= Print(0, old.claim.hash if old else 0)
+        self.known |= after
+
+    def _settled(
+        self, image: str, news: Claim | None, board: Board, *, own: bool
+    ) -> Known:
+        old = self.known.get(image)
+        claim = news or self.known[image].claim
+        return Known(
+            claim=claim,
+            number=board.number_of(claim)
+            if image in board.images or old is None
+            else old.number,
+            own_revision=self.revision
+            if own and news
+            else (old.own_revision if old else None),
+        )
+
+    def _write_claims(self, after: Mapping[str, Known]) -> None:
+        self._replace(
+            tables.claims.c.image,
+            self.known.keys() & after.keys(),
+            [_row_of(known) for known in after.values()],
+        )
+
+    def _write_numbers(self, board: Board, after: Mapping[str, Known]) -> None:
+        changed = self._changed_numbers(after)
+        board.read(changed)
+        touched = changed | board.touched
+        rows = []
+        for number in touched:
+            wish = board.slots[number].wish
+            rows.append(
+                {
+                    "number": number,
+                    "wish_at": wish and wish.at,
+                    "wish_image": wish and wish.image,
+                    "wish_wanted": wish and bool(wish.wanted),
+                    "revision": self.revision
+                    if number in changed
+                    else self._revisions.get(number, self.revision),
+                }
+            )
+        self._replace(
+            tables.numbers.c.number, touched & self._revisions.keys(), rows
+        )
+        self._replace(
+            tables.passed.c.number,
+            touched & self._revisions.keys(),
+            [
+                {
+                    "number": number,
+                    "wish_at": wish.at,
+                    "wish_image": wish.image,
+                    "wish_wanted": bool(wish.wanted),
+                }
+                for number in touched
+                for wish in board.slots[number].passed
+            ],
+        )
+
+    def _changed_numbers(self, after: Mapping[str, Known]) -> set[int]:
+        """Give the numbers of which a sink would write something else."""
+        changed: set[int | None] = set()
+        for image, new in after.items():
+            old = self.known.get(image)
+            if old is None:
+                changed.add(new.number)
+            elif (old.number, old.claim.uuid, old.claim.kind) != (
+                new.number,
+                new.claim.uuid,
+                new.claim.kind,
+            ):
+                changed |= {old.number, new.number}
+        return {number for number in changed if number is not None}
+
+    def _write_moves(self, board: Board, after: Mapping[str, Known]) -> None:
+        rows = []
+        for image, new in after.items():
+            old = self.known.get(image)
+            if old and old.number is not None and old.number != new.number:
+                rival = board.slot(old.number).wish
+                rows.append(
+                    {
+                        "at": self._clock(),
+                        "revision": self.revision,
+                        "image": image,
+                        "old": old.number,
+                        "new": new.number,
+                        "cause": rival.image if rival else image,
+                    }
+                )
+        if rows:
+            self._connection.execute(sa.insert(tables.moves), rows)
+            self.moved += rows
+
+    def _load_slots(self, numbers: Collection[int]) -> Mapping[int, Slot]:
+        n, p = tables.numbers, tables.passed
+        slots: dict[int, Slot] = {}
+        for row in select_in(
+            self._connection, sa.select(n), n.c.number, numbers
+        ):
+            self._revisions[row.number] = row.revision
+            slots[row.number] = Slot(
+                _wish(row) if row.wish_image is not None else None
+            )
+        for row in select_in(
+            self._connection, sa.select(p), p.c.number, slots
+        ):
+            slots[row.number].passed.add(_wish(row))
+        return slots
+
+    def _replace(
+        self,
+        key: sa.Column[Any],
+        there: Collection[Any],
+        rows: Sequence[Mapping[str, Any]],
+    ) -> None:
+        """Write rows whose old ones, if any, are named by ``there``.
+
+        DELETE and INSERT of many rows are one round trip each everywhere;
+        UPDATE is one for each row.
+        """
+        for some in batched(there):
+            self._connection.execute(sa.delete(key.table).where(key.in_(some)))
+        for some in batched(rows):
+            self._connection.execute(sa.insert(key.table), some)
+
+
+def _wish(row: Row[Any]) -> Wish:
+    wanted = row.number if row.wish_wanted else 0
+    return Wish(row.wish_at, row.wish_image, wanted)

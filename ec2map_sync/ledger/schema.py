@@ -1,0 +1,64 @@
+"""The ledger's schema: which version it has, and bringing it up to date."""
+
+from pathlib import Path
+
+import alembic.command
+import alembic.config
+import sqlalchemy as sa
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy.engine import Engine
+
+from ec2map_sync.errors import SchemaError
+
+_FOLDER = Path(__file__).parent / "migrations"
+
+
+def _alembic() -> alembic.config.Config:
+    config = alembic.config.Config()
+    config.set_main_option("script_location", str(_FOLDER).replace("%", "%%"))
+    return config
+
+
+def newest() -> str:
+    """Give the version that this release needs."""
+    head = ScriptDirectory.from_config(_alembic()).get_current_head()
+    assert head is not None
+    return head
+
+
+def version(engine: Engine) -> str | None:
+    """Give the version that the database has; None if it has none."""
+    with engine.connect() as connection:
+        return MigrationContext.configure(connection).get_current_revision()
+
+
+def upgrade(engine: Engine) -> None:
+    """Make or change the tables; nothing happens if they are up to date."""
+    config = _alembic()
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        alembic.command.upgrade(config, "head")
+
+
+def pending(engine: Engine) -> list[str]:
+    """List the versions that an upgrade would go through, in order."""
+    script = ScriptDirectory.from_config(_alembic())
+    steps = script.iterate_revisions("head", version(engine) or "base")
+    return [step.revision for step in reversed(list(steps))]
+
+
+def require(engine: Engine) -> None:
+    """Make sure that the schema is the one that this release needs.
+
+    :raises SchemaError: it is not; says what to run.
+    """
+    try:
+        found = version(engine)
+    except sa.exc.ProgrammingError:
+        found = None
+    if found != newest():
+        raise SchemaError(
+            f"the ledger's schema is {found or 'missing'}, this release "
+            f"needs {newest()}: run 'ec2map-sync db upgrade'"
+        )

@@ -1,0 +1,116 @@
+"""The ledger's tables, as the newest migration leaves them."""
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import mysql
+
+metadata = sa.MetaData()
+
+# Images are compared and sorted byte by byte, as Python does: the ranges of
+# two regions' comparisons have to break at the same places.
+ImageKey = sa.String(36).with_variant(
+    mysql.VARCHAR(36, charset="ascii", collation="ascii_bin"),
+    "mysql",
+    "mariadb",
+)
+Body = sa.LargeBinary().with_variant(mysql.MEDIUMBLOB(), "mysql", "mariadb")
+# SQLite counts rows up only for INTEGER keys.
+RowId = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+head = sa.Table(
+    "head",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("scheme", sa.String(32), nullable=False),
+    sa.Column("revision", sa.BigInteger, nullable=False),
+    sa.Column("last_stamp", sa.BigInteger, nullable=False),
+    sa.Column("total_count", sa.BigInteger, nullable=False),
+    sa.Column("total_sum", sa.BigInteger, nullable=False),
+    comment="One row, locked first by whoever writes: orders the commits.",
+)
+
+claims = sa.Table(
+    "claims",
+    metadata,
+    sa.Column("image", ImageKey, primary_key=True),
+    sa.Column("spelling", ImageKey, nullable=False),
+    sa.Column("claimed_at", sa.BigInteger, nullable=False),
+    sa.Column("wanted_at", sa.BigInteger),
+    sa.Column("wanted", sa.BigInteger),
+    sa.Column("kind_at", sa.BigInteger),
+    sa.Column("kind", sa.String(3)),
+    sa.Column("hash", sa.BigInteger, nullable=False),
+    sa.Column("number", sa.BigInteger),
+    sa.Column("own_revision", sa.BigInteger),
+    sa.Index("claims_by_time", "claimed_at", "image", "hash"),
+    sa.Index("claims_by_own_revision", "own_revision"),
+    comment="What is known of each image; number is its mapping.",
+)
+
+numbers = sa.Table(
+    "numbers",
+    metadata,
+    sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("wish_at", sa.BigInteger),
+    sa.Column("wish_image", ImageKey),
+    sa.Column("wish_wanted", sa.Boolean),
+    sa.Column("revision", sa.BigInteger, nullable=False),
+    sa.Index("numbers_by_revision", "revision"),
+    comment="Every number ever held, and the wish that sits there now.",
+)
+
+passed = sa.Table(
+    "passed",
+    metadata,
+    sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("wish_image", ImageKey, primary_key=True),
+    sa.Column("wish_wanted", sa.Boolean, primary_key=True),
+    sa.Column("wish_at", sa.BigInteger, nullable=False),
+    comment="Wishes that went on because an earlier one sat there.",
+)
+
+moves = sa.Table(
+    "moves",
+    metadata,
+    sa.Column("id", RowId, primary_key=True),
+    sa.Column("at", sa.BigInteger, nullable=False),
+    sa.Column("revision", sa.BigInteger, nullable=False),
+    sa.Column("image", ImageKey, nullable=False),
+    sa.Column("old", sa.BigInteger, nullable=False),
+    sa.Column("new", sa.BigInteger),
+    sa.Column("cause", ImageKey, nullable=False),
+    sa.Index("moves_by_image", "image"),
+    comment="Images whose number changed, and whose claim was the cause.",
+)
+
+cursors = sa.Table(
+    "cursors",
+    metadata,
+    sa.Column("name", sa.String(120), primary_key=True),
+    sa.Column("revision", sa.BigInteger, nullable=False),
+    comment="How far each reader of the feeds has come.",
+)
+
+peers = sa.Table(
+    "peers",
+    metadata,
+    sa.Column("name", sa.String(64), primary_key=True),
+    sa.Column("received_at", sa.BigInteger, nullable=False),
+    sa.Column("sent_at", sa.BigInteger, nullable=False),
+    sa.Column("until", sa.BigInteger, nullable=False),
+    sa.Column("before_count", sa.BigInteger, nullable=False),
+    sa.Column("before_sum", sa.BigInteger, nullable=False),
+    sa.Column("total", sa.BigInteger, nullable=False),
+    sa.Column("newest", sa.BigInteger, nullable=False),
+    comment="The latest heartbeat of each peer.",
+)
+
+quarantine = sa.Table(
+    "quarantine",
+    metadata,
+    sa.Column("id", RowId, primary_key=True),
+    sa.Column("at", sa.BigInteger, nullable=False),
+    sa.Column("source", sa.String(120), nullable=False),
+    sa.Column("reason", sa.String(500), nullable=False),
+    sa.Column("body", Body, nullable=False),
+    comment="What could not be understood or trusted, for an operator.",
+)

@@ -1,0 +1,141 @@
+"""The one loop that every service runs: step, wait to be woken, again."""
+
+import logging
+import os
+import random
+import select
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+
+from ec2map_sync.errors import Ec2MapError
+
+LOG = logging.getLogger(__name__)
+
+FIRST_PAUSE = 0.2
+LONGEST_PAUSE = 10.0
+"""Seconds between attempts while a broker or a database is away."""
+
+
+class Wake:
+    """Wakes a loop, also one in another process that was forked later.
+
+    A lost wake-up costs nothing but the loop's poll interval.
+    """
+
+    def __init__(self) -> None:
+        self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def set(self) -> None:
+        """Wake whoever waits, or the next who will."""
+        # If it is full, there are wake-ups enough that nobody has read.
+        with suppress(BlockingIOError):
+            os.write(self._write, b"!")
+
+    def wait(self, seconds: float) -> None:
+        """Wait until woken, or for so long."""
+        select.select([self._read], [], [], seconds)
+        with suppress(BlockingIOError):
+            os.read(self._read, 65536)
+
+    def close(self) -> None:
+        """Give the pipe back."""
+        os.close(self._read)
+        os.close(self._write)
+
+
+class Pause:
+    """Growing pauses, and one line in the log when trouble starts or ends."""
+
+    def __init__(
+        self, name: str, describe: Callable[[Exception], str | None]
+    ) -> None:
+        self._name = name
+        self._describe = describe
+        self._seconds = FIRST_PAUSE
+        self._said: str | None = None
+
+    def after(self, error: Exception) -> float:
+        """Give the seconds to wait after an error; logs what is new."""
+        text = self._describe(error)
+        if text is None:
+            # Not an outage but a mistake of ours: say where.
+            LOG.error("%s failed, and tries again", self._name, exc_info=error)
+        elif text != self._said:
+            LOG.warning("%s waits and tries again: %s", self._name, text)
+        self._said = text or type(error).__name__
+        seconds = self._seconds * random.uniform(0.8, 1.2)
+        self._seconds = min(2 * self._seconds, LONGEST_PAUSE)
+        return seconds
+
+    def over(self) -> None:
+        """Forget the trouble: a step has succeeded."""
+        if self._said is not None:
+            LOG.info("%s goes on", self._name)
+            self._said = None
+            self._seconds = FIRST_PAUSE
+
+
+class Loop:
+    """Calls ``step`` for ever, at once while it answers True.
+
+    Whatever a step raises, it is called again after a growing pause: a
+    service that ends would only be started anew, with less patience.
+    ``prepare`` has to succeed once, first; ``recover`` follows an error.
+    ``describe`` says an outage in one line, and None for anything else.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        step: Callable[[], bool],
+        *,
+        wake: Wake,
+        interval: float,
+        describe: Callable[[Exception], str | None],
+        prepare: Callable[[], None] = lambda: None,
+        recover: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.name = name
+        self._step = step
+        self._wake = wake
+        self._interval = interval
+        self._prepare = prepare
+        self._recover = recover
+        self._pause = Pause(name, describe)
+        self._ready = False
+        self._stopping = threading.Event()
+
+    def run(self) -> None:
+        """Run until `stop`; a step that has begun is finished."""
+        while not self._stopping.is_set():
+            error = self._attempt()
+            # Not while the error is being handled: oslo.log would add it
+            # to the line.
+            if error is not None:
+                self._stopping.wait(self._pause.after(error))
+
+    def stop(self) -> None:
+        """End the loop after the present step."""
+        self._stopping.set()
+        self._wake.set()
+
+    def _attempt(self) -> Exception | None:
+        """Do a step and wait for the next; gives the error instead."""
+        try:
+            if not self._ready:
+                self._prepare()
+                self._ready = True
+            more = self._step()
+        except Exception as error:  # noqa: BLE001, said and tried again
+            self._recover()
+            return error
+        self._pause.over()
+        if not more and not self._stopping.is_set():
+            self._wake.wait(self._interval)
+        return None
+
+
+def describe_own(error: Exception) -> str | None:
+    """Say an error of ours; they are one line already."""
+    return str(error) if isinstance(error, Ec2MapError) else None

@@ -1,0 +1,74 @@
+"""The Publisher: tells the peers what was claimed here, and what is held."""
+
+import time
+from collections.abc import Callable
+
+from ec2map_sync import wire
+from ec2map_sync.bus import Outlet
+from ec2map_sync.ledger import Ledger
+
+READER = "publisher"
+SETTLED_AFTER = 3_000_000
+"""Microseconds: claims older than this have reached every live peer."""
+
+
+class Publisher:
+    """Publishes own new claims in batches, and heartbeats between them."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        outlet: Outlet,
+        pen: wire.Pen,
+        *,
+        batch_size: int,
+        heartbeat_interval: float,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._ledger = ledger
+        self._outlet = outlet
+        self._pen = pen
+        self._batch_size = batch_size
+        self._interval = heartbeat_interval
+        self._monotonic = monotonic
+        self._beaten_at: float | None = None  # at once after a start
+
+    def step(self) -> bool:
+        """Publish what is new; True if there may be more."""
+        with self._ledger.reader(READER) as reader:
+            if reader is None:
+                return False  # another host publishes
+            self._beat_if_due()
+            claims, upto = reader.own_claims(self._batch_size)
+            for start in range(0, len(claims), self._batch_size):
+                some = claims[start : start + self._batch_size]
+                self._send("claims", wire.Claims(claims=tuple(some)))
+            if claims:
+                # After the broker has confirmed: a crash between the two
+                # publishes twice, and joining twice changes nothing.
+                reader.advance(upto)
+        self._outlet.pump()
+        return len(claims) >= self._batch_size
+
+    def _beat_if_due(self) -> None:
+        now = self._monotonic()
+        if (
+            self._beaten_at is not None
+            and now - self._beaten_at < self._interval
+        ):
+            return
+        until = self._pen.clock() - SETTLED_AFTER
+        head, before = self._ledger.print_before(until)
+        self._send(
+            "heartbeat",
+            wire.Heartbeat(
+                until=until,
+                before=before,
+                total=head.total.count,
+                newest=head.last_stamp,
+            ),
+        )
+        self._beaten_at = now
+
+    def _send(self, routing_key: str, message: wire.Message) -> None:
+        self._outlet.send(routing_key, *wire.encode(message, self._pen))

@@ -1,0 +1,217 @@
+"""Settling: which wish gets which number, from scratch and step by step.
+
+Ordered hashing (O. Amble and D. E. Knuth, "Ordered hash tables", The
+Computer Journal 17(2), 1974): the earlier wish always wins a number, so the
+outcome depends on the set of wishes alone, never on the order of arrival.
+"""
+
+import heapq
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from ec2map_sync.claims import Claim, Stamp
+from ec2map_sync.ec2id import Kind, Scheme
+
+
+class Wish(NamedTuple):
+    """An image's wish for a number; the smaller wish wins.
+
+    ``wanted`` is the one number of an adopted id, or 0 for a derived
+    number, of which every probe is welcome.
+    """
+
+    at: Stamp
+    image: str
+    wanted: int = 0
+
+    def choices(self, scheme: Scheme) -> Iterator[int]:
+        """Give the numbers that would do, best first, none twice."""
+        if self.wanted:
+            yield self.wanted
+            return
+        seen = set()
+        for number in scheme.probes(self.image):
+            if number not in seen:
+                seen.add(number)
+                yield number
+
+
+def wishes(claim: Claim) -> list[Wish]:
+    """Give what a claim wishes for: a derived number, and a wanted one."""
+    derived = Wish(claim.claimed_at, claim.image)
+    if claim.wanted is None:
+        return [derived]
+    return [derived, Wish(claim.wanted.at, claim.image, claim.wanted.number)]
+
+
+def settle(claims: Iterable[Claim], scheme: Scheme) -> dict[str, int]:
+    """Settle a whole set from scratch: image -> number.
+
+    This is the definition; `Board` reaches the same result step by step.
+    """
+    seats: dict[int, Wish] = {}
+    mapping: dict[str, int] = {}
+    for wish in sorted(w for claim in claims for w in wishes(claim)):
+        for number in wish.choices(scheme):
+            if number not in seats:
+                seats[number] = wish
+                if wish.wanted or wish.image not in mapping:
+                    mapping[wish.image] = number
+                break
+    return mapping
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Numbered:
+    """What a sink should hold under a number: an image, or nothing."""
+
+    number: int
+    uuid: str | None
+    kind: Kind | None = None
+
+
+@dataclass(slots=True)
+class Slot:
+    """One number: the wish that sits there, and those that passed it by."""
+
+    wish: Wish | None = None
+    passed: set[Wish] = field(default_factory=set)
+
+
+Loader = Callable[[Collection[int]], Mapping[int, Slot]]
+"""Reads the slots of some numbers; those never held are left out."""
+
+
+class Board:
+    """The slots that a settling has to look at, read when first needed.
+
+    A wish that meets an earlier one goes on to its next number; one that
+    meets a later one takes the seat, and the other goes on. When a seat is
+    left, all who once passed it are looked at again, also when somebody
+    else has taken it meanwhile: else they would stay where they are.
+    """
+
+    def __init__(self, scheme: Scheme, load: Loader) -> None:
+        self._scheme = scheme
+        self._load = load
+        self._queue: list[Wish] = []
+        self._new: set[Wish] = set()
+        self._gone: set[Wish] = set()
+        self.slots: dict[int, Slot] = {}
+        self.touched: set[int] = set()
+        """Numbers whose slot is not as it was read."""
+        self.images: set[str] = set()
+        """Images that have gained or lost a seat."""
+
+    def read(self, numbers: Iterable[int]) -> None:
+        """Read slots ahead of need, all at once."""
+        missing = {n for n in numbers if n not in self.slots}
+        if missing:
+            found = self._load(missing)
+            for number in missing:
+                self.slots[number] = found.get(number) or Slot()
+
+    def slot(self, number: int) -> Slot:
+        """Give one slot."""
+        if number not in self.slots:
+            self.read([number])
+        return self.slots[number]
+
+    def replace(self, old: Iterable[Wish], new: Iterable[Wish]) -> None:
+        """Exchange the wishes of an image; takes effect by `run`."""
+        before, after = set(old), set(new)
+        for wish in before - after:
+            self._withdraw(wish)
+        for wish in after - before:
+            self._gone.discard(wish)
+            self._new.add(wish)
+            heapq.heappush(self._queue, wish)
+
+    def run(self) -> None:
+        """Look at every wish in the queue, the earliest first.
+
+        Whoever is queued meanwhile is later than the wish that caused it,
+        so nobody has to be looked at twice for the same reason.
+        """
+        self.read(
+            next(w.choices(self._scheme))
+            for w in self._queue
+            if w in self._new
+        )
+        while self._queue:
+            wish = heapq.heappop(self._queue)
+            if wish not in self._gone:
+                self._look(wish)
+
+    def seat(self, wish: Wish) -> int | None:
+        """Tell which number a wish has got."""
+        for number in wish.choices(self._scheme):
+            slot = self.slot(number)
+            if slot.wish == wish:
+                return number
+            if wish not in slot.passed:
+                return None
+        return None
+
+    def number_of(self, claim: Claim) -> int | None:
+        """Tell an image's number: the wanted one if it got that."""
+        for wish in reversed(wishes(claim)):
+            seat = self.seat(wish)
+            if seat is not None:
+                return seat
+        return None
+
+    def _withdraw(self, wish: Wish) -> None:
+        self._new.discard(wish)
+        self._gone.add(wish)
+        self._forget(wish, wish.choices(self._scheme))
+
+    def _look(self, wish: Wish) -> None:
+        choices = wish.choices(self._scheme)
+        for number in choices:
+            slot = self.slot(number)
+            if slot.wish is None or slot.wish >= wish:
+                self._sit(wish, number)
+                break
+            if wish not in slot.passed:
+                slot.passed.add(wish)
+                self.touched.add(number)
+        if wish in self._new:
+            self._new.remove(wish)
+        else:
+            self._forget(wish, choices)
+
+    def _sit(self, wish: Wish, number: int) -> None:
+        slot = self.slot(number)
+        if wish in slot.passed:
+            slot.passed.remove(wish)
+            self.touched.add(number)
+        if slot.wish == wish:
+            return
+        if slot.wish is not None:
+            heapq.heappush(self._queue, slot.wish)
+            self.images.add(slot.wish.image)
+        slot.wish = wish
+        self.touched.add(number)
+        self.images.add(wish.image)
+
+    def _forget(self, wish: Wish, choices: Iterable[int]) -> None:
+        """Take away the trace that a wish has left on these numbers."""
+        for number in choices:
+            slot = self.slot(number)
+            if slot.wish == wish:
+                self._leave(number, slot)
+                return
+            if wish not in slot.passed:
+                return
+            slot.passed.remove(wish)
+            self.touched.add(number)
+
+    def _leave(self, number: int, slot: Slot) -> None:
+        assert slot.wish is not None
+        self.images.add(slot.wish.image)
+        self.touched.add(number)
+        slot.wish = None
+        for passed in slot.passed:
+            heapq.heappush(self._queue, passed)

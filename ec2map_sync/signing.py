@@ -1,0 +1,111 @@
+"""Ed25519 keys (RFC 8032): who may speak for a region."""
+
+import base64
+import binascii
+import os
+from pathlib import Path
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import (
+    Ed25519PrivateKey,
+    Ed25519PublicKey,
+)
+
+from ec2map_sync.errors import ConfigError
+
+_PREFIX = "ed25519:"
+
+
+class SigningKey:
+    """A region's private key."""
+
+    def __init__(self, key: Ed25519PrivateKey) -> None:
+        self._key = key
+
+    @classmethod
+    def generate(cls) -> "SigningKey":
+        """Make a new key."""
+        return cls(Ed25519PrivateKey.generate())
+
+    @classmethod
+    def load(cls, path: Path) -> "SigningKey":
+        """Read a key file (PKCS #8, PEM).
+
+        :raises ConfigError: there is none, or it is no Ed25519 key.
+        """
+        try:
+            key = serialization.load_pem_private_key(
+                path.read_bytes(), password=None
+            )
+        except OSError as error:
+            raise ConfigError(
+                f"signing key {path}: {error.strerror}; make one with "
+                f"'ec2map-sync key generate {path}'"
+            ) from error
+        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+            raise ConfigError(
+                f"signing key {path} is no private key in PEM form"
+            ) from error
+        if not isinstance(key, Ed25519PrivateKey):
+            raise ConfigError(f"signing key {path} is no Ed25519 key")
+        return cls(key)
+
+    def save(self, path: Path) -> None:
+        """Write the key to a new file that only its owner can read.
+
+        :raises ConfigError: the file exists, or cannot be written.
+        """
+        pem = self._key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+        try:
+            with os.fdopen(os.open(path, flags, 0o600), "wb") as file:
+                file.write(pem)
+        except FileExistsError as error:
+            raise ConfigError(
+                f"{path} exists and is kept; choose another name, or move it"
+            ) from error
+        except OSError as error:
+            raise ConfigError(f"{path}: {error.strerror}") from error
+
+    @property
+    def public(self) -> str:
+        """The public key as text, for the peers' configuration."""
+        raw = self._key.public_key().public_bytes_raw()
+        return _PREFIX + base64.b64encode(raw).decode()
+
+    def sign(self, data: bytes) -> bytes:
+        """Sign; 64 bytes."""
+        return self._key.sign(data)
+
+
+class PublicKey:
+    """A peer's public key."""
+
+    def __init__(self, text: str) -> None:
+        """Read ``ed25519:<base64 of 32 bytes>``.
+
+        :raises ConfigError: the text is something else.
+        """
+        try:
+            raw = base64.b64decode(text.removeprefix(_PREFIX), validate=True)
+            if not text.startswith(_PREFIX):
+                raise ValueError
+            self._key = Ed25519PublicKey.from_public_bytes(raw)
+        except (binascii.Error, ValueError) as error:
+            raise ConfigError(
+                f"{text[:60]!r} is no public key (ed25519:…, as "
+                "'ec2map-sync key generate' prints it)"
+            ) from error
+
+    def verifies(self, signature: bytes, data: bytes) -> bool:
+        """Tell whether the holder of the private key has signed this."""
+        try:
+            self._key.verify(signature, data)
+        except InvalidSignature:
+            return False
+        return True

@@ -1,0 +1,86 @@
+"""Sinks: where numbers are written, and what to write there."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from ec2map_sync.settle import Numbered
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SinkRow:
+    """A row as it was found, or as it should be."""
+
+    number: int
+    uuid: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What makes a sink's rows right: first empty, then fill."""
+
+    remove: tuple[SinkRow, ...] = ()
+    """Rows to remove, only if they are still as found."""
+    add: tuple[SinkRow, ...] = ()
+    taken: tuple[SinkRow, ...] = ()
+    """Rows of others under our numbers, left alone: divergence."""
+
+
+class Session(Protocol):
+    """A transaction in a sink that nobody else of ours can have now."""
+
+    def rows(self, numbers: Iterable[int]) -> Mapping[int, SinkRow]:
+        """Read the rows under some numbers, by primary key."""
+
+    def apply(self, plan: Plan) -> None:
+        """Write, and commit."""
+
+
+class Sink(Protocol):
+    """One database that numbers are written to."""
+
+    name: str
+
+    def reserve(self) -> None:
+        """Keep the database's own numbers out of our band."""
+
+    def session(self) -> AbstractContextManager[Session]:
+        """Lock out other writers of ours, then begin."""
+
+
+def plan(
+    found: Mapping[int, SinkRow],
+    settled: Iterable[Numbered],
+    *,
+    is_ours: Callable[[SinkRow], bool],
+    rewrite: bool,
+) -> Plan:
+    """Compare what a sink holds with what it should hold.
+
+    A row that is neither ours nor as settled stays, unless the operator has
+    chosen to rewrite such rows; nothing is ever written under another
+    number instead.
+    """
+    remove: list[SinkRow] = []
+    add: list[SinkRow] = []
+    taken: list[SinkRow] = []
+    for wanted in settled:
+        row = found.get(wanted.number)
+        if row is not None and row.uuid == wanted.uuid:
+            continue
+        if row is not None:
+            if not is_ours(row) and not (rewrite and wanted.uuid):
+                if wanted.uuid:
+                    taken.append(row)
+                continue
+            remove.append(row)
+        if wanted.uuid:
+            add.append(SinkRow(number=wanted.number, uuid=wanted.uuid))
+    return Plan(remove=tuple(remove), add=tuple(add), taken=tuple(taken))
+
+
+def in_parts(values: Sequence[SinkRow], size: int) -> Iterable[list[SinkRow]]:
+    """Cut rows into lists of at most ``size``."""
+    for start in range(0, len(values), size):
+        yield list(values[start : start + size])

@@ -1,0 +1,299 @@
+"""Messages between regions: values to signed bytes, and back.
+
+`decode` is the only way in: what it returns was signed by a configured peer,
+follows our scheme and is well formed, so that nobody checks keys further on.
+"""
+
+import base64
+import binascii
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ec2map_sync.claims import Claim, Print, SeenKind, Stamp, Wanted
+from ec2map_sync.ec2id import DERIVED, Kind, image_key
+from ec2map_sync.errors import BadId, BadMessage
+from ec2map_sync.signing import PublicKey, SigningKey
+
+VERSION = 1
+MAX_AHEAD = 24 * 3600 * 1_000_000
+"""Microseconds by which a stamp may be ahead of our clock."""
+MAX_BODY = 4 * 1024 * 1024
+"""Bytes; a batch of 500 claims has about 60,000."""
+
+Headers = Mapping[str, Any]
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BadClaim:
+    """A claim of a good message that is not usable itself."""
+
+    reason: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claims:
+    """A batch of claims."""
+
+    claims: tuple[Claim, ...]
+    bad: tuple[BadClaim, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heartbeat:
+    """What the sender's ledger holds.
+
+    ``before`` is the print of all claims made before the stamp ``until``;
+    ``total`` counts all claims; ``newest`` is the largest stamp.
+    """
+
+    until: Stamp
+    before: Print
+    total: int
+    newest: Stamp
+
+
+Message = Claims | Heartbeat
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Received:
+    """A message that was understood and is trusted."""
+
+    sender: str
+    sent_at: Stamp
+    message: Message
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trust:
+    """Whom a reader believes, under which scheme."""
+
+    sender: str
+    keys: tuple[PublicKey, ...]
+    scheme: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pen:
+    """How a region signs what it sends."""
+
+    region: str
+    scheme: str
+    key: SigningKey | None
+    """None only for a region without peers, whom nobody reads."""
+    clock: Callable[[], Stamp]
+
+
+def encode(message: Message, pen: Pen) -> tuple[dict[str, Any], bytes]:
+    """Give the headers and the body of a message."""
+    kind, fields = _TO_JSON[type(message)](message)
+    body = json.dumps(fields, separators=(",", ":")).encode()
+    headers = {
+        "version": VERSION,
+        "type": kind,
+        "sender": pen.region,
+        "scheme": pen.scheme,
+        "sent_at": pen.clock(),
+    }
+    if pen.key is not None:
+        signature = pen.key.sign(_signed(headers, body))
+        headers["signature"] = base64.b64encode(signature).decode()
+    return headers, body
+
+
+def decode(
+    headers: Headers, body: bytes, trust: Trust, now: Stamp
+) -> Received:
+    """Read a message of a peer.
+
+    ``now`` is our clock, against which stamps are judged.
+
+    :raises BadMessage: it is forged, foreign, malformed or absurd. Nothing
+        else comes out, whatever the bytes.
+    """
+    if len(body) > MAX_BODY:
+        raise BadMessage(f"the body has {len(body)} bytes")
+    _verify(headers, body, trust)
+    kind = headers["type"]
+    if kind not in _FROM_JSON:
+        raise BadMessage(f"unknown type {str(kind)[:40]!r}")
+    try:
+        message = _FROM_JSON[kind](_parse(body), now)
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise BadMessage(f"malformed {kind}: {reason[:200]}") from error
+    return Received(
+        sender=trust.sender, sent_at=headers["sent_at"], message=message
+    )
+
+
+def _signed(headers: Headers, body: bytes) -> bytes:
+    """Give the bytes that a signature covers.
+
+    Each field follows its length, so that none can lend bytes to another.
+    """
+    names = ("version", "type", "sender", "scheme", "sent_at")
+    fields = [str(headers[name]).encode() for name in names]
+    return b"".join(len(f).to_bytes(8) + f for f in (*fields, body))
+
+
+def _verify(headers: Headers, body: bytes, trust: Trust) -> None:
+    if headers.get("version") != VERSION:
+        raise BadMessage(
+            f"version {str(headers.get('version'))[:20]}, we speak {VERSION}"
+        )
+    for name in ("type", "sender", "scheme", "signature"):
+        if not isinstance(headers.get(name), str):
+            raise BadMessage(f"header {name} is missing")
+    _stamp(headers.get("sent_at"), 2**63, "header sent_at")
+    if headers["sender"] != trust.sender:
+        raise BadMessage(
+            f"sender {headers['sender'][:40]!r} on the bus of {trust.sender}"
+        )
+    try:
+        signature = base64.b64decode(headers["signature"], validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise BadMessage("the signature is no base64") from error
+    data = _signed(headers, body)
+    if not any(key.verifies(signature, data) for key in trust.keys):
+        raise BadMessage(
+            f"signed with a key that [peer:{trust.sender}] public_keys "
+            "does not list"
+        )
+    if headers["scheme"] != trust.scheme:
+        raise BadMessage(
+            f"scheme {headers['scheme'][:40]}, ours is {trust.scheme}: "
+            "[ec2_ids] hash_key differs between the two regions"
+        )
+
+
+def _parse(body: bytes) -> Json:
+    fields = json.loads(
+        body, object_pairs_hook=_no_duplicates, parse_constant=_no_constant
+    )
+    if not isinstance(fields, dict):
+        raise ValueError("the body is no object")
+    return fields
+
+
+def _no_duplicates(pairs: Sequence[tuple[str, Any]]) -> Json:
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise ValueError("a key stands twice")
+    return fields
+
+
+def _no_constant(text: str) -> None:
+    raise ValueError(f"{text} is no number")
+
+
+def _int(value: Any, low: int, high: int, what: str) -> int:
+    # bool is an int to Python, and not to us.
+    if type(value) is not int or not low <= value < high:
+        raise BadMessage(f"{what} is {str(value)[:40]}")
+    return value
+
+
+def _stamp(value: Any, limit: Stamp, what: str) -> Stamp:
+    return _int(value, 1, limit, what)
+
+
+def claim_to_json(claim: Claim) -> Json:
+    """Give a claim as it stands in messages."""
+    fields: Json = {"image": claim.uuid, "claimed_at": claim.claimed_at}
+    if claim.wanted:
+        fields["wanted"] = list(claim.wanted)
+    if claim.kind:
+        fields["kind"] = [claim.kind.at, claim.kind.kind.value]
+    return fields
+
+
+def claim_from_json(fields: Any, now: Stamp) -> Claim:
+    """Read a claim.
+
+    :raises BadMessage: it is malformed, or its stamps are absurd.
+    """
+    limit = now + MAX_AHEAD
+    try:
+        uuid = fields["image"]
+        image = image_key(uuid)
+        wanted, kind = fields.get("wanted"), fields.get("kind")
+        return Claim(
+            claimed_at=_stamp(fields["claimed_at"], limit, "claimed_at"),
+            image=image,
+            spelling=uuid if uuid != image else "",
+            wanted=wanted and _wanted(wanted, limit),
+            kind=kind and _seen_kind(kind, limit),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise BadMessage(f"malformed claim: {reason[:200]}") from error
+    except BadId as error:
+        raise BadMessage(f"malformed claim: {error}") from error
+
+
+def _wanted(value: Any, limit: Stamp) -> Wanted:
+    at, number = value
+    return Wanted(
+        _stamp(at, limit, "wanted_at"),
+        _int(number, 1, DERIVED.stop, "wanted number"),
+    )
+
+
+def _seen_kind(value: Any, limit: Stamp) -> SeenKind:
+    at, kind = value
+    return SeenKind(_stamp(at, limit, "kind_at"), Kind(kind))
+
+
+def _claims_to_json(message: Claims) -> tuple[str, Json]:
+    return "claims", {"claims": [claim_to_json(c) for c in message.claims]}
+
+
+def _claims_from_json(fields: Json, now: Stamp) -> Claims:
+    if not isinstance(fields["claims"], list):
+        raise TypeError("claims is no list")
+    good, bad = [], []
+    for item in fields["claims"]:
+        try:
+            good.append(claim_from_json(item, now))
+        except BadMessage as error:
+            body = json.dumps(item).encode()
+            bad.append(BadClaim(reason=str(error), body=body))
+    return Claims(claims=tuple(good), bad=tuple(bad))
+
+
+def _heartbeat_to_json(message: Heartbeat) -> tuple[str, Json]:
+    return "heartbeat", {
+        "until": message.until,
+        "count": message.before.count,
+        "sum": message.before.sum,
+        "total": message.total,
+        "newest": message.newest,
+    }
+
+
+def _heartbeat_from_json(fields: Json, now: Stamp) -> Heartbeat:
+    limit = now + MAX_AHEAD
+    return Heartbeat(
+        until=_stamp(fields["until"], limit, "until"),
+        before=Print(
+            _int(fields["count"], 0, 2**62, "count"),
+            _int(fields["sum"], 0, 2**62, "sum"),
+        ),
+        total=_int(fields["total"], 0, 2**62, "total"),
+        newest=_int(fields["newest"], 0, limit, "newest"),
+    )
+
+
+_TO_JSON: dict[type, Callable[[Any], tuple[str, Json]]] = {
+    Claims: _claims_to_json,
+    Heartbeat: _heartbeat_to_json,
+}
+_FROM_JSON: dict[str, Callable[[Json, Stamp], Message]] = {
+    "claims": _claims_from_json,
+    "heartbeat": _heartbeat_from_json,
+}

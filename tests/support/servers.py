@@ -1,0 +1,455 @@
+"""Private servers for tests: RabbitMQ and MariaDB on loopback ports.
+
+Each has its own directory, ports and processes, as root or as anybody else,
+and leaves the servers of the machine alone. A server keeps its ports and its
+data when it is stopped or killed and started again. All of them end with the
+process that started them, even if that is killed.
+"""
+
+import atexit
+import contextlib
+import getpass
+import json
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from urllib.parse import quote
+
+import kombu
+import pymysql
+
+PATH = os.pathsep.join(
+    [os.environ.get("PATH", ""), "/usr/sbin", "/usr/bin", "/sbin", "/bin"]
+)
+RABBITMQ_SCRIPTS = "rabbitmq/lib/rabbitmq_server-*/sbin/rabbitmq-server"
+
+START_SECONDS = 90
+STOP_SECONDS = 60
+POLL_SECONDS = 0.1
+LOG_TAIL = 4000
+
+# Below the ports that the kernel gives to outgoing connections, so that
+# nobody takes a server's port while it is down.
+_PORTS = range(20000, 32000)
+_taken: set[int] = set()
+
+# A server is to die with the thread that started it (setpriv below). That
+# must not be a thread of a test: this one lives as long as the process.
+_spawner = ThreadPoolExecutor(1, thread_name_prefix="servers")
+
+
+class ServerError(Exception):
+    """A server is not installed, or does not do what it was told."""
+
+
+def free_port() -> int:
+    """Give a loopback port that nobody uses, each one once."""
+    while True:
+        port = random.choice(_PORTS)
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        if port not in _taken:
+            _taken.add(port)
+            return port
+
+
+def find_program(name: str, package: str) -> str:
+    """Give the path of a program, or say which package has it."""
+    found = shutil.which(name, path=PATH)
+    if found is None:
+        raise _not_installed(name, package)
+    return found
+
+
+def _not_installed(name: str, package: str) -> ServerError:
+    return ServerError(f"{name} is not installed: apt-get install {package}")
+
+
+def _environment(home: Path) -> dict[str, str]:
+    return {"PATH": PATH, "HOME": str(home), "LANG": "C.UTF-8"}
+
+
+class Server:
+    """A process with a directory, which can be stopped, killed, restarted."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.log = directory / "server.log"
+        self._process: subprocess.Popen[bytes] | None = None
+        directory.mkdir(parents=True, exist_ok=True)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    @property
+    def pid(self) -> int | None:
+        """The process, while it runs."""
+        if self._process is None or self._process.poll() is not None:
+            return None
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start it, and return when it answers."""
+        if self.pid is not None:
+            return
+        self._prepare()
+        self._process = _spawner.submit(self._spawn).result()
+        atexit.register(self.kill)
+        try:
+            self._await_answer(self._process)
+        except BaseException:
+            self.kill()
+            raise
+
+    def stop(self) -> None:
+        """Let it end in order."""
+        if self._process is not None and self.pid is not None:
+            self._process.terminate()
+            try:
+                self._process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self.kill()
+                raise self._error(
+                    f"did not stop within {STOP_SECONDS} s"
+                ) from None
+        self.kill()
+
+    def kill(self) -> None:
+        """End it on the spot (SIGKILL), and what it has started with it."""
+        if self._process is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self._process = None
+        atexit.unregister(self.kill)
+
+    def restart(self) -> None:
+        """Stop and start it: same ports, same data."""
+        self.stop()
+        self.start()
+
+    def _prepare(self) -> None:
+        """Make what must be there before the process starts."""
+
+    def _command(self) -> list[str]:
+        raise NotImplementedError
+
+    def _variables(self) -> dict[str, str]:
+        return _environment(self.directory)
+
+    def _answers(self) -> bool:
+        raise NotImplementedError
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        setpriv = find_program("setpriv", "util-linux")
+        with self.log.open("ab") as log:
+            return subprocess.Popen(
+                [setpriv, "--pdeathsig=KILL", *self._command()],
+                cwd=self.directory,
+                env=self._variables(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def _await_answer(self, process: subprocess.Popen[bytes]) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while not self._answers():
+            status = process.poll()
+            if status is not None:
+                raise self._error(f"ended with status {status}")
+            if time.monotonic() > deadline:
+                raise self._error(f"did not answer within {START_SECONDS} s")
+            time.sleep(POLL_SECONDS)
+
+    def _error(self, what: str) -> ServerError:
+        tail = self.log.read_bytes()[-LOG_TAIL:].decode(errors="replace")
+        return ServerError(
+            f"{type(self).__name__} in {self.directory} {what}\n{tail}"
+        )
+
+
+class Epmd(Server):
+    """Erlang's port mapper, which RabbitMQ nodes need; several may share it.
+
+    Without one of our own, Erlang would start a daemon that stays.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self.port = free_port()
+
+    def variables(self) -> dict[str, str]:
+        """Give the variables that make Erlang use this one."""
+        return {
+            "ERL_EPMD_ADDRESS": "127.0.0.1",
+            "ERL_EPMD_PORT": str(self.port),
+        }
+
+    def _command(self) -> list[str]:
+        return [find_program("epmd", "rabbitmq-server")]
+
+    def _variables(self) -> dict[str, str]:
+        return super()._variables() | self.variables()
+
+    def _answers(self) -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", self.port), 2).close()
+        except OSError:
+            return False
+        return True
+
+
+class RabbitMQ(Server):
+    """A RabbitMQ node. Without ``epmd``, it has one of its own."""
+
+    def __init__(
+        self, directory: Path, name: str = "rabbit", epmd: Epmd | None = None
+    ) -> None:
+        super().__init__(directory)
+        self.node = f"{name}@localhost"
+        self.port = free_port()
+        self._dist_port = free_port()
+        self._own_epmd = None if epmd else Epmd(directory / "epmd")
+        self._epmd = epmd or self._own_epmd
+        self._scripts = self._find_scripts()
+
+    def url(self, vhost: str = "/") -> str:
+        """Give the node's address as kombu wants it."""
+        return f"amqp{self._location(vhost)}"
+
+    def transport_url(self, vhost: str = "/") -> str:
+        """Give the node's address as oslo.messaging wants it."""
+        return f"rabbit{self._location(vhost)}"
+
+    def ctl(self, *arguments: str) -> str:
+        """Run rabbitmqctl, which takes a second; what it prints."""
+        done = subprocess.run(
+            [self._scripts / "rabbitmqctl", "--silent", *arguments],
+            env=self._variables(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=START_SECONDS,
+            check=False,
+        )
+        if done.returncode:
+            raise ServerError(
+                f"rabbitmqctl {' '.join(arguments)}:"
+                f" {done.stdout}{done.stderr}"
+            )
+        return done.stdout
+
+    def queue_depths(self, vhost: str = "/") -> dict[str, int]:
+        """Count the messages of each queue, the unacknowledged included."""
+        listed = self.ctl(
+            "list_queues",
+            f"--vhost={vhost}",
+            "--formatter=json",
+            "name",
+            "messages",
+        )
+        return {row["name"]: row["messages"] for row in json.loads(listed)}
+
+    def stop(self) -> None:
+        """Let it end in order, and its own port mapper after it."""
+        super().stop()
+        if self._own_epmd is not None:
+            self._own_epmd.stop()
+
+    @staticmethod
+    def _find_scripts() -> Path:
+        # Not the program in /usr/sbin, which changes the user.
+        for base in ("/usr/lib", "/usr/local/lib", "/opt"):
+            found = sorted(Path(base).glob(RABBITMQ_SCRIPTS))
+            if found:
+                return found[-1].parent
+        raise _not_installed("RabbitMQ", "rabbitmq-server")
+
+    def _location(self, vhost: str) -> str:
+        return f"://guest:guest@127.0.0.1:{self.port}/{quote(vhost, safe='')}"
+
+    def _prepare(self) -> None:
+        if self._own_epmd is not None:
+            self._own_epmd.start()
+        (self.directory / "enabled_plugins").write_text("[].\n")
+        (self.directory / "rabbitmq.conf").write_text(
+            f"listeners.tcp.1 = 127.0.0.1:{self.port}\n"
+            "disk_free_limit.absolute = 50MB\n"
+        )
+
+    def _command(self) -> list[str]:
+        return [str(self._scripts / "rabbitmq-server")]
+
+    def _variables(self) -> dict[str, str]:
+        assert self._epmd is not None
+        directory = self.directory
+        return (
+            super()._variables()
+            | self._epmd.variables()
+            | {
+                # The script becomes the Erlang machine instead of watching
+                # it: signals, and our parting one, go to the right process.
+                "RUNNING_UNDER_SYSTEMD": "true",
+                # Nothing of /etc/rabbitmq.
+                "RABBITMQ_CONF_ENV_FILE": str(directory / "none"),
+                "RABBITMQ_ADVANCED_CONFIG_FILE": str(
+                    directory / "none.config"
+                ),
+                "RABBITMQ_CONFIG_FILE": str(directory / "rabbitmq.conf"),
+                "RABBITMQ_ENABLED_PLUGINS_FILE": str(
+                    directory / "enabled_plugins"
+                ),
+                "RABBITMQ_GENERATED_CONFIG_DIR": str(directory / "generated"),
+                "RABBITMQ_PLUGINS_EXPAND_DIR": str(directory / "plugins"),
+                "RABBITMQ_MNESIA_BASE": str(directory / "mnesia"),
+                "RABBITMQ_LOG_BASE": str(directory),
+                "RABBITMQ_LOGS": "-",
+                "RABBITMQ_PID_FILE": str(directory / "pid"),
+                "RABBITMQ_NODENAME": self.node,
+                "RABBITMQ_DIST_PORT": str(self._dist_port),
+                # Few threads, which sleep when there is nothing to do:
+                # several nodes share a small machine with the tests.
+                "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": (
+                    "+S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none"
+                    " -start_epmd false"
+                    " -kernel inet_dist_use_interface {127,0,0,1}"
+                ),
+                "RABBITMQ_CTL_ERL_ARGS": (
+                    "+S 1:1 +sbwt none -start_epmd false"
+                ),
+            }
+        )
+
+    def _answers(self) -> bool:
+        try:
+            with kombu.Connection(self.url(), connect_timeout=2) as connection:
+                connection.connect()
+        except (OSError, *kombu.Connection(self.url()).connection_errors):
+            return False
+        return True
+
+
+class MariaDB(Server):
+    """A MariaDB server, as durable as MariaDB is by default."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self.port = free_port()
+        self._data = directory / "data"
+        # Unix sockets cannot have long paths; a test's directory is one.
+        self._sockets: Path | None = None
+
+    def url(self, database: str) -> str:
+        """Give a database's address as SQLAlchemy wants it."""
+        return (
+            f"mysql+pymysql://root@127.0.0.1:{self.port}/{database}"
+            "?charset=utf8mb4"
+        )
+
+    def create_database(self, name: str) -> str:
+        """Create an empty database; its URL."""
+        self.execute(f"CREATE DATABASE `{name}` CHARACTER SET utf8mb4")
+        return self.url(name)
+
+    def execute(self, statement: str) -> list[tuple[object, ...]]:
+        """Run a statement as root; the rows that it returns."""
+        connection = pymysql.connect(
+            host="127.0.0.1", port=self.port, user="root", autocommit=True
+        )
+        with connection, connection.cursor() as cursor:
+            cursor.execute(statement)
+            return list(cursor.fetchall())
+
+    def kill(self) -> None:
+        """End it on the spot (SIGKILL)."""
+        super().kill()
+        if self._sockets is not None:
+            shutil.rmtree(self._sockets, ignore_errors=True)
+            self._sockets = None
+
+    def _prepare(self) -> None:
+        self._sockets = Path(tempfile.mkdtemp(prefix="ec2map-", dir="/tmp"))
+        if not self._data.exists():
+            self._install()
+
+    def _install(self) -> None:
+        fresh = self._data.with_suffix(".new")
+        shutil.rmtree(fresh, ignore_errors=True)
+        with self.log.open("ab") as log:
+            done = subprocess.run(
+                [
+                    find_program("mariadb-install-db", "mariadb-server"),
+                    "--no-defaults",
+                    f"--user={getpass.getuser()}",
+                    f"--datadir={fresh}",
+                    "--auth-root-authentication-method=normal",
+                    "--skip-test-db",
+                ],
+                env=self._variables(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                timeout=START_SECONDS,
+                check=False,
+            )
+        if done.returncode:
+            raise self._error("could not be given its system tables")
+        fresh.rename(self._data)
+
+    def _command(self) -> list[str]:
+        return [
+            find_program("mariadbd", "mariadb-server"),
+            "--no-defaults",
+            f"--user={getpass.getuser()}",
+            f"--datadir={self._data}",
+            "--bind-address=127.0.0.1",
+            f"--port={self.port}",
+            f"--socket={self._sockets}/socket",
+            f"--pid-file={self.directory}/pid",
+            "--skip-name-resolve",
+            "--character-set-server=utf8mb4",
+            "--innodb-buffer-pool-size=32M",
+            "--innodb-log-file-size=32M",
+        ]
+
+    def _answers(self) -> bool:
+        try:
+            self.execute("SELECT 1")
+        except pymysql.OperationalError:
+            return False
+        return True
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 10) -> None:
+    """Return when a condition holds; fail if it does not in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not so within {seconds} s")
+        time.sleep(POLL_SECONDS)

@@ -1,0 +1,181 @@
+"""The ledger on SQLite: joins, settles, feeds, prints."""
+
+import pytest
+from hypothesis import HealthCheck, given, settings, strategies as st
+
+from ec2map_sync.claims import Claim, Sighting, Wanted, print_of
+from ec2map_sync.database import create_engine, parse_url
+from ec2map_sync.ec2id import Band, Kind, Scheme
+from ec2map_sync.errors import SchemaError, SchemeMismatch
+from ec2map_sync.ledger import Ledger, schema
+from ec2map_sync.settle import settle
+
+SMALL = Scheme(b"test", Band(100, 132))
+
+
+def image(n: int) -> str:
+    return f"00000000-0000-4000-8000-{n:012x}"
+
+
+def seen(n: int, kind: Kind | None = None) -> Sighting:
+    return Sighting(image=image(n), uuid=image(n), kind=kind)
+
+
+@pytest.fixture
+def engine(tmp_path):
+    engine = create_engine(parse_url(f"sqlite:///{tmp_path}/ledger", "x"))
+    schema.upgrade(engine)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def ledger(engine):
+    return Ledger(engine, SMALL)
+
+
+def mapping(ledger: Ledger) -> dict[str, int]:
+    held = ledger.numbered(range(1, 200)).values()
+    return {h.uuid: h.number for h in held if h.uuid}
+
+
+def test_a_new_image_gets_its_derived_number(ledger):
+    recorded = ledger.see([seen(1)])
+
+    assert (recorded.revision, recorded.news) == (1, 1)
+    assert mapping(ledger) == {image(1): SMALL.derive(image(1))}
+
+
+def test_what_is_known_is_not_claimed_again(ledger):
+    ledger.see([seen(1, Kind.AKI)])
+
+    assert ledger.see([seen(1), seen(1, Kind.AKI)]).revision is None
+    assert ledger.head().revision == 1
+
+
+def test_a_kind_that_became_known_is_news_for_sinks_and_peers(ledger):
+    ledger.see([seen(1)])
+    ledger.see([seen(1, Kind.ARI)])
+
+    with ledger.reader("x") as reader:
+        assert reader.numbers(10) == ([SMALL.derive(image(1))], 2)
+        claims, upto = reader.own_claims(10)
+    assert (claims[0].kind.kind, upto) == (Kind.ARI, 2)
+
+
+def test_a_batch_may_name_an_image_twice(ledger):
+    ledger.see([seen(1), seen(1, Kind.AKI), seen(2)])
+
+    assert ledger.head().total.count == 2
+    assert ledger.claims([image(1)])[image(1)].kind.kind is Kind.AKI
+
+
+def test_claims_of_peers_are_not_published_again(ledger):
+    ledger.record([Claim(claimed_at=5, image=image(1))])
+
+    with ledger.reader("publisher") as reader:
+        assert reader.own_claims(10)[0] == []
+
+
+def test_own_news_is_published_even_if_a_peer_joins_in_first(ledger):
+    ledger.see([seen(1)])
+    ledger.record([Claim(claimed_at=5, image=image(1))])
+
+    with ledger.reader("publisher") as reader:
+        (claim,), _ = reader.own_claims(10)
+    assert claim.claimed_at == 5
+
+
+def test_stamps_come_after_all_that_was_heard_of(ledger):
+    future = 2**52
+    ledger.record([Claim(claimed_at=future, image=image(1))])
+    ledger.see([seen(2)])
+
+    assert ledger.claims([image(2)])[image(2)].claimed_at > future
+
+
+def test_a_reader_gets_whole_revisions(ledger):
+    ledger.see([seen(n) for n in range(5)])
+    ledger.see([seen(5)])
+
+    with ledger.reader("x") as reader:
+        numbers, upto = reader.numbers(2)
+        assert (len(numbers), upto) == (5, 1)
+        reader.advance(upto)
+    with ledger.reader("x") as reader:
+        assert len(reader.numbers(2)[0]) == 1
+
+
+def test_a_move_is_recorded_with_its_cause(ledger, engine):
+    late, early = [
+        image(n) for n in range(500) if SMALL.derive(image(n)) == 100
+    ][:2]
+    ledger.record([Claim(claimed_at=20, image=late)])
+
+    moved = ledger.record([Claim(claimed_at=10, image=early)]).moved
+
+    assert moved == 1
+    with engine.connect() as connection:
+        row = connection.exec_driver_sql(
+            "SELECT image, old, new, cause FROM moves"
+        ).one()
+    assert row == (late, 100, SMALL.probe(late, 1), early)
+
+
+def test_a_ledger_of_another_scheme_is_refused(ledger, engine):
+    ledger.see([seen(1)])
+
+    with pytest.raises(SchemeMismatch, match="hash_key"):
+        Ledger(engine, Scheme(b"other", SMALL.band)).see([seen(2)])
+
+
+def test_a_missing_schema_is_one_clear_line(tmp_path):
+    engine = create_engine(parse_url(f"sqlite:///{tmp_path}/none", "x"))
+
+    with pytest.raises(SchemaError, match="db upgrade"):
+        schema.require(engine)
+
+
+def test_the_migrations_make_the_tables(engine):
+    from alembic.autogenerate import compare_metadata
+    from alembic.migration import MigrationContext
+
+    from ec2map_sync.ledger.tables import metadata
+
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection)
+        assert compare_metadata(context, metadata) == []
+
+
+claims = st.builds(
+    Claim,
+    claimed_at=st.integers(1, 60),
+    image=st.integers(0, 40).map(image),
+    wanted=st.none()
+    | st.builds(Wanted, st.integers(1, 60), st.integers(98, 131)),
+)
+
+
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    deadline=None,
+    max_examples=60,
+)
+@given(st.lists(st.lists(claims, max_size=6), max_size=12))
+def test_every_history_ends_as_settled_from_scratch(tmp_path_factory, history):
+    path = tmp_path_factory.mktemp("ledger") / "db"
+    engine = create_engine(parse_url(f"sqlite:///{path}", "x"))
+    schema.upgrade(engine)
+    ledger = Ledger(engine, SMALL)
+    for batch in history:
+        ledger.record(batch)
+
+    images = {claim.image for batch in history for claim in batch}
+    known = ledger.claims(images)
+    engine.dispose()
+
+    assert mapping(ledger) == settle(known.values(), SMALL)
+    head, before = ledger.print_before(30)
+    assert head.total == print_of(known.values())
+    assert before == print_of(c for c in known.values() if c.claimed_at < 30)
+    engine.dispose()

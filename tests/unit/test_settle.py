@@ -1,0 +1,152 @@
+"""Settling: the same set gives the same mapping, in any order."""
+
+import random
+
+from hypothesis import given, strategies as st
+
+from ec2map_sync.claims import Claim, Wanted, join
+from ec2map_sync.ec2id import Band, Scheme
+from ec2map_sync.settle import Board, Slot, settle, wishes
+
+SMALL = Scheme(b"test", Band(100, 132))
+
+
+def image(n: int) -> str:
+    return f"00000000-0000-4000-8000-{n:012x}"
+
+
+class Memory:
+    """A ledger's slots in a dictionary, stored anew after each batch."""
+
+    def __init__(self, scheme: Scheme, board: type[Board] = Board) -> None:
+        self.scheme = scheme
+        self.board = board
+        self.slots: dict[int, Slot] = {}
+        self.claims: dict[str, Claim] = {}
+        self.mapping: dict[str, int] = {}
+
+    def _load(self, numbers):
+        return {
+            n: Slot(s.wish, set(s.passed))
+            for n in numbers
+            if (s := self.slots.get(n))
+        }
+
+    def record(self, batch) -> None:
+        board = self.board(self.scheme, self._load)
+        for claim in batch:
+            known = self.claims.get(claim.image)
+            joined = join(known, claim) if known else claim
+            board.replace(wishes(known) if known else [], wishes(joined))
+            self.claims[claim.image] = joined
+        board.run()
+        for number in board.touched:
+            self.slots[number] = board.slots[number]
+        for key in board.images:
+            number = board.number_of(self.claims[key])
+            self.mapping.pop(key, None)
+            if number is not None:
+                self.mapping[key] = number
+
+
+claims = st.builds(
+    Claim,
+    claimed_at=st.integers(1, 60),
+    image=st.integers(0, 47).map(image),
+    wanted=st.none()
+    | st.builds(
+        Wanted, st.integers(1, 60), st.integers(1, 4) | st.integers(100, 131)
+    ),
+)
+batches = st.lists(st.lists(claims, max_size=6), max_size=30)
+
+
+@given(batches)
+def test_step_by_step_is_as_from_scratch(history):
+    memory = Memory(SMALL)
+
+    for batch in history:
+        memory.record(batch)
+        assert memory.mapping == settle(memory.claims.values(), SMALL)
+
+
+def histories(count: int, seed: int):
+    rng = random.Random(seed)
+    for _ in range(count):
+        yield [
+            [
+                Claim(
+                    claimed_at=rng.randint(1, 80),
+                    image=image(rng.randrange(40)),
+                    wanted=Wanted(rng.randint(1, 80), rng.randint(95, 131))
+                    if rng.random() < 0.15
+                    else None,
+                )
+                for _ in range(rng.randint(1, 3))
+            ]
+            for _ in range(rng.randint(5, 40))
+        ]
+
+
+def wrong_histories(board: type[Board], count: int, seed: int) -> int:
+    wrong = 0
+    for history in histories(count, seed):
+        memory = Memory(SMALL, board)
+        for batch in history:
+            memory.record(batch)
+        wrong += memory.mapping != settle(memory.claims.values(), SMALL)
+    return wrong
+
+
+def test_a_thousand_crowded_histories_settle_as_from_scratch():
+    assert wrong_histories(Board, 1000, seed=20240501) == 0
+
+
+class ForgetsToLookAgain(Board):
+    """The mutant: who passed a seat that was left stays where it is."""
+
+    def _leave(self, number, slot):
+        queue = list(self._queue)
+        super()._leave(number, slot)
+        self._queue[:] = queue
+
+
+class LooksAgainOnlyIfFree(Board):
+    """The mutant: nobody is looked at again once the seat is retaken."""
+
+    def _look(self, wish):
+        taken = [
+            n
+            for n in wish.choices(self._scheme)
+            if wish in self.slot(n).passed and self.slot(n).wish is not None
+        ]
+        if not taken or wish in self._new or self.seat(wish) is None:
+            super()._look(wish)
+
+
+def test_a_board_that_forgets_to_look_again_is_caught():
+    assert wrong_histories(ForgetsToLookAgain, 300, seed=1) > 0
+
+
+def test_a_board_that_looks_again_only_at_free_seats_is_caught():
+    assert wrong_histories(LooksAgainOnlyIfFree, 300, seed=1) > 0
+
+
+def test_claims_that_come_in_order_never_move_a_number():
+    memory = Memory(SMALL)
+    for n in range(48):
+        before = dict(memory.mapping)
+        memory.record([Claim(claimed_at=n + 1, image=image(n))])
+        assert before.items() <= memory.mapping.items()
+
+
+def test_an_earlier_claim_takes_the_number_of_a_later_one():
+    rivals = [n for n in range(500) if SMALL.derive(image(n)) == 100][:2]
+    late, early = (image(n) for n in rivals)
+    memory = Memory(SMALL)
+
+    memory.record([Claim(claimed_at=20, image=late)])
+    memory.record([Claim(claimed_at=10, image=early)])
+
+    assert memory.mapping[early] == 100
+    assert memory.mapping[late] == SMALL.probe(late, 1)

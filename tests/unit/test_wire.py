@@ -1,0 +1,194 @@
+"""Messages: what goes out comes back, and nothing else gets in."""
+
+import base64
+import contextlib
+import dataclasses
+import json
+
+import pytest
+from hypothesis import HealthCheck, given, settings, strategies as st
+
+from ec2map_sync import wire
+from ec2map_sync.claims import Claim, Print, SeenKind, Wanted
+from ec2map_sync.ec2id import Kind
+from ec2map_sync.errors import BadMessage
+from ec2map_sync.signing import PublicKey, SigningKey
+
+NOW = 1_800_000_000_000_000
+KEY = SigningKey.generate()
+PEN = wire.Pen(region="one", scheme="s", key=KEY, clock=lambda: NOW)
+TRUST = wire.Trust(sender="one", keys=(PublicKey(KEY.public),), scheme="s")
+IMAGE = "2a3d51d7-356a-45c5-aa8e-34d805812a68"
+
+stamps = st.integers(1, NOW)
+claims = st.builds(
+    Claim,
+    claimed_at=stamps,
+    image=st.uuids().map(str),
+    wanted=st.none() | st.builds(Wanted, stamps, st.integers(1, 2**30 - 1)),
+    kind=st.none() | st.builds(SeenKind, stamps, st.sampled_from(Kind)),
+)
+
+
+def sent(message, pen=PEN):
+    return wire.encode(message, pen)
+
+
+def received(headers, body, trust=TRUST):
+    return wire.decode(headers, body, trust, NOW).message
+
+
+@given(st.lists(claims))
+def test_claims_come_back_as_they_went(batch):
+    message = wire.Claims(claims=tuple(batch))
+
+    assert received(*sent(message)) == message
+
+
+def test_a_heartbeat_comes_back_as_it_went():
+    message = wire.Heartbeat(
+        until=NOW - 5, before=Print(3, 9), total=4, newest=NOW
+    )
+
+    assert received(*sent(message)) == message
+
+
+def test_the_spelling_travels_apart_from_the_key():
+    claim = Claim(claimed_at=1, image=IMAGE, spelling=IMAGE.upper())
+
+    (back,) = received(*sent(wire.Claims(claims=(claim,)))).claims
+    assert back == claim
+
+
+def test_unknown_fields_are_ignored():
+    body = json.dumps(
+        {"claims": [{"image": IMAGE, "claimed_at": 1, "new": 1}], "x": {}}
+    ).encode()
+
+    assert received(*signed(body)).claims[0].image == IMAGE
+
+
+def signed(body: bytes, **changed):
+    headers = {
+        "version": 1,
+        "type": "claims",
+        "sender": "one",
+        "scheme": "s",
+        "sent_at": NOW,
+    } | changed
+    signature = KEY.sign(wire._signed(headers, body))
+    return headers | {"signature": base64.b64encode(signature).decode()}, body
+
+
+@pytest.mark.parametrize(
+    "name", ["version", "type", "sender", "scheme", "sent_at", "signature"]
+)
+def test_a_changed_header_is_refused(name):
+    headers, body = sent(wire.Claims(claims=()))
+
+    for value in (None, 7, "x", [], b"\xff"):
+        with pytest.raises(BadMessage):
+            received({**headers, name: value}, body)
+    del headers[name]
+    with pytest.raises(BadMessage):
+        received(headers, body)
+
+
+def test_a_changed_body_is_refused():
+    headers, body = sent(wire.Claims(claims=()))
+
+    with pytest.raises(BadMessage, match="key"):
+        received(headers, body + b" ")
+
+
+def test_an_unsigned_message_is_refused():
+    pen = dataclasses.replace(PEN, key=None)
+
+    with pytest.raises(BadMessage, match="signature"):
+        received(*sent(wire.Claims(claims=()), pen))
+
+
+def test_another_hash_key_is_named():
+    pen = dataclasses.replace(PEN, scheme="t")
+
+    with pytest.raises(BadMessage, match="hash_key"):
+        received(*sent(wire.Claims(claims=()), pen))
+
+
+def test_either_of_two_keys_is_believed_while_a_peer_rotates():
+    new = SigningKey.generate()
+    trust = dataclasses.replace(
+        TRUST, keys=(PublicKey(new.public), PublicKey(KEY.public))
+    )
+    pen = dataclasses.replace(PEN, key=new)
+
+    received(*sent(wire.Claims(claims=()), pen), trust)
+    received(*sent(wire.Claims(claims=())), trust)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"image": "x", "claimed_at": 1},
+        {"image": IMAGE},
+        {"image": IMAGE, "claimed_at": True},
+        {"image": IMAGE, "claimed_at": 0},
+        {"image": IMAGE, "claimed_at": NOW + wire.MAX_AHEAD},
+        {"image": IMAGE, "claimed_at": 1, "wanted": [1, 2**30]},
+        {"image": IMAGE, "claimed_at": 1, "wanted": [1, 0]},
+        {"image": IMAGE, "claimed_at": 1, "kind": [1, "iso"]},
+        {"image": IMAGE, "claimed_at": 1, "kind": 3},
+        {"image": None, "claimed_at": 1},
+        7,
+        None,
+    ],
+)
+def test_one_bad_claim_costs_only_itself(bad):
+    good = {"image": IMAGE, "claimed_at": 1}
+    body = json.dumps({"claims": [good, bad, good]}).encode()
+
+    message = received(*signed(body))
+
+    assert len(message.claims) == 2
+    assert len(message.bad) == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[]",
+        b"{",
+        b'{"claims": 3}',
+        b'{"claims": [], "claims": []}',
+        b'{"claims": NaN}',
+        b"[" * 100_000,
+        b'{"claims": ' + b"9" * 5000 + b"}",
+        b"\xff\xfe",
+        b"x" * (wire.MAX_BODY + 1),
+    ],
+)
+def test_a_malformed_body_is_refused(body):
+    with pytest.raises(BadMessage):
+        received(*signed(body))
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=5,
+)
+
+
+@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    st.sampled_from(["claims", "heartbeat", "nonsense"]),
+    st.binary()
+    | st.dictionaries(
+        st.sampled_from(["claims", "until", "count", "sum", "total"]),
+        json_values,
+    ).map(lambda v: json.dumps(v).encode()),
+)
+def test_nothing_but_bad_message_leaves_the_decoder(kind, body):
+    with contextlib.suppress(BadMessage):
+        received(*signed(body, type=kind))
