@@ -15,7 +15,7 @@ from oslo_log import log
 from ec2map_sync import config, glance, services
 from ec2map_sync.config import Config
 from ec2map_sync.errors import Ec2MapError
-from ec2map_sync.services import Service, Wakes
+from ec2map_sync.services import Host, Service
 
 LOG = logging.getLogger(__name__)
 
@@ -27,15 +27,13 @@ class Worker(cotyledon.Service):
     """A process that runs one service until it is told to stop."""
 
     graceful_shutdown_timeout = GRACE
-    build: ClassVar[Callable[[Config, Wakes], Service]]
+    build: ClassVar[Callable[[Config, Host], Service]]
 
-    def __init__(
-        self, worker_id: WorkerId, conf: Config, wakes: Wakes
-    ) -> None:
+    def __init__(self, worker_id: WorkerId, conf: Config, host: Host) -> None:
         super().__init__(worker_id)
         self._done = threading.Event()
         # After the fork: no connection is shared between processes.
-        self._service = type(self).build(conf, wakes)
+        self._service = type(self).build(conf, host)
 
     def run(self) -> None:
         """Run the service."""
@@ -92,14 +90,14 @@ def workers(conf: Config) -> list[tuple[type[Worker], int]]:
 
 def run(conf: Config) -> None:
     """Run a region's services until SIGTERM."""
-    wakes = Wakes(f"nova:{cell.name}" for cell in conf.cells)
+    host = Host(f"nova:{cell.name}" for cell in conf.cells)
     manager = cotyledon.ServiceManager(
         graceful_shutdown_timeout=GRACE + 5,
         # Python 3.14 no longer forks unless asked to.
         mp_context=multiprocessing.get_context("fork"),
     )
     for service, count in workers(conf):
-        manager.add(service, workers=count, args=(conf, wakes))
+        manager.add(service, workers=count, args=(conf, host))
     manager.run()
 
 

@@ -86,73 +86,72 @@ class _Link:
                 connection.release()
 
 
+def requests_of(exchange: str) -> str:
+    """Name the exchange, and the queue, of questions to a region."""
+    return f"{exchange}.requests"
+
+
+def _publish(
+    channel: Any,
+    exchange: str,
+    routing_key: str,
+    headers: Mapping[str, Any],
+    body: bytes,
+) -> None:
+    """Publish a message; returns when the broker has taken it over.
+
+    One that no queue is bound for is confirmed as well: a peer that comes
+    later finds by comparing what it has missed.
+    """
+    kombu.Producer(channel).publish(
+        body,
+        exchange=exchange,
+        routing_key=routing_key,
+        headers=dict(headers),
+        content_type="application/json",
+        content_encoding="binary",
+        delivery_mode=2,
+        confirm_timeout=CONFIRM_TIMEOUT,
+    )
+
+
 class Outlet(_Link):
     """Publishes on the region's own broker, each message confirmed."""
 
     def __init__(self, url: str, exchange: str) -> None:
         super().__init__(url)
-        self._exchange = kombu.Exchange(exchange, type="topic", durable=True)
-        self._producer: kombu.Producer | None = None
+        self._exchange = exchange
 
     def _set_up(self, channel: Any) -> None:
-        self._producer = kombu.Producer(channel, self._exchange)
-        # A message that no queue is bound for yet is confirmed as well:
-        # a peer that comes later finds by comparing what it has missed.
-        self._exchange(channel).declare()
+        for name in (self._exchange, requests_of(self._exchange)):
+            kombu.Exchange(name, "topic", durable=True)(channel).declare()
 
     def send(
         self, routing_key: str, headers: Mapping[str, Any], body: bytes
     ) -> None:
-        """Publish a message; returns when the broker has taken it over."""
-        self.open()
-        assert self._producer is not None
-        self._producer.publish(
-            body,
-            routing_key=routing_key,
-            headers=dict(headers),
-            content_type="application/json",
-            content_encoding="binary",
-            delivery_mode=2,
-            confirm_timeout=CONFIRM_TIMEOUT,
-        )
+        """Publish a message to the peers that have a queue for it."""
+        channel = self.open().default_channel
+        _publish(channel, self._exchange, routing_key, headers, body)
 
 
-class Inlet(_Link):
-    """Reads our queue on a peer's broker."""
+class _Source(_Link):
+    """Reads one queue, a batch at a time."""
 
-    def __init__(self, peer: config.Peer, bus: config.Bus) -> None:
-        super().__init__(peer.url)
-        self._peer = peer.name
-        self._exchange = peer.exchange
-        self._queue = kombu.Queue(
-            f"{peer.exchange}.{bus.region}",
-            durable=True,
-            queue_arguments={
-                # One host of ours reads, the others stand by: so the order
-                # of messages is kept.
-                "x-single-active-consumer": True,
-                "x-max-length-bytes": bus.queue_max_bytes,
-                "x-overflow": "drop-head",
-                "x-expires": bus.queue_expires * 1000,
-            },
-        )
-        self._keys = ("claims", "heartbeat", f"answer.{bus.region}")
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
         self._arrived: list[Message] = []
 
+    def _declare(self, channel: Any) -> kombu.Queue:
+        raise NotImplementedError
+
     def _set_up(self, channel: Any) -> None:
-        # The exchange is the peer's to declare; our account may not.
-        channel.exchange_declare(self._exchange, "topic", passive=True)
         self._arrived.clear()
-        queue = self._queue(channel)
-        queue.queue_declare()
-        for key in self._keys:
-            queue.bind_to(self._exchange, key)
+        queue = self._declare(channel)
         channel.basic_qos(0, PREFETCH, False)
         consumer = kombu.Consumer(
             channel, [queue], on_message=self._arrived.append, no_ack=False
         )
         consumer.consume()
-        LOG.info("reading %s of %s", self._queue.name, self._peer)
 
     def read(self, limit: int, seconds: float) -> list[Message]:
         """Wait for messages; give what has come, about ``limit`` at most."""
@@ -173,6 +172,67 @@ class Inlet(_Link):
         """Tell the broker that these have taken effect here."""
         if messages:
             messages[-1].ack(multiple=True)
+
+
+class Inlet(_Source):
+    """Reads our queue on a peer's broker, and asks the peer questions."""
+
+    def __init__(self, peer: config.Peer, bus: config.Bus) -> None:
+        super().__init__(peer.url)
+        self._peer = peer
+        self._reader = bus.region
+        self._queue = kombu.Queue(
+            f"{peer.exchange}.{bus.region}",
+            durable=True,
+            queue_arguments={
+                # One host of ours reads, the others stand by: so the order
+                # of messages is kept.
+                "x-single-active-consumer": True,
+                "x-max-length-bytes": bus.queue_max_bytes,
+                "x-overflow": "drop-head",
+                "x-expires": bus.queue_expires * 1000,
+            },
+        )
+
+    def _declare(self, channel: Any) -> kombu.Queue:
+        # The exchange is the peer's to declare; our account may not.
+        exchange = self._peer.exchange
+        channel.exchange_declare(exchange, "topic", passive=True)
+        queue = self._queue(channel)
+        queue.queue_declare()
+        for key in ("claims", "heartbeat", f"answer.{self._reader}"):
+            queue.bind_to(exchange, key)
+        LOG.info("reading %s of %s", self._queue.name, self._peer.name)
+        return queue
+
+    def ask(self, headers: Mapping[str, Any], body: bytes) -> None:
+        """Put a question into the peer's queue."""
+        channel = self.open().default_channel
+        exchange = requests_of(self._peer.exchange)
+        _publish(channel, exchange, "compare", headers, body)
+
+
+class Inbox(_Source):
+    """Reads the questions that peers put on our own broker."""
+
+    def __init__(self, url: str, exchange: str) -> None:
+        super().__init__(url)
+        self._name = requests_of(exchange)
+
+    def _declare(self, channel: Any) -> kombu.Queue:
+        queue = kombu.Queue(
+            self._name,
+            kombu.Exchange(self._name, "topic", durable=True),
+            "#",
+            durable=True,
+            queue_arguments={
+                # Nobody waits longer for an answer.
+                "x-message-ttl": 60_000,
+                "x-max-length-bytes": 16 * 1024 * 1024,
+            },
+        )(channel)
+        queue.declare()
+        return queue
 
 
 def body_of(message: Message) -> bytes:

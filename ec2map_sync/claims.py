@@ -48,6 +48,37 @@ class Print:
         )
 
 
+class Bound(NamedTuple):
+    """A place in the order of claims: by (claimed_at, image)."""
+
+    at: Stamp
+    image: str = ""
+
+
+class Span(NamedTuple):
+    """The claims from ``start`` up to, not including, ``stop``."""
+
+    start: Bound
+    stop: Bound
+
+    def holds(self, other: "Span") -> bool:
+        """Tell whether another span lies inside."""
+        return self.start <= other.start <= other.stop <= self.stop
+
+
+BEGINNING = Bound(0)
+END = Bound(2**62)
+EVERYTHING = Span(BEGINNING, END)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Range:
+    """A span, and what somebody's ledger holds of it."""
+
+    span: Span
+    print: Print
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
     """That an image was seen, and what is known of it.
@@ -66,6 +97,17 @@ class Claim:
     def uuid(self) -> str:
         """The UUID as Glance spells it."""
         return self.spelling or self.image
+
+    @property
+    def bound(self) -> Bound:
+        """Where the claim stands in the order of claims."""
+        return Bound(self.claimed_at, self.image)
+
+    @property
+    def newest(self) -> Stamp:
+        """The largest of the claim's stamps."""
+        parts = (self.wanted, self.kind)
+        return max([self.claimed_at, *(p.at for p in parts if p)])
 
     @property
     def hash(self) -> int:

@@ -140,6 +140,17 @@ _bus = [
         help="Seconds between heartbeats. Each costs one message to every "
         "peer; a peer counts as silent after some of them are missing.",
     ),
+    cfg.FloatOpt(
+        "claim_wait",
+        default=30,
+        min=0,
+        max=3600,
+        help="Seconds after a start during which no claims are made unless "
+        "the ledger has been compared with every peer: one that was "
+        "restored or emptied must not hand out numbers that are in use. "
+        "Notifications wait meanwhile. Too short, and a slow peer is not "
+        "waited for; too long, and a dead one delays the first images.",
+    ),
     cfg.IntOpt(
         "queue_max_bytes",
         default=256 * 1024 * 1024,
@@ -256,6 +267,7 @@ class Bus:
     exchange: str
     key: "SigningKey | None"
     heartbeat_interval: float
+    claim_wait: float
     queue_max_bytes: int
     queue_expires: int
     batch_size: int
@@ -331,6 +343,7 @@ class Config:
             exchange=conf.exchange,
             key=self._signing_key(needed=bool(peers)),
             heartbeat_interval=conf.heartbeat_interval,
+            claim_wait=conf.claim_wait,
             queue_max_bytes=conf.queue_max_bytes,
             queue_expires=conf.queue_expires,
             batch_size=conf.batch_size,

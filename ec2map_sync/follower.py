@@ -1,20 +1,34 @@
-"""The Follower: hears one peer, and records what it claims."""
+"""The Follower: hears one peer, records what it claims, compares with it."""
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 
 from kombu.message import Message
 
 from ec2map_sync import wire
 from ec2map_sync.bus import Inlet, body_of
-from ec2map_sync.claims import Claim, Stamp
+from ec2map_sync.claims import (
+    BEGINNING,
+    EVERYTHING,
+    Bound,
+    Claim,
+    Print,
+    Span,
+    Stamp,
+)
+from ec2map_sync.compare import Pull
 from ec2map_sync.errors import BadMessage
-from ec2map_sync.ledger import Heartbeat, Ledger, Quarantined
+from ec2map_sync.ledger import Ledger, Quarantined
 
 LOG = logging.getLogger(__name__)
 
 BATCH = 20
 """Messages recorded in one transaction: up to 10,000 claims."""
+
+PATIENT_HEARTBEATS = 3
+"""Heartbeats whose totals differ before a compare looks at everything, also
+at what a fast clock somewhere has stamped ahead of the heartbeats."""
 
 
 class Follower:
@@ -28,83 +42,210 @@ class Follower:
         self,
         ledger: Ledger,
         inlet: Inlet,
-        trust: wire.Trust,
+        peer: wire.Trust,
+        pen: wire.Pen,
         *,
-        clock: Callable[[], Stamp],
         recorded: Callable[[], None],
         patience: float,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._ledger = ledger
         self._inlet = inlet
-        self._trust = trust
-        self._clock = clock
+        self._peer = peer
+        self._pen = pen
         self._recorded = recorded
         self._patience = patience
+        self._monotonic = monotonic
+        self._agreement = Agreement(peer.sender)
+        self._pull: Pull | None = None
+        self._greeted = False
 
     def step(self) -> bool:
         """Take in what has come; waits a little if nothing has."""
+        if not self._greeted:
+            self._begin(EVERYTHING)
+            self._greeted = True
         messages = self._inlet.read(BATCH, self._patience)
         if messages:
             self._take(messages)
             self._inlet.acknowledge(messages)
+        if self._pull:
+            self._pull.step()
         return True
+
+    def reset(self) -> None:
+        """Begin anew with a new connection; a pull cut short never counts."""
+        self._inlet.close()
+        self._pull = None
+        self._greeted = False
 
     def _take(self, messages: Sequence[Message]) -> None:
         claims: list[Claim] = []
         bad: list[Quarantined] = []
-        heartbeat: Heartbeat | None = None
         for message in messages:
             body = body_of(message)
             try:
-                received = wire.decode(
-                    message.headers or {}, body, self._trust, self._clock()
-                )
+                self._sort(message, body, claims, bad)
             except BadMessage as error:
                 bad.append(self._quarantined(str(error), body))
-                continue
-            match received.message:
-                case wire.Claims(claims=good, bad=rejected):
-                    claims += good
-                    bad += [
-                        self._quarantined(b.reason, b.body) for b in rejected
-                    ]
-                case wire.Heartbeat():
-                    heartbeat = self._heard(received, received.message)
-        self._apply(claims, bad, heartbeat)
-
-    def _apply(
-        self,
-        claims: Sequence[Claim],
-        bad: Sequence[Quarantined],
-        heartbeat: Heartbeat | None,
-    ) -> None:
-        if self._ledger.record(claims).news:
-            self._recorded()
-        if heartbeat:
-            self._ledger.hear(heartbeat)
+        self._record(claims)
         if bad:
             self._ledger.quarantine(bad)
             LOG.warning(
                 "%d messages or claims of %s are in quarantine: %s",
                 len(bad),
-                self._trust.sender,
+                self._peer.sender,
                 bad[-1].reason,
             )
 
-    def _heard(
-        self, received: wire.Received, message: wire.Heartbeat
-    ) -> Heartbeat:
-        return Heartbeat(
-            peer=received.sender,
-            received_at=self._clock(),
-            sent_at=received.sent_at,
-            until=message.until,
-            before=message.before,
-            total=message.total,
-            newest=message.newest,
+    def _sort(
+        self,
+        message: Message,
+        body: bytes,
+        claims: list[Claim],
+        bad: list[Quarantined],
+    ) -> None:
+        received = wire.decode(
+            message.headers or {},
+            body,
+            {self._peer.sender: self._peer},
+            self._pen.clock(),
         )
+        match received.message:
+            case wire.Claims(claims=good, bad=rejected):
+                claims += good
+                bad += [self._quarantined(b.reason, b.body) for b in rejected]
+            case wire.Heartbeat() as heartbeat:
+                # What came before it has to count on both sides.
+                self._record(claims)
+                claims.clear()
+                self._hear(heartbeat, received.sent_at)
+            case wire.Answer() as reply:
+                self._answered(reply)
+                bad += [self._quarantined(b.reason, b.body) for b in reply.bad]
+            case _:
+                raise BadMessage("a question, where only answers belong")
+
+    def _record(self, claims: Sequence[Claim]) -> int:
+        news = self._ledger.record(claims).news
+        if news:
+            self._recorded()
+        return news
+
+    def _hear(self, heartbeat: wire.Heartbeat, sent_at: Stamp) -> None:
+        head, own = self._ledger.print_before(heartbeat.until)
+        now = self._pen.clock()
+        agreed = self._agreement.judge(heartbeat, own, head.total.count)
+        self._ledger.note_peer(
+            self._peer.sender,
+            received_at=now,
+            sent_at=sent_at,
+            total=heartbeat.total,
+            newest=heartbeat.newest,
+            **self._agreement.fields(heartbeat, own, now),
+        )
+        if not agreed and self._pull is None:
+            span = self._agreement.next_span(heartbeat)
+            if span:
+                self._begin(span)
+
+    def _begin(self, span: Span) -> None:
+        self._pull = Pull(
+            self._ledger, self._ask, span=span, monotonic=self._monotonic
+        )
+        self._pull.step()
+
+    def _ask(self, question: wire.Compare) -> None:
+        self._inlet.ask(*wire.encode(question, self._pen))
+
+    def _answered(self, reply: wire.Answer) -> None:
+        pull = self._pull
+        if pull is None or not pull.take(reply):
+            return  # to a question that was asked again meanwhile
+        pull.found += self._record(reply.claims)
+        if not pull.complete:
+            return
+        self._pull = None
+        self._agreement.compared(found=pull.found)
+        fields = {"missing_here": pull.found}
+        if pull.everything:
+            fields["compared_at"] = self._pen.clock()
+        self._ledger.note_peer(self._peer.sender, **fields)
+        if pull.found:
+            LOG.info(
+                "compared with %s: %d claims were missing or older here",
+                self._peer.sender,
+                pull.found,
+            )
 
     def _quarantined(self, reason: str, body: bytes) -> Quarantined:
         return Quarantined(
-            source=f"peer:{self._trust.sender}", reason=reason, body=body
+            source=f"peer:{self._peer.sender}", reason=reason, body=body
         )
+
+
+class Agreement:
+    """Whether a peer holds the same set, and whether to look closer."""
+
+    def __init__(self, peer: str) -> None:
+        self._peer = peer
+        self._agrees: bool | None = None
+        self._differs_since: Stamp | None = None
+        self._totals_differ = 0
+        self._barren: object = None
+        self._started_by: object = None
+
+    def judge(
+        self, heartbeat: wire.Heartbeat, own: Print, own_total: int
+    ) -> bool:
+        """Tell whether both sides hold the same; logs when that changes."""
+        if heartbeat.total == own_total:
+            self._totals_differ = 0
+        else:
+            self._totals_differ += 1
+        agrees = heartbeat.before == own
+        if agrees and self._agrees is not True:
+            LOG.info("agrees with %s on all %d claims", self._peer, own.count)
+        elif not agrees and self._agrees is not False:
+            LOG.info(
+                "differs from %s: %d claims here, %d there; comparing",
+                self._peer,
+                own.count,
+                heartbeat.before.count,
+            )
+        self._agrees = agrees
+        return agrees and self._totals_differ < PATIENT_HEARTBEATS
+
+    def fields(
+        self, heartbeat: wire.Heartbeat, own: Print, now: Stamp
+    ) -> dict[str, int | None]:
+        """Give what `Ledger.note_peer` should remember of it."""
+        if self._agrees:
+            self._differs_since = None
+            return {
+                "agrees_until": heartbeat.until,
+                "differs_since": None,
+                "missing_there": 0,
+            }
+        self._differs_since = self._differs_since or now
+        return {
+            "differs_since": self._differs_since,
+            "missing_there": max(0, own.count - heartbeat.before.count),
+        }
+
+    def next_span(self, heartbeat: wire.Heartbeat) -> Span | None:
+        """Tell what to compare now; None if the other side has to first.
+
+        After a pull that brought nothing it is the peer that lacks claims:
+        asking again helps only once it holds something else.
+        """
+        self._started_by = (heartbeat.before, heartbeat.total)
+        if self._started_by == self._barren:
+            return None
+        if self._totals_differ >= PATIENT_HEARTBEATS:
+            return EVERYTHING
+        return Span(BEGINNING, Bound(heartbeat.until))
+
+    def compared(self, *, found: int) -> None:
+        """Note that a pull is complete."""
+        self._barren = self._started_by if not found else None

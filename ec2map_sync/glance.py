@@ -171,6 +171,7 @@ class Listener:
         self._options = options
         self._recorder = recorder
         self._server: BatchNotificationServer | None = None
+        self.listening = False
 
     def start(self) -> None:
         """Begin to listen, once Glance's exchange is there.
@@ -201,6 +202,7 @@ class Listener:
             batch_timeout=options.batch_timeout,
         )
         self._server.start(override_pool_size=1)  # one thread keeps order
+        self.listening = True
         LOG.info(
             "listening on exchange %s, topics %s",
             options.exchange,

@@ -8,8 +8,6 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 
-from ec2map_sync.errors import Ec2MapError
-
 LOG = logging.getLogger(__name__)
 
 FIRST_PAUSE = 0.2
@@ -134,8 +132,3 @@ class Loop:
         if not more and not self._stopping.is_set():
             self._wake.wait(self._interval)
         return None
-
-
-def describe_own(error: Exception) -> str | None:
-    """Say an error of ours; they are one line already."""
-    return str(error) if isinstance(error, Ec2MapError) else None

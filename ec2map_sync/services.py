@@ -4,23 +4,26 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
-from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from ec2map_sync import bus, database, glance, wire
-from ec2map_sync.config import Bus, Config, Peer
+from ec2map_sync import bus, database, wire
+from ec2map_sync.compare import Gate
+from ec2map_sync.config import Config, Peer
 from ec2map_sync.errors import Ec2MapError
 from ec2map_sync.follower import Follower
 from ec2map_sync.glance import Listener, Recorder
 from ec2map_sync.ledger import Ledger, schema
 from ec2map_sync.ledger.ledger import wall_clock
 from ec2map_sync.loop import Loop, Wake
-from ec2map_sync.publisher import Publisher
+from ec2map_sync.publisher import Answerer, Publisher
 from ec2map_sync.sinks.nova import NovaSink
 from ec2map_sync.writer import Writer
 
 POLL = 1.0
 """Seconds after which other hosts' work is found, and lost wake-ups."""
+
+GATE_POLL = 0.2
+"""Seconds between two looks whether claims may be made already."""
 
 PATIENCE = 0.5
 """Seconds that a Follower waits for a message before it looks up."""
@@ -36,10 +39,14 @@ class Service(Protocol):
         """Finish what has begun, soon."""
 
 
-class Wakes:
-    """Who is told, within a host, that something was recorded."""
+class Host:
+    """What the services of a region share on one host, across processes.
+
+    A wake-up that is lost, and what other hosts do, is found by polling.
+    """
 
     def __init__(self, sinks: Iterable[str]) -> None:
+        self.started_at = wall_clock()
         self.publisher = Wake()
         self.sinks = {name: Wake() for name in sinks}
 
@@ -63,21 +70,59 @@ def describe(error: Exception) -> str | None:
     return bus.describe(error)
 
 
-def pen_of(config: Config, options: Bus) -> wire.Pen:
-    """Give what signs this region's messages."""
-    return wire.Pen(
-        region=options.region,
-        scheme=config.scheme.fingerprint,
-        key=options.key,
-        clock=wall_clock,
-    )
+class Parts:
+    """What one process needs to build its service from.
+
+    Made after the fork: no connection is shared between processes.
+    """
+
+    def __init__(self, config: Config, host: Host) -> None:
+        self.config = config
+        self.host = host
+        self.bus = config.bus
+        self.engine = database.create_engine(config.ledger)
+        self.ledger = Ledger(self.engine, config.scheme)
+        self.pen = wire.Pen(
+            region=self.bus.region,
+            scheme=config.scheme.fingerprint,
+            key=self.bus.key,
+            clock=wall_clock,
+        )
+
+    def trust(self, peer: Peer) -> wire.Trust:
+        """Tell whom we believe as this peer."""
+        return wire.Trust(
+            sender=peer.name, keys=peer.keys, scheme=self.pen.scheme
+        )
+
+    def loop(
+        self,
+        name: str,
+        step: Callable[[], bool],
+        *,
+        wake: Wake | None = None,
+        interval: float = POLL,
+        recover: Callable[[], None] = lambda: None,
+    ) -> Loop:
+        """Make a loop that first waits for the ledger's schema."""
+        return Loop(
+            name,
+            step,
+            prepare=lambda: schema.require(self.engine),
+            wake=wake or Wake(),
+            interval=interval,
+            describe=describe,
+            recover=recover,
+        )
 
 
 class Threads:
     """The loops of one process, each in a thread of its own."""
 
     def __init__(
-        self, loops: Sequence[Loop], close: Callable[[], None]
+        self,
+        loops: Sequence[Loop],
+        close: Callable[[], None] = lambda: None,
     ) -> None:
         self._loops = loops
         self._close = close
@@ -100,107 +145,95 @@ class Threads:
             loop.stop()
 
 
-def listener(config: Config, wakes: Wakes) -> Threads:
+def listener(config: Config, host: Host) -> Threads:
     """Carry Glance's notifications into the ledger."""
-    engine = database.create_engine(config.ledger)
-    ledger = Ledger(engine, config.scheme)
-    recorder = Recorder(ledger, wakes.recorded_here)
+    parts = Parts(config, host)
+    recorder = Recorder(parts.ledger, host.recorded_here)
     ears = Listener(config.conf, config.notifications, recorder)
-
-    def prepare() -> None:
-        schema.require(engine)
-        ears.start()
-
-    loop = Loop(
-        "listener",
-        lambda: False,  # oslo.messaging's own threads do the work
-        prepare=prepare,
-        wake=Wake(),
-        interval=POLL,
-        describe=glance.describe,
+    gate = Gate(
+        parts.ledger,
+        [peer.name for peer in parts.bus.peers],
+        since=host.started_at,
+        wait=parts.bus.claim_wait,
+        clock=wall_clock,
     )
+
+    def step() -> bool:
+        # Once it listens, oslo.messaging's own threads do the work.
+        if gate.is_open() and not ears.listening:
+            ears.start()
+        return False
+
+    loop = parts.loop("listener", step, interval=GATE_POLL)
     return Threads([loop], ears.stop)
 
 
-def publisher(config: Config, wakes: Wakes) -> Threads:
-    """Carry the ledger's own claims to the peers."""
-    options = config.bus
+def publisher(config: Config, host: Host) -> Threads:
+    """Carry the ledger's own claims to the peers, and answer them."""
+    parts = Parts(config, host)
+    options = parts.bus
     assert options.url is not None
-    engine = database.create_engine(config.ledger)
     outlet = bus.Outlet(options.url, options.exchange)
     worker = Publisher(
-        Ledger(engine, config.scheme),
+        parts.ledger,
         outlet,
-        pen_of(config, options),
+        parts.pen,
         batch_size=options.batch_size,
         heartbeat_interval=options.heartbeat_interval,
     )
-    loop = Loop(
-        "publisher",
-        worker.step,
-        prepare=lambda: schema.require(engine),
-        wake=wakes.publisher,
-        interval=min(POLL, options.heartbeat_interval),
-        describe=describe,
-        recover=outlet.close,
-    )
-    return Threads([loop], outlet.close)
-
-
-def follower(config: Config, wakes: Wakes) -> Threads:
-    """Carry the peers' claims into the ledger."""
-    options = config.bus
-    engine = database.create_engine(config.ledger)
-    ledger = Ledger(engine, config.scheme)
-    loops = [
-        _follow(peer, options, ledger, engine, wakes) for peer in options.peers
-    ]
-    return Threads(loops, lambda: None)
-
-
-def _follow(
-    peer: Peer, options: Bus, ledger: Ledger, engine: Engine, wakes: Wakes
-) -> Loop:
-    inlet = bus.Inlet(peer, options)
-    worker = Follower(
-        ledger,
-        inlet,
-        wire.Trust(
-            sender=peer.name,
-            keys=peer.keys,
-            scheme=ledger.scheme.fingerprint,
-        ),
-        clock=wall_clock,
-        recorded=wakes.recorded_from_peer,
+    answerer = Answerer(
+        parts.ledger,
+        bus.Inbox(options.url, options.exchange),
+        bus.Outlet(options.url, options.exchange),
+        parts.pen,
+        {peer.name: parts.trust(peer) for peer in options.peers},
         patience=PATIENCE,
     )
-    return Loop(
-        f"follower of {peer.name}",
-        worker.step,
-        prepare=lambda: schema.require(engine),
-        wake=Wake(),
-        interval=POLL,
-        describe=describe,
-        recover=inlet.close,
+    loops = [
+        parts.loop(
+            "publisher",
+            worker.step,
+            wake=host.publisher,
+            interval=min(POLL, options.heartbeat_interval),
+            recover=outlet.close,
+        ),
+        parts.loop("answerer", answerer.step, recover=answerer.close),
+    ]
+    return Threads(loops, outlet.close)
+
+
+def follower(config: Config, host: Host) -> Threads:
+    """Carry the peers' claims into the ledger."""
+    parts = Parts(config, host)
+    return Threads([_follow(parts, peer) for peer in parts.bus.peers])
+
+
+def _follow(parts: Parts, peer: Peer) -> Loop:
+    worker = Follower(
+        parts.ledger,
+        bus.Inlet(peer, parts.bus),
+        parts.trust(peer),
+        parts.pen,
+        recorded=parts.host.recorded_from_peer,
+        patience=PATIENCE,
+    )
+    return parts.loop(
+        f"follower of {peer.name}", worker.step, recover=worker.reset
     )
 
 
-def writer(config: Config, wakes: Wakes) -> Threads:
+def writer(config: Config, host: Host) -> Threads:
     """Carry the ledger's numbers into every sink."""
-    engine = database.create_engine(config.ledger)
-    ledger = Ledger(engine, config.scheme)
+    parts = Parts(config, host)
     loops = []
     for cell in config.cells:
         sink = NovaSink(cell.name, database.create_engine(cell.url))
-        worker = Writer(ledger, sink, rewrite=config.rewrite_rows)
+        worker = Writer(parts.ledger, sink, rewrite=config.rewrite_rows)
         loops.append(
-            Loop(
+            parts.loop(
                 f"writer of {sink.name}",
                 worker.step,
-                prepare=lambda: schema.require(engine),
-                wake=wakes.sinks[sink.name],
-                interval=POLL,
-                describe=describe,
+                wake=host.sinks[sink.name],
             )
         )
-    return Threads(loops, lambda: None)
+    return Threads(loops)

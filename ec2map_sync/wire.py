@@ -7,11 +7,22 @@ follows our scheme and is well formed, so that nobody checks keys further on.
 import base64
 import binascii
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ec2map_sync.claims import Claim, Print, SeenKind, Stamp, Wanted
+from ec2map_sync.claims import (
+    END,
+    Bound,
+    Claim,
+    Print,
+    Range,
+    SeenKind,
+    Span,
+    Stamp,
+    Wanted,
+)
 from ec2map_sync.ec2id import DERIVED, Kind, image_key
 from ec2map_sync.errors import BadId, BadMessage
 from ec2map_sync.signing import PublicKey, SigningKey
@@ -21,6 +32,9 @@ MAX_AHEAD = 24 * 3600 * 1_000_000
 """Microseconds by which a stamp may be ahead of our clock."""
 MAX_BODY = 4 * 1024 * 1024
 """Bytes; a batch of 500 claims has about 60,000."""
+
+MAX_ID = 64
+_BOUND = re.compile(r"[0-9a-f-]{0,40}")
 
 Headers = Mapping[str, Any]
 Json = dict[str, Any]
@@ -56,7 +70,30 @@ class Heartbeat:
     newest: Stamp
 
 
-Message = Claims | Heartbeat
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compare:
+    """The question where the asked ledger differs from the asking one."""
+
+    id: str
+    ranges: tuple[Range, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a ledger holds in the ranges that differ.
+
+    Small ranges come as ``claims``, large ones split into ``ranges``; what
+    did not fit into one message is to be asked again (``rest``).
+    """
+
+    id: str
+    ranges: tuple[Range, ...] = ()
+    claims: tuple[Claim, ...] = ()
+    rest: tuple[Span, ...] = ()
+    bad: tuple[BadClaim, ...] = ()
+
+
+Message = Claims | Heartbeat | Compare | Answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,9 +143,9 @@ def encode(message: Message, pen: Pen) -> tuple[dict[str, Any], bytes]:
 
 
 def decode(
-    headers: Headers, body: bytes, trust: Trust, now: Stamp
+    headers: Headers, body: bytes, trusted: Mapping[str, Trust], now: Stamp
 ) -> Received:
-    """Read a message of a peer.
+    """Read a message of one of the peers that are trusted here, by name.
 
     ``now`` is our clock, against which stamps are judged.
 
@@ -117,7 +154,7 @@ def decode(
     """
     if len(body) > MAX_BODY:
         raise BadMessage(f"the body has {len(body)} bytes")
-    _verify(headers, body, trust)
+    trust = _verify(headers, body, trusted)
     kind = headers["type"]
     if kind not in _FROM_JSON:
         raise BadMessage(f"unknown type {str(kind)[:40]!r}")
@@ -141,7 +178,9 @@ def _signed(headers: Headers, body: bytes) -> bytes:
     return b"".join(len(f).to_bytes(8) + f for f in (*fields, body))
 
 
-def _verify(headers: Headers, body: bytes, trust: Trust) -> None:
+def _verify(
+    headers: Headers, body: bytes, trusted: Mapping[str, Trust]
+) -> Trust:
     if headers.get("version") != VERSION:
         raise BadMessage(
             f"version {str(headers.get('version'))[:20]}, we speak {VERSION}"
@@ -150,9 +189,11 @@ def _verify(headers: Headers, body: bytes, trust: Trust) -> None:
         if not isinstance(headers.get(name), str):
             raise BadMessage(f"header {name} is missing")
     _stamp(headers.get("sent_at"), 2**63, "header sent_at")
-    if headers["sender"] != trust.sender:
+    trust = trusted.get(headers["sender"])
+    if trust is None:
         raise BadMessage(
-            f"sender {headers['sender'][:40]!r} on the bus of {trust.sender}"
+            f"sender {headers['sender'][:40]!r}, where only "
+            f"{', '.join(trusted)} may speak"
         )
     try:
         signature = base64.b64decode(headers["signature"], validate=True)
@@ -169,6 +210,7 @@ def _verify(headers: Headers, body: bytes, trust: Trust) -> None:
             f"scheme {headers['scheme'][:40]}, ours is {trust.scheme}: "
             "[ec2_ids] hash_key differs between the two regions"
         )
+    return trust
 
 
 def _parse(body: bytes) -> Json:
@@ -254,16 +296,28 @@ def _claims_to_json(message: Claims) -> tuple[str, Json]:
 
 
 def _claims_from_json(fields: Json, now: Stamp) -> Claims:
-    if not isinstance(fields["claims"], list):
-        raise TypeError("claims is no list")
-    good, bad = [], []
-    for item in fields["claims"]:
+    good, bad = _sort_claims(_list(fields["claims"]), now)
+    return Claims(claims=good, bad=bad)
+
+
+def _list(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise TypeError("a list is missing")
+    return value
+
+
+def _sort_claims(
+    items: Sequence[Any], now: Stamp
+) -> tuple[tuple[Claim, ...], tuple[BadClaim, ...]]:
+    good: list[Claim] = []
+    bad: list[BadClaim] = []
+    for item in items:
         try:
             good.append(claim_from_json(item, now))
         except BadMessage as error:
             body = json.dumps(item).encode()
             bad.append(BadClaim(reason=str(error), body=body))
-    return Claims(claims=tuple(good), bad=tuple(bad))
+    return tuple(good), tuple(bad)
 
 
 def _heartbeat_to_json(message: Heartbeat) -> tuple[str, Json]:
@@ -289,11 +343,87 @@ def _heartbeat_from_json(fields: Json, now: Stamp) -> Heartbeat:
     )
 
 
+def _range_to_json(r: Range) -> list[Any]:
+    return [*_span_to_json(r.span), r.print.count, r.print.sum]
+
+
+def _range_from_json(value: Any) -> Range:
+    start, stop, count, total = value
+    return Range(
+        span=_span_from_json((start, stop)),
+        print=Print(
+            _int(count, 0, 2**62, "count"), _int(total, 0, 2**62, "sum")
+        ),
+    )
+
+
+def _span_to_json(span: Span) -> list[Any]:
+    return [list(span.start), list(span.stop)]
+
+
+def _span_from_json(value: Any) -> Span:
+    start, stop = (_bound_from_json(bound) for bound in value)
+    if start > stop:
+        raise BadMessage("a range ends before it begins")
+    return Span(start, stop)
+
+
+def _bound_from_json(value: Any) -> Bound:
+    at, image = value
+    if not isinstance(image, str) or not _BOUND.fullmatch(image):
+        raise BadMessage(f"a range ends at {str(image)[:40]!r}")
+    return Bound(_int(at, 0, END.at + 1, "a bound"), image)
+
+
+def _compare_to_json(message: Compare) -> tuple[str, Json]:
+    return "compare", {
+        "id": message.id,
+        "ranges": [_range_to_json(r) for r in message.ranges],
+    }
+
+
+def _compare_from_json(fields: Json, _now: Stamp) -> Compare:
+    return Compare(
+        id=_id(fields["id"]),
+        ranges=tuple(_range_from_json(r) for r in _list(fields["ranges"])),
+    )
+
+
+def _answer_to_json(message: Answer) -> tuple[str, Json]:
+    return "answer", {
+        "id": message.id,
+        "ranges": [_range_to_json(r) for r in message.ranges],
+        "claims": [claim_to_json(c) for c in message.claims],
+        "rest": [_span_to_json(span) for span in message.rest],
+    }
+
+
+def _answer_from_json(fields: Json, now: Stamp) -> Answer:
+    claims, bad = _sort_claims(_list(fields["claims"]), now)
+    return Answer(
+        id=_id(fields["id"]),
+        ranges=tuple(_range_from_json(r) for r in _list(fields["ranges"])),
+        claims=claims,
+        rest=tuple(_span_from_json(span) for span in _list(fields["rest"])),
+        bad=bad,
+    )
+
+
+def _id(value: Any) -> str:
+    if not isinstance(value, str) or not 1 <= len(value) <= MAX_ID:
+        raise BadMessage("the id is no text of at most 64 characters")
+    return value
+
+
 _TO_JSON: dict[type, Callable[[Any], tuple[str, Json]]] = {
     Claims: _claims_to_json,
     Heartbeat: _heartbeat_to_json,
+    Compare: _compare_to_json,
+    Answer: _answer_to_json,
 }
 _FROM_JSON: dict[str, Callable[[Json, Stamp], Message]] = {
     "claims": _claims_from_json,
     "heartbeat": _heartbeat_from_json,
+    "compare": _compare_from_json,
+    "answer": _answer_from_json,
 }

@@ -2,8 +2,8 @@
 
 from ec2map_sync.ledger.ledger import (
     Head,
-    Heartbeat,
     Ledger,
+    PeerState,
     Quarantined,
     Reader,
     Recorded,
@@ -11,8 +11,8 @@ from ec2map_sync.ledger.ledger import (
 
 __all__ = [
     "Head",
-    "Heartbeat",
     "Ledger",
+    "PeerState",
     "Quarantined",
     "Reader",
     "Recorded",

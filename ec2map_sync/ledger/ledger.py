@@ -11,9 +11,14 @@ from sqlalchemy import Connection
 from sqlalchemy.engine import Engine
 
 from ec2map_sync.claims import (
+    BEGINNING,
+    SUM_MODULUS,
+    Bound,
     Claim,
     Print,
+    Range,
     Sighting,
+    Span,
     Stamp,
     claim_of,
     join,
@@ -30,6 +35,8 @@ from ec2map_sync.ledger.recording import (
 from ec2map_sync.settle import Numbered
 
 T = TypeVar("T")
+
+_SPLIT_BITS = 5
 
 QUARANTINE_LIMIT = 10_000
 """Entries kept; the oldest go first."""
@@ -66,16 +73,24 @@ NOTHING = Recorded(revision=None, news=0, moved=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Heartbeat:
-    """What a peer last said of its ledger, and when."""
+class PeerState:
+    """What a peer last said, and what comparing with it has found.
 
-    peer: str
-    received_at: Stamp
-    sent_at: Stamp
-    until: Stamp
-    before: Print
-    total: int
-    newest: Stamp
+    A field that is None is not known (yet). All but the counts are stamps.
+    """
+
+    name: str
+    received_at: Stamp | None = None
+    sent_at: Stamp | None = None
+    total: int | None = None
+    newest: Stamp | None = None
+    agrees_until: Stamp | None = None
+    """Everything claimed before this was the same here and there."""
+    differs_since: Stamp | None = None
+    compared_at: Stamp | None = None
+    """When a comparison of everything was last completed."""
+    missing_here: int | None = None
+    missing_there: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,33 +183,36 @@ class Ledger:
         with self._recording() as recording:
             recording.look_up(joined)
             for claim in joined.values():
-                recording.follow(_newest(claim))
+                recording.follow(claim.newest)
             return self._record(recording, joined.values(), own=False)
 
-    def hear(self, heartbeat: Heartbeat) -> None:
-        """Remember a peer's heartbeat; later stamps follow its newest."""
-        values = {
-            "received_at": heartbeat.received_at,
-            "sent_at": heartbeat.sent_at,
-            "until": heartbeat.until,
-            "before_count": heartbeat.before.count,
-            "before_sum": heartbeat.before.sum,
-            "total": heartbeat.total,
-            "newest": heartbeat.newest,
-        }
+    def note_peer(self, peer: str, **fields: int | None) -> None:
+        """Remember some fields of a peer's `PeerState`.
+
+        Later stamps follow a peer's newest, so that a new claim never comes
+        before one that is still on its way to us.
+        """
         head, peers = tables.head, tables.peers
         with self._writing.begin() as connection:
+            newest = fields.get("newest") or 0
             connection.execute(
                 sa.update(head)
-                .where(head.c.last_stamp < heartbeat.newest)
-                .values(last_stamp=heartbeat.newest)
+                .where(head.c.last_stamp < newest)
+                .values(last_stamp=newest)
             )
-            connection.execute(
-                sa.delete(peers).where(peers.c.name == heartbeat.peer)
+            known = connection.execute(
+                sa.update(peers).where(peers.c.name == peer).values(**fields)
             )
-            connection.execute(
-                sa.insert(peers).values(name=heartbeat.peer, **values)
-            )
+            if not known.rowcount:
+                connection.execute(
+                    sa.insert(peers).values(name=peer, **fields)
+                )
+
+    def peer_states(self) -> dict[str, PeerState]:
+        """Give what is known of every peer that was ever heard."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(sa.select(tables.peers)).mappings()
+            return {row["name"]: PeerState(**row) for row in rows}
 
     def quarantine(self, entries: Sequence[Quarantined]) -> None:
         """Keep what could not be understood, the newest ones."""
@@ -255,6 +273,64 @@ class Ledger:
             revision=row.revision, last_stamp=row.last_stamp, total=total
         )
         return found, total - Print(int(row.tail_count), int(row.tail_sum))
+
+    def print_of(self, span: Span) -> Print:
+        """Give the print of a span."""
+        if span.start == BEGINNING and not span.stop.image:
+            return self.print_before(span.stop.at)[1]
+        c = tables.claims
+        statement = sa.select(
+            sa.func.count(), sa.func.coalesce(sa.func.sum(c.c.hash), 0)
+        ).where(*_within(span))
+        with self._engine.connect() as connection:
+            count, total = connection.execute(statement).one()
+        return Print(int(count), int(total) % SUM_MODULUS)
+
+    def split(self, span: Span) -> list[Range]:
+        """Cut a span into up to 32 parts; leaves out those without claims.
+
+        The cuts lie at multiples of a power of two of the stamp, so that
+        one scan of the index counts all parts. A span whose claims have all
+        the same stamp cannot be cut.
+        """
+        c = tables.claims
+        ends = sa.select(
+            sa.func.min(c.c.claimed_at), sa.func.max(c.c.claimed_at)
+        ).where(*_within(span))
+        with self._engine.connect() as connection:
+            low, high = connection.execute(ends).one()
+            if low is None:
+                return []
+            shift = max(0, (low ^ high).bit_length() - _SPLIT_BITS)
+            part = c.c.claimed_at.bitwise_rshift(sa.literal(shift))
+            rows = connection.execute(
+                sa.select(part, sa.func.count(), sa.func.sum(c.c.hash))
+                .where(*_within(span))
+                .group_by(part)
+                .order_by(part)
+            )
+            return [
+                Range(
+                    span=Span(
+                        max(Bound(int(part) << shift), span.start),
+                        min(Bound((int(part) + 1) << shift), span.stop),
+                    ),
+                    print=Print(int(count), int(total) % SUM_MODULUS),
+                )
+                for part, count, total in rows
+            ]
+
+    def page(self, span: Span, limit: int) -> list[Claim]:
+        """Give the first claims of a span, in order."""
+        c = tables.claims
+        statement = (
+            sa.select(c)
+            .where(*_within(span))
+            .order_by(c.c.claimed_at, c.c.image)
+            .limit(limit)
+        )
+        with self._engine.connect() as connection:
+            return [claim_of_row(row) for row in connection.execute(statement)]
 
     def claims(self, images: Iterable[str]) -> dict[str, Claim]:
         """Look claims up by image."""
@@ -376,10 +452,18 @@ class Ledger:
         )
 
 
-def _newest(claim: Claim) -> Stamp:
-    stamps = [claim.claimed_at]
-    if claim.wanted:
-        stamps.append(claim.wanted.at)
-    if claim.kind:
-        stamps.append(claim.kind.at)
-    return max(stamps)
+def _within(span: Span) -> list[sa.ColumnElement[bool]]:
+    """Give the conditions of a span, in a form that an index serves."""
+    at, image = tables.claims.c.claimed_at, tables.claims.c.image
+    start, stop = span
+    conditions = [at >= start.at]
+    if start.image:
+        conditions.append(
+            sa.not_(sa.and_(at == start.at, image < start.image))
+        )
+    if stop.image:
+        conditions.append(at <= stop.at)
+        conditions.append(sa.not_(sa.and_(at == stop.at, image >= stop.image)))
+    else:
+        conditions.append(at < stop.at)
+    return conditions

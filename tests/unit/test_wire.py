@@ -35,7 +35,7 @@ def sent(message, pen=PEN):
 
 
 def received(headers, body, trust=TRUST):
-    return wire.decode(headers, body, trust, NOW).message
+    return wire.decode(headers, body, {trust.sender: trust}, NOW).message
 
 
 @given(st.lists(claims))

@@ -97,14 +97,16 @@ def _create_readers() -> None:
     op.create_table(
         "peers",
         sa.Column("name", sa.String(64), primary_key=True),
-        sa.Column("received_at", sa.BigInteger, nullable=False),
-        sa.Column("sent_at", sa.BigInteger, nullable=False),
-        sa.Column("until", sa.BigInteger, nullable=False),
-        sa.Column("before_count", sa.BigInteger, nullable=False),
-        sa.Column("before_sum", sa.BigInteger, nullable=False),
-        sa.Column("total", sa.BigInteger, nullable=False),
-        sa.Column("newest", sa.BigInteger, nullable=False),
-        comment="The latest heartbeat of each peer.",
+        sa.Column("received_at", sa.BigInteger),
+        sa.Column("sent_at", sa.BigInteger),
+        sa.Column("total", sa.BigInteger),
+        sa.Column("newest", sa.BigInteger),
+        sa.Column("agrees_until", sa.BigInteger),
+        sa.Column("differs_since", sa.BigInteger),
+        sa.Column("compared_at", sa.BigInteger),
+        sa.Column("missing_here", sa.BigInteger),
+        sa.Column("missing_there", sa.BigInteger),
+        comment="What each peer last said, and what comparing has found.",
     )
 
 

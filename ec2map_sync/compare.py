@@ -1,0 +1,211 @@
+"""Comparing two ledgers by ranges: what is asked, and what is answered.
+
+Range-based set reconciliation (A. Meyer, "Range-Based Set Reconciliation",
+SRDS 2023): prints of ranges are compared, those that differ are split, and
+the claims of small ones are pulled. The reader drives it, one question at a
+time, so nothing floods; whatever is cut off begins again from what is there.
+"""
+
+import logging
+import uuid
+from collections.abc import Callable, Sequence
+
+from ec2map_sync import wire
+from ec2map_sync.claims import EVERYTHING, Bound, Claim, Range, Span, Stamp
+from ec2map_sync.errors import BadMessage
+from ec2map_sync.ledger import Ledger
+
+LOG = logging.getLogger(__name__)
+
+SMALL = 32
+"""Claims in a range that are sent rather than split once more: splitting
+costs about as many bytes."""
+
+PAGE = 5000
+"""Claims in one answer: 600 KB."""
+
+RANGES = 32
+"""Ranges in one question, each of which may be split into as many."""
+
+FIRST_PATIENCE = 5.0
+LONGEST_PATIENCE = 60.0
+"""Seconds until a question without an answer is asked again."""
+
+
+def answer(ledger: Ledger, question: wire.Compare) -> wire.Answer:
+    """Answer a peer's question from our ledger."""
+    claims: list[Claim] = []
+    ranges: list[Range] = []
+    rest: list[Span] = []
+    for asked in question.ranges:
+        room = PAGE - len(claims)
+        own = ledger.print_of(asked.span)
+        if own == asked.print:
+            continue
+        if room <= 0:
+            rest.append(asked.span)
+            continue
+        # Also what the asker hardly has anything of is not worth a search.
+        if own.count > SMALL and asked.print.count * 2 >= own.count:
+            parts = ledger.split(asked.span)
+            if len(parts) > 1:
+                ranges += parts
+                continue
+        page = ledger.page(asked.span, room)
+        claims += page
+        if len(page) == room:
+            last = page[-1].bound
+            # No image sorts between a UUID and the same with one more digit.
+            after = Bound(last.at, last.image + "0")
+            rest.append(Span(after, asked.span.stop))
+    return wire.Answer(
+        id=question.id,
+        ranges=tuple(ranges),
+        claims=tuple(claims),
+        rest=tuple(rest),
+    )
+
+
+class Gate:
+    """Holds back new claims until the set is as complete as it can be.
+
+    A ledger that was emptied or restored would otherwise hand out numbers
+    that are in use. A peer that cannot be reached is waited for so long.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        peers: Sequence[str],
+        *,
+        since: Stamp,
+        wait: float,
+        clock: Callable[[], Stamp],
+    ) -> None:
+        self._ledger = ledger
+        self._peers = peers
+        self._since = since
+        self._until = since + int(wait * 1_000_000)
+        self._clock = clock
+        self._open = not peers
+
+    def is_open(self) -> bool:
+        """Tell whether claims may be made; stays open once it is."""
+        if not self._open:
+            late = self._late()
+            self._open = not late or self._clock() >= self._until
+            if self._open and late:
+                LOG.warning(
+                    "claims are made without having compared with %s, who "
+                    "did not answer within [bus] claim_wait",
+                    ", ".join(late),
+                )
+        return self._open
+
+    def _late(self) -> list[str]:
+        states = self._ledger.peer_states()
+        compared = {
+            name
+            for name, state in states.items()
+            if (state.compared_at or 0) >= self._since
+        }
+        return [name for name in self._peers if name not in compared]
+
+
+class Pull:
+    """Fetches from one peer what it has and we have not, in some span.
+
+    Lives in the reader's memory: cut short, it begins anew, and what was
+    pulled before is then equal and costs nothing.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        send: Callable[[wire.Compare], None],
+        *,
+        span: Span,
+        monotonic: Callable[[], float],
+    ) -> None:
+        self.span = span
+        self.found = 0
+        """Claims that were news here so far."""
+        self._ledger = ledger
+        self._send = send
+        self._monotonic = monotonic
+        self._patience = FIRST_PATIENCE
+        self._pending = [span]
+        self._asked: Sequence[Span] = ()
+        self._id = ""
+        self._asked_at = 0.0
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything was asked and answered."""
+        return not self._pending and not self._asked
+
+    @property
+    def everything(self) -> bool:
+        """Whether it is about the whole set."""
+        return self.span == EVERYTHING
+
+    def step(self) -> None:
+        """Ask what is next, or again what nobody answered."""
+        if self._asked:
+            if self._monotonic() - self._asked_at < self._patience:
+                return
+            self._patience = min(2 * self._patience, LONGEST_PATIENCE)
+            self._pending += self._asked
+            self._asked = ()
+        if self._pending:
+            self._ask()
+
+    def take(self, reply: wire.Answer) -> bool:
+        """Note an answer; False if it is to none of our questions.
+
+        The next question goes out before the claims are recorded, so that
+        the peer works meanwhile.
+
+        :raises BadMessage: the answer speaks of what was not asked.
+        """
+        if not self._asked or reply.id != self._id:
+            return False
+        self._check(reply)
+        self._asked = ()
+        self._patience = FIRST_PATIENCE
+        self._pending += reply.rest
+        self._pending += [
+            theirs.span
+            for theirs in reply.ranges
+            if self._ledger.print_of(theirs.span) != theirs.print
+        ]
+        self.step()
+        return True
+
+    def _check(self, reply: wire.Answer) -> None:
+        """Make sure that an answer leads on: else it would never end."""
+        if reply.rest and not (reply.claims or reply.ranges):
+            raise BadMessage("an answer that brings nothing")
+        parts = [r.span for r in reply.ranges]
+        for span in (*parts, *reply.rest):
+            if not any(asked.holds(span) for asked in self._asked):
+                raise BadMessage("an answer about ranges that were not asked")
+        if any(part in self._asked for part in parts):
+            raise BadMessage("an answer that splits nothing")
+
+    def _ask(self) -> None:
+        # From the end: first what was split last, so that the list stays
+        # short however large the set.
+        asked, self._pending = self._pending[-RANGES:], self._pending[:-RANGES]
+        self._id = uuid.uuid4().hex
+        self._send(
+            wire.Compare(
+                id=self._id,
+                ranges=tuple(
+                    Range(span=span, print=self._ledger.print_of(span))
+                    for span in asked
+                ),
+            )
+        )
+        self._asked = asked
+        self._asked_at = self._monotonic()

@@ -1,0 +1,239 @@
+"""Comparing: two ledgers find what they do not share, and only that."""
+
+import pytest
+from hypothesis import HealthCheck, given, settings, strategies as st
+
+from ec2map_sync import wire
+from ec2map_sync.claims import (
+    EVERYTHING,
+    Bound,
+    Claim,
+    Print,
+    Range,
+    Span,
+    print_of,
+)
+from ec2map_sync.compare import PAGE, SMALL, Gate, Pull, answer
+from ec2map_sync.database import create_engine, parse_url
+from ec2map_sync.ec2id import Scheme
+from ec2map_sync.errors import BadMessage
+from ec2map_sync.ledger import Ledger, schema
+
+SCHEME = Scheme(b"test")
+NOW = 1_800_000_000_000_000
+
+
+def image(n: int) -> str:
+    return f"00000000-0000-4000-8000-{n:012x}"
+
+
+@pytest.fixture(scope="module")
+def new_ledger(tmp_path_factory):
+    engines = []
+
+    def make() -> Ledger:
+        path = tmp_path_factory.mktemp("ledger") / "db"
+        engines.append(create_engine(parse_url(f"sqlite:///{path}", "x")))
+        schema.upgrade(engines[-1])
+        return Ledger(engines[-1], SCHEME)
+
+    yield make
+    for engine in engines:
+        engine.dispose()
+
+
+class Peer:
+    """A peer's ledger at the other end of a bus that loses nothing."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+        self.questions: list[wire.Compare] = []
+        self.claims_sent = 0
+
+    def pull_into(self, reader: Ledger, span: Span = EVERYTHING) -> Pull:
+        pull = Pull(
+            reader, self.questions.append, span=span, monotonic=lambda: 0.0
+        )
+        pull.step()
+        asked = 0
+        while not pull.complete:
+            reply = answer(self.ledger, self.questions[asked])
+            asked += 1
+            self.claims_sent += len(reply.claims)
+            assert pull.take(reply)
+            pull.found += reader.record(reply.claims).news
+        return pull
+
+
+def total(ledger: Ledger) -> Print:
+    return ledger.head().total
+
+
+claims = st.builds(
+    Claim,
+    claimed_at=st.integers(1, 2**12) | st.integers(NOW - 10**12, NOW),
+    image=st.integers(0, 300).map(image),
+)
+
+
+@settings(
+    max_examples=50,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(st.lists(claims, max_size=150), st.lists(claims, max_size=150))
+def test_after_both_have_pulled_both_hold_the_same(new_ledger, one, two):
+    ours, theirs = new_ledger(), new_ledger()
+    ours.record(one)
+    theirs.record(two)
+
+    Peer(theirs).pull_into(ours)
+    Peer(ours).pull_into(theirs)
+
+    assert total(ours) == total(theirs)
+
+
+def test_little_is_sent_for_a_few_differences_among_many(new_ledger):
+    ours, theirs = new_ledger(), new_ledger()
+    shared = [
+        Claim(claimed_at=NOW + 7_000_000 * n, image=image(n))
+        for n in range(20_000)
+    ]
+    extra = [
+        Claim(claimed_at=NOW + 7_000_000 * n + 1, image=image(n + 50_000))
+        for n in range(0, 20_000, 4000)
+    ]
+    ours.record(shared)
+    theirs.record(shared + extra)
+    peer = Peer(theirs)
+
+    pull = peer.pull_into(ours)
+
+    assert pull.found == len(extra)
+    assert peer.claims_sent <= len(extra) * (SMALL + 1)
+    assert len(peer.questions) <= 8
+
+
+def test_an_empty_ledger_takes_over_page_by_page(new_ledger):
+    ours, theirs = new_ledger(), new_ledger()
+    count = 2 * PAGE + 10
+    theirs.record(
+        Claim(claimed_at=NOW + n, image=image(n)) for n in range(count)
+    )
+    peer = Peer(theirs)
+
+    pull = peer.pull_into(ours)
+
+    assert pull.found == count
+    assert len(peer.questions) == 3
+
+
+def test_claims_of_one_stamp_are_paged_by_image(new_ledger):
+    ours, theirs = new_ledger(), new_ledger()
+    theirs.record(
+        Claim(claimed_at=NOW, image=image(n)) for n in range(PAGE + 100)
+    )
+    ours.record(
+        Claim(claimed_at=NOW, image=image(n)) for n in range(0, PAGE, 1)
+    )
+
+    assert Peer(theirs).pull_into(ours).found == 100
+
+
+def test_equal_ledgers_ask_once(new_ledger):
+    ours = new_ledger()
+    ours.record([Claim(claimed_at=NOW, image=image(1))])
+    peer = Peer(ours)
+
+    assert peer.pull_into(ours).found == 0
+    assert len(peer.questions) == 1
+
+
+def test_a_question_without_an_answer_is_asked_again(new_ledger):
+    now = [0.0]
+    sent: list[wire.Compare] = []
+    pull = Pull(
+        new_ledger(), sent.append, span=EVERYTHING, monotonic=lambda: now[0]
+    )
+    pull.step()
+    pull.step()
+    assert len(sent) == 1
+
+    now[0] = 100.0
+    pull.step()
+
+    assert len(sent) == 2
+    assert not pull.take(wire.Answer(id=sent[0].id))
+    assert pull.take(wire.Answer(id=sent[1].id))
+    assert pull.complete
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"rest": (EVERYTHING,)},
+        {"ranges": (Range(span=EVERYTHING, print=Print(1, 1)),)},
+        {
+            "ranges": (
+                Range(
+                    span=Span(Bound(0), Bound(2**62, "a")), print=Print(1, 1)
+                ),
+            )
+        },
+    ],
+)
+def test_an_answer_that_leads_nowhere_is_refused(new_ledger, bad):
+    sent: list[wire.Compare] = []
+    pull = Pull(
+        new_ledger(), sent.append, span=EVERYTHING, monotonic=lambda: 0.0
+    )
+    pull.step()
+
+    with pytest.raises(BadMessage):
+        pull.take(wire.Answer(id=sent[0].id, **bad))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(claims, max_size=60), st.data())
+def test_the_parts_of_a_span_make_up_the_span(new_ledger, batch, data):
+    ledger = new_ledger()
+    ledger.record(batch)
+    held = list(ledger.claims({c.image for c in batch}).values())
+    bounds = st.builds(
+        Bound,
+        st.sampled_from([c.claimed_at for c in batch] or [0]),
+        st.sampled_from(["", *(c.image for c in batch)]),
+    )
+    span = Span(*sorted((data.draw(bounds), data.draw(bounds))))
+    inside = [c for c in held if span.start <= c.bound < span.stop]
+
+    parts = ledger.split(span)
+
+    assert ledger.print_of(span) == print_of(inside)
+    assert sum(p.print.count for p in parts) == len(inside)
+    assert all(ledger.print_of(p.span) == p.print for p in parts)
+    assert ledger.page(span, 1000) == sorted(inside, key=lambda c: c.bound)
+
+
+def test_claims_wait_until_every_peer_was_compared_with(new_ledger):
+    ledger = new_ledger()
+    now = [NOW]
+    gate = Gate(ledger, ["two"], since=NOW, wait=30, clock=lambda: now[0])
+    ledger.note_peer("two", compared_at=NOW - 1)
+    assert not gate.is_open()
+
+    ledger.note_peer("two", compared_at=NOW + 1)
+
+    assert gate.is_open()
+
+
+def test_a_peer_that_does_not_answer_is_waited_for_so_long(new_ledger):
+    now = [NOW]
+    gate = Gate(
+        new_ledger(), ["two"], since=NOW, wait=30, clock=lambda: now[0]
+    )
+    assert not gate.is_open()
+
+    now[0] += 30_000_000
+
+    assert gate.is_open()
