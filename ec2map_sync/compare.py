@@ -103,7 +103,7 @@ class Gate:
         return self._open
 
     def _late(self) -> list[str]:
-        states = self._ledger.peer_states()
+        states = self._ledger.journal.peer_states()
         compared = {
             name
             for name, state in states.items()

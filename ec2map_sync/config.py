@@ -34,6 +34,12 @@ _default = [
         help="Names of the other regions. Each needs a section [peer:NAME]; "
         "a section without its name here is an error.",
     ),
+    cfg.StrOpt(
+        "state_path",
+        default="/var/lib/ec2map-sync",
+        help="Directory for a small file that remembers how far the ledger "
+        "has come, so that one restored from a backup is noticed.",
+    ),
 ]
 
 _notifications = [
@@ -299,6 +305,11 @@ class Config:
     def region(self) -> str:
         """This region's name."""
         return _name(self.conf.region, "[DEFAULT] region")
+
+    @property
+    def state_path(self) -> Path:
+        """Where this host remembers the ledger's revision."""
+        return Path(self.conf.state_path)
 
     @property
     def scheme(self) -> Scheme:

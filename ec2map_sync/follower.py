@@ -90,7 +90,7 @@ class Follower:
                 bad.append(self._quarantined(str(error), body))
         self._record(claims)
         if bad:
-            self._ledger.quarantine(bad)
+            self._ledger.journal.quarantine(bad)
             LOG.warning(
                 "%d messages or claims of %s are in quarantine: %s",
                 len(bad),
@@ -136,7 +136,7 @@ class Follower:
         head, own = self._ledger.print_before(heartbeat.until)
         now = self._pen.clock()
         agreed = self._agreement.judge(heartbeat, own, head.total.count)
-        self._ledger.note_peer(
+        self._ledger.journal.note_peer(
             self._peer.sender,
             received_at=now,
             sent_at=sent_at,
@@ -170,7 +170,7 @@ class Follower:
         fields = {"missing_here": pull.found}
         if pull.everything:
             fields["compared_at"] = self._pen.clock()
-        self._ledger.note_peer(self._peer.sender, **fields)
+        self._ledger.journal.note_peer(self._peer.sender, **fields)
         if pull.found:
             LOG.info(
                 "compared with %s: %d claims were missing or older here",

@@ -122,7 +122,7 @@ class Recorder(dispatcher.DispatcherBase):  # type: ignore[misc]
         if sightings and self._ledger.see(sightings).news:
             self._recorded()
         if bad:
-            self._ledger.quarantine(bad)
+            self._ledger.journal.quarantine(bad)
             LOG.warning(
                 "%d notifications are in quarantine: %s",
                 len(bad),

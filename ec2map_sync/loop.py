@@ -51,7 +51,8 @@ class Pause:
         self._name = name
         self._describe = describe
         self._seconds = FIRST_PAUSE
-        self._said: str | None = None
+        self.trouble: str | None = None
+        """What is waited for, if anything."""
 
     def after(self, error: Exception) -> float:
         """Give the seconds to wait after an error; logs what is new."""
@@ -59,18 +60,18 @@ class Pause:
         if text is None:
             # Not an outage but a mistake of ours: say where.
             LOG.error("%s failed, and tries again", self._name, exc_info=error)
-        elif text != self._said:
+        elif text != self.trouble:
             LOG.warning("%s waits and tries again: %s", self._name, text)
-        self._said = text or type(error).__name__
+        self.trouble = text or f"{type(error).__name__}: {error}"
         seconds = self._seconds * random.uniform(0.8, 1.2)
         self._seconds = min(2 * self._seconds, LONGEST_PAUSE)
         return seconds
 
     def over(self) -> None:
         """Forget the trouble: a step has succeeded."""
-        if self._said is not None:
+        if self.trouble is not None:
             LOG.info("%s goes on", self._name)
-            self._said = None
+            self.trouble = None
             self._seconds = FIRST_PAUSE
 
 
@@ -79,7 +80,8 @@ class Loop:
 
     Whatever a step raises, it is called again after a growing pause: a
     service that ends would only be started anew, with less patience.
-    ``prepare`` has to succeed once, first; ``recover`` follows an error.
+    ``prepare`` has to succeed once, first; ``recover`` follows an error;
+    ``report`` is told how each step ended.
     ``describe`` says an outage in one line, and None for anything else.
     """
 
@@ -93,6 +95,7 @@ class Loop:
         describe: Callable[[Exception], str | None],
         prepare: Callable[[], None] = lambda: None,
         recover: Callable[[], None] = lambda: None,
+        report: Callable[[str | None], None] = lambda _error: None,
     ) -> None:
         self.name = name
         self._step = step
@@ -100,6 +103,7 @@ class Loop:
         self._interval = interval
         self._prepare = prepare
         self._recover = recover
+        self._report = report
         self._pause = Pause(name, describe)
         self._ready = False
         self._stopping = threading.Event()
@@ -111,7 +115,9 @@ class Loop:
             # Not while the error is being handled: oslo.log would add it
             # to the line.
             if error is not None:
-                self._stopping.wait(self._pause.after(error))
+                seconds = self._pause.after(error)
+                self._report(self._pause.trouble)
+                self._stopping.wait(seconds)
 
     def stop(self) -> None:
         """End the loop after the present step."""
@@ -129,6 +135,7 @@ class Loop:
             self._recover()
             return error
         self._pause.over()
+        self._report(None)
         if not more and not self._stopping.is_set():
             self._wake.wait(self._interval)
         return None

@@ -8,9 +8,8 @@ from kombu.message import Message
 from ec2map_sync import compare, wire
 from ec2map_sync.bus import Inbox, Outlet, body_of
 from ec2map_sync.errors import BadMessage
-from ec2map_sync.ledger import Ledger, Quarantined
+from ec2map_sync.ledger import PUBLISHER, Ledger, Quarantined
 
-READER = "publisher"
 QUESTIONS = 10
 """Questions taken at a time."""
 SETTLED_AFTER = 3_000_000
@@ -62,7 +61,7 @@ class Answerer:
                 raise BadMessage("no question, where only questions belong")
         except BadMessage as error:
             reason = str(error)
-            self._ledger.quarantine(
+            self._ledger.journal.quarantine(
                 [Quarantined(source="requests", reason=reason, body=body)]
             )
             return
@@ -95,7 +94,7 @@ class Publisher:
 
     def step(self) -> bool:
         """Publish what is new; True if there may be more."""
-        with self._ledger.reader(READER) as reader:
+        with self._ledger.reader(PUBLISHER) as reader:
             if reader is None:
                 return False  # another host publishes
             self._beat_if_due()

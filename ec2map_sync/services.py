@@ -1,5 +1,7 @@
 """The services of a region: wiring, and nothing else."""
 
+import logging
+import socket
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
@@ -12,12 +14,15 @@ from ec2map_sync.config import Config, Peer
 from ec2map_sync.errors import Ec2MapError
 from ec2map_sync.follower import Follower
 from ec2map_sync.glance import Listener, Recorder
+from ec2map_sync.health import Memory, Reporter
 from ec2map_sync.ledger import Ledger, schema
 from ec2map_sync.ledger.ledger import wall_clock
 from ec2map_sync.loop import Loop, Wake
 from ec2map_sync.publisher import Answerer, Publisher
 from ec2map_sync.sinks.nova import NovaSink
 from ec2map_sync.writer import Writer
+
+LOG = logging.getLogger(__name__)
 
 POLL = 1.0
 """Seconds after which other hosts' work is found, and lost wake-ups."""
@@ -82,6 +87,10 @@ class Parts:
         self.bus = config.bus
         self.engine = database.create_engine(config.ledger)
         self.ledger = Ledger(self.engine, config.scheme)
+        self.memory = Memory(
+            path=config.state_path / f"{self.bus.region}.ledger"
+        )
+        self._warned: set[str] = set()
         self.pen = wire.Pen(
             region=self.bus.region,
             scheme=config.scheme.fingerprint,
@@ -104,16 +113,37 @@ class Parts:
         interval: float = POLL,
         recover: Callable[[], None] = lambda: None,
     ) -> Loop:
-        """Make a loop that first waits for the ledger's schema."""
+        """Make a loop that waits for the ledger, and reports to it."""
         return Loop(
             name,
             step,
-            prepare=lambda: schema.require(self.engine),
+            prepare=self._prepare,
+            report=Reporter(
+                self.ledger, socket.gethostname(), name, clock=wall_clock
+            ),
             wake=wake or Wake(),
             interval=interval,
             describe=describe,
             recover=recover,
         )
+
+    def _prepare(self) -> None:
+        schema.require(self.engine)
+        self.check_memory()
+
+    def check_memory(self) -> None:
+        """Notice a ledger that was restored, before anything is done."""
+        try:
+            self.memory.check(self.ledger)
+        except OSError as error:
+            self._warn_once(
+                f"[DEFAULT] state_path: {self.memory.path}: {error.strerror}"
+            )
+
+    def _warn_once(self, text: str) -> None:
+        if text not in self._warned:
+            LOG.warning("%s; a ledger that is restored goes unnoticed", text)
+            self._warned.add(text)
 
 
 class Threads:
@@ -164,8 +194,15 @@ def listener(config: Config, host: Host) -> Threads:
             ears.start()
         return False
 
-    loop = parts.loop("listener", step, interval=GATE_POLL)
-    return Threads([loop], ears.stop)
+    def remember() -> bool:
+        parts.check_memory()
+        return False
+
+    loops = [
+        parts.loop("listener", step, interval=GATE_POLL),
+        parts.loop("memory", remember),
+    ]
+    return Threads(loops, ears.stop)
 
 
 def publisher(config: Config, host: Host) -> Threads:

@@ -1,19 +1,27 @@
 """The ledger: a region's database, and the one door into it."""
 
-from ec2map_sync.ledger.ledger import (
-    Head,
-    Ledger,
+from ec2map_sync.ledger.journal import (
+    Journal,
     PeerState,
     Quarantined,
+    ServiceState,
+)
+from ec2map_sync.ledger.ledger import (
+    PUBLISHER,
+    Head,
+    Ledger,
     Reader,
     Recorded,
 )
 
 __all__ = [
+    "PUBLISHER",
     "Head",
+    "Journal",
     "Ledger",
     "PeerState",
     "Quarantined",
     "Reader",
     "Recorded",
+    "ServiceState",
 ]

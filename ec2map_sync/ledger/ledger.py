@@ -11,9 +11,6 @@ from sqlalchemy import Connection
 from sqlalchemy.engine import Engine
 
 from ec2map_sync.claims import (
-    BEGINNING,
-    SUM_MODULUS,
-    Bound,
     Claim,
     Print,
     Range,
@@ -26,7 +23,8 @@ from ec2map_sync.claims import (
 )
 from ec2map_sync.database import WRITE
 from ec2map_sync.ec2id import Kind, Scheme
-from ec2map_sync.ledger import tables
+from ec2map_sync.ledger import ranges, tables
+from ec2map_sync.ledger.journal import Journal
 from ec2map_sync.ledger.recording import (
     Recording,
     claim_of_row,
@@ -35,14 +33,6 @@ from ec2map_sync.ledger.recording import (
 from ec2map_sync.settle import Numbered
 
 T = TypeVar("T")
-
-_SPLIT_BITS = 5
-
-QUARANTINE_LIMIT = 10_000
-"""Entries kept; the oldest go first."""
-
-QUARANTINE_BODY = 65_536
-"""Bytes kept of a body."""
 
 
 def wall_clock() -> Stamp:
@@ -54,6 +44,8 @@ def wall_clock() -> Stamp:
 class Head:
     """How far a ledger has come."""
 
+    identity: str
+    """Made with the ledger; a restored one keeps it."""
     revision: int
     last_stamp: Stamp
     total: Print
@@ -69,37 +61,10 @@ class Recorded:
     moved: int
 
 
+PUBLISHER = "publisher"
+"""The one reader that is not named after a sink."""
+
 NOTHING = Recorded(revision=None, news=0, moved=0)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PeerState:
-    """What a peer last said, and what comparing with it has found.
-
-    A field that is None is not known (yet). All but the counts are stamps.
-    """
-
-    name: str
-    received_at: Stamp | None = None
-    sent_at: Stamp | None = None
-    total: int | None = None
-    newest: Stamp | None = None
-    agrees_until: Stamp | None = None
-    """Everything claimed before this was the same here and there."""
-    differs_since: Stamp | None = None
-    compared_at: Stamp | None = None
-    """When a comparison of everything was last completed."""
-    missing_here: int | None = None
-    missing_there: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Quarantined:
-    """Something that could not be understood or trusted."""
-
-    source: str
-    reason: str
-    body: bytes
 
 
 class Reader:
@@ -159,6 +124,8 @@ class Ledger:
         self._writing = engine.execution_options(**WRITE)
         self._clock = clock
         self.scheme = scheme
+        self.journal = Journal(engine, clock)
+        """What else is remembered: peers, services, quarantine."""
 
     def see(self, sightings: Sequence[Sighting]) -> Recorded:
         """Claim what this region has seen, where that is news."""
@@ -186,151 +153,35 @@ class Ledger:
                 recording.follow(claim.newest)
             return self._record(recording, joined.values(), own=False)
 
-    def note_peer(self, peer: str, **fields: int | None) -> None:
-        """Remember some fields of a peer's `PeerState`.
-
-        Later stamps follow a peer's newest, so that a new claim never comes
-        before one that is still on its way to us.
-        """
-        head, peers = tables.head, tables.peers
-        with self._writing.begin() as connection:
-            newest = fields.get("newest") or 0
-            connection.execute(
-                sa.update(head)
-                .where(head.c.last_stamp < newest)
-                .values(last_stamp=newest)
-            )
-            known = connection.execute(
-                sa.update(peers).where(peers.c.name == peer).values(**fields)
-            )
-            if not known.rowcount:
-                connection.execute(
-                    sa.insert(peers).values(name=peer, **fields)
-                )
-
-    def peer_states(self) -> dict[str, PeerState]:
-        """Give what is known of every peer that was ever heard."""
-        with self._engine.connect() as connection:
-            rows = connection.execute(sa.select(tables.peers)).mappings()
-            return {row["name"]: PeerState(**row) for row in rows}
-
-    def quarantine(self, entries: Sequence[Quarantined]) -> None:
-        """Keep what could not be understood, the newest ones."""
-        if not entries:
-            return
-        q = tables.quarantine
-        with self._writing.begin() as connection:
-            connection.execute(
-                sa.insert(q),
-                [
-                    {
-                        "at": self._clock(),
-                        "source": entry.source[:120],
-                        "reason": entry.reason[:500],
-                        "body": entry.body[:QUARANTINE_BODY],
-                    }
-                    for entry in entries
-                ],
-            )
-            newest = connection.scalar(sa.select(sa.func.max(q.c.id))) or 0
-            connection.execute(
-                sa.delete(q).where(q.c.id <= newest - QUARANTINE_LIMIT)
-            )
-
     def head(self) -> Head:
         """Tell how far the ledger has come."""
         with self._engine.connect() as connection:
             row = connection.execute(sa.select(tables.head)).one()
-        return Head(
-            revision=row.revision,
-            last_stamp=row.last_stamp,
-            total=Print(row.total_count, row.total_sum),
-        )
+        return _head_of(row)
 
     def print_before(self, until: Stamp) -> tuple[Head, Print]:
-        """Give the head, and the print of the claims made before a stamp.
-
-        The running total less the tail: what it costs does not grow with
-        the number of claims.
-        """
-        c, head = tables.claims, tables.head
-        tail = (
-            sa.select(
-                sa.func.count().label("tail_count"),
-                sa.func.coalesce(sa.func.sum(c.c.hash), 0).label("tail_sum"),
-            )
-            .where(c.c.claimed_at >= until)
-            .subquery()
-        )
+        """Give the head, and the print of the claims made before a stamp."""
         with self._engine.connect() as connection:
-            # One statement, so that both are of one moment.
-            both = head.join(tail, sa.true())
-            row = connection.execute(
-                sa.select(head, tail).select_from(both)
-            ).one()
-        total = Print(row.total_count, row.total_sum)
-        found = Head(
-            revision=row.revision, last_stamp=row.last_stamp, total=total
-        )
-        return found, total - Print(int(row.tail_count), int(row.tail_sum))
+            row, before = ranges.print_before(connection, until)
+        return _head_of(row), before
 
     def print_of(self, span: Span) -> Print:
         """Give the print of a span."""
-        if span.start == BEGINNING and not span.stop.image:
-            return self.print_before(span.stop.at)[1]
-        c = tables.claims
-        statement = sa.select(
-            sa.func.count(), sa.func.coalesce(sa.func.sum(c.c.hash), 0)
-        ).where(*_within(span))
         with self._engine.connect() as connection:
-            count, total = connection.execute(statement).one()
-        return Print(int(count), int(total) % SUM_MODULUS)
+            return ranges.print_of(connection, span)
 
     def split(self, span: Span) -> list[Range]:
         """Cut a span into up to 32 parts; leaves out those without claims.
 
-        The cuts lie at multiples of a power of two of the stamp, so that
-        one scan of the index counts all parts. A span whose claims have all
-        the same stamp cannot be cut.
+        A span whose claims have all the same stamp cannot be cut.
         """
-        c = tables.claims
-        ends = sa.select(
-            sa.func.min(c.c.claimed_at), sa.func.max(c.c.claimed_at)
-        ).where(*_within(span))
         with self._engine.connect() as connection:
-            low, high = connection.execute(ends).one()
-            if low is None:
-                return []
-            shift = max(0, (low ^ high).bit_length() - _SPLIT_BITS)
-            part = c.c.claimed_at.bitwise_rshift(sa.literal(shift))
-            rows = connection.execute(
-                sa.select(part, sa.func.count(), sa.func.sum(c.c.hash))
-                .where(*_within(span))
-                .group_by(part)
-                .order_by(part)
-            )
-            return [
-                Range(
-                    span=Span(
-                        max(Bound(int(part) << shift), span.start),
-                        min(Bound((int(part) + 1) << shift), span.stop),
-                    ),
-                    print=Print(int(count), int(total) % SUM_MODULUS),
-                )
-                for part, count, total in rows
-            ]
+            return ranges.split(connection, span)
 
     def page(self, span: Span, limit: int) -> list[Claim]:
         """Give the first claims of a span, in order."""
-        c = tables.claims
-        statement = (
-            sa.select(c)
-            .where(*_within(span))
-            .order_by(c.c.claimed_at, c.c.image)
-            .limit(limit)
-        )
         with self._engine.connect() as connection:
-            return [claim_of_row(row) for row in connection.execute(statement)]
+            return ranges.page(connection, span, limit)
 
     def claims(self, images: Iterable[str]) -> dict[str, Claim]:
         """Look claims up by image."""
@@ -382,6 +233,16 @@ class Ledger:
                 return
             yield Reader(self, connection, name, revision)
             connection.commit()
+
+    def rewind(self) -> None:
+        """Let every sink be gone through again from the beginning."""
+        cursors = tables.cursors
+        with self._writing.begin() as connection:
+            connection.execute(
+                sa.update(cursors)
+                .where(cursors.c.name != PUBLISHER)
+                .values(revision=0)
+            )
 
     def feed(
         self,
@@ -452,18 +313,10 @@ class Ledger:
         )
 
 
-def _within(span: Span) -> list[sa.ColumnElement[bool]]:
-    """Give the conditions of a span, in a form that an index serves."""
-    at, image = tables.claims.c.claimed_at, tables.claims.c.image
-    start, stop = span
-    conditions = [at >= start.at]
-    if start.image:
-        conditions.append(
-            sa.not_(sa.and_(at == start.at, image < start.image))
-        )
-    if stop.image:
-        conditions.append(at <= stop.at)
-        conditions.append(sa.not_(sa.and_(at == stop.at, image >= stop.image)))
-    else:
-        conditions.append(at < stop.at)
-    return conditions
+def _head_of(row: sa.Row[Any]) -> Head:
+    return Head(
+        identity=row.identity,
+        revision=row.revision,
+        last_stamp=row.last_stamp,
+        total=Print(row.total_count, row.total_sum),
+    )

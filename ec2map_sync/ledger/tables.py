@@ -20,6 +20,7 @@ head = sa.Table(
     "head",
     metadata,
     sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("identity", sa.String(36), nullable=False),
     sa.Column("scheme", sa.String(32), nullable=False),
     sa.Column("revision", sa.BigInteger, nullable=False),
     sa.Column("last_stamp", sa.BigInteger, nullable=False),
@@ -104,6 +105,18 @@ peers = sa.Table(
     sa.Column("missing_here", sa.BigInteger),
     sa.Column("missing_there", sa.BigInteger),
     comment="What each peer last said, and what comparing has found.",
+)
+
+services = sa.Table(
+    "services",
+    metadata,
+    sa.Column("host", sa.String(120), primary_key=True),
+    sa.Column("name", sa.String(120), primary_key=True),
+    sa.Column("seen_at", sa.BigInteger, nullable=False),
+    sa.Column("working", sa.Boolean, nullable=False),
+    sa.Column("last_error", sa.String(500)),
+    sa.Column("last_error_at", sa.BigInteger),
+    comment="What each loop of the agents last said of itself.",
 )
 
 quarantine = sa.Table(

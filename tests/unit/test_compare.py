@@ -219,10 +219,10 @@ def test_claims_wait_until_every_peer_was_compared_with(new_ledger):
     ledger = new_ledger()
     now = [NOW]
     gate = Gate(ledger, ["two"], since=NOW, wait=30, clock=lambda: now[0])
-    ledger.note_peer("two", compared_at=NOW - 1)
+    ledger.journal.note_peer("two", compared_at=NOW - 1)
     assert not gate.is_open()
 
-    ledger.note_peer("two", compared_at=NOW + 1)
+    ledger.journal.note_peer("two", compared_at=NOW + 1)
 
     assert gate.is_open()
 

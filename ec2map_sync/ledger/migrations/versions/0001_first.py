@@ -1,5 +1,7 @@
 """The first schema."""
 
+import uuid
+
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import mysql
@@ -27,6 +29,7 @@ def _create_set() -> None:
     head = op.create_table(
         "head",
         sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("identity", sa.String(36), nullable=False),
         sa.Column("scheme", sa.String(32), nullable=False),
         sa.Column("revision", sa.BigInteger, nullable=False),
         sa.Column("last_stamp", sa.BigInteger, nullable=False),
@@ -39,6 +42,7 @@ def _create_set() -> None:
         [
             {
                 "id": 1,
+                "identity": str(uuid.uuid4()),
                 "scheme": "",
                 "revision": 0,
                 "last_stamp": 0,
@@ -107,6 +111,16 @@ def _create_readers() -> None:
         sa.Column("missing_here", sa.BigInteger),
         sa.Column("missing_there", sa.BigInteger),
         comment="What each peer last said, and what comparing has found.",
+    )
+    op.create_table(
+        "services",
+        sa.Column("host", sa.String(120), primary_key=True),
+        sa.Column("name", sa.String(120), primary_key=True),
+        sa.Column("seen_at", sa.BigInteger, nullable=False),
+        sa.Column("working", sa.Boolean, nullable=False),
+        sa.Column("last_error", sa.String(500)),
+        sa.Column("last_error_at", sa.BigInteger),
+        comment="What each loop of the agents last said of itself.",
     )
 
 

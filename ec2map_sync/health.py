@@ -1,0 +1,113 @@
+"""What a running agent keeps an eye on: its loops, and its ledger's age."""
+
+import json
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from ec2map_sync.claims import Stamp
+from ec2map_sync.ledger import Ledger, ServiceState
+
+LOG = logging.getLogger(__name__)
+
+REPORT_INTERVAL = 5.0
+"""Seconds between two notes of a loop that has nothing new to say."""
+
+
+class Reporter:
+    """Notes in the ledger that a loop is alive, and what it waits for."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        host: str,
+        name: str,
+        *,
+        clock: Callable[[], Stamp],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._ledger = ledger
+        self._host = host
+        self._name = name
+        self._clock = clock
+        self._monotonic = monotonic
+        self._noted: str | None = None
+        self._noted_at = float("-inf")
+        self._last_error: str | None = None
+        self._last_error_at: Stamp | None = None
+
+    def __call__(self, error: str | None) -> None:
+        """Note a step's end; ``error`` is what it failed with, if it did."""
+        now = self._monotonic()
+        if error == self._noted and now - self._noted_at < REPORT_INTERVAL:
+            return
+        if error is not None:
+            self._last_error, self._last_error_at = error, self._clock()
+        state = ServiceState(
+            host=self._host,
+            name=self._name,
+            seen_at=self._clock(),
+            working=error is None,
+            last_error=self._last_error,
+            last_error_at=self._last_error_at,
+        )
+        try:
+            self._ledger.journal.note_service(state)
+        except SQLAlchemyError:
+            return  # the loop itself finds out, and says so
+        self._noted, self._noted_at = error, now
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """A small file that remembers how far the ledger has come.
+
+    A ledger that is behind it was restored from a backup. Its cursors may
+    then be ahead of changes that it will make anew.
+    """
+
+    path: Path
+
+    def check(self, ledger: Ledger) -> None:
+        """Rewind the sinks' cursors of a ledger that was restored."""
+        head = ledger.head()
+        known = self._read()
+        if known.get("ledger") == head.identity:
+            revision = known.get("revision")
+            if isinstance(revision, int) and revision > head.revision:
+                LOG.warning(
+                    "the ledger is at revision %d, and was at %d: it was "
+                    "restored; every sink is gone through again",
+                    head.revision,
+                    revision,
+                )
+                ledger.rewind()
+        elif known:
+            LOG.info("the ledger is a new one")
+        self._write(head.identity, head.revision, known)
+
+    def _read(self) -> dict[str, object]:
+        try:
+            known = json.loads(self.path.read_text())
+        except (OSError, ValueError):
+            return {}  # none yet, or a crash of the machine has cut it
+        return known if isinstance(known, dict) else {}
+
+    def _write(
+        self, identity: str, revision: int, known: dict[str, object]
+    ) -> None:
+        new = {"ledger": identity, "revision": revision}
+        if new == known:
+            return
+        self.path.parent.mkdir(exist_ok=True)
+        scratch = self.path.with_suffix(
+            f".{os.getpid()}-{threading.get_ident()}"
+        )
+        scratch.write_text(json.dumps(new))
+        scratch.replace(self.path)

@@ -1,0 +1,146 @@
+"""What a ledger remembers beside the set: peers, services, quarantine."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+
+from ec2map_sync.claims import Stamp
+from ec2map_sync.database import WRITE
+from ec2map_sync.ledger import tables
+
+QUARANTINE_LIMIT = 10_000
+"""Entries kept; the oldest go first."""
+
+QUARANTINE_BODY = 65_536
+"""Bytes kept of a body."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerState:
+    """What a peer last said, and what comparing with it has found.
+
+    A field that is None is not known (yet). All but the counts are stamps.
+    """
+
+    name: str
+    received_at: Stamp | None = None
+    sent_at: Stamp | None = None
+    total: int | None = None
+    newest: Stamp | None = None
+    agrees_until: Stamp | None = None
+    """Everything claimed before this was the same here and there."""
+    differs_since: Stamp | None = None
+    compared_at: Stamp | None = None
+    """When a comparison of everything was last completed."""
+    missing_here: int | None = None
+    missing_there: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quarantined:
+    """Something that could not be understood or trusted."""
+
+    source: str
+    reason: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceState:
+    """What one loop of a service last said of itself."""
+
+    host: str
+    name: str
+    seen_at: Stamp
+    working: bool
+    last_error: str | None = None
+    last_error_at: Stamp | None = None
+
+
+class Journal:
+    """Notes about peers and services, and the quarantine."""
+
+    def __init__(self, engine: Engine, clock: Callable[[], Stamp]) -> None:
+        self._engine = engine
+        self._writing = engine.execution_options(**WRITE)
+        self._clock = clock
+
+    def note_peer(self, peer: str, **fields: int | None) -> None:
+        """Remember some fields of a peer's `PeerState`.
+
+        Later stamps follow a peer's newest, so that a new claim never comes
+        before one that is still on its way to us.
+        """
+        head, peers = tables.head, tables.peers
+        with self._writing.begin() as connection:
+            newest = fields.get("newest") or 0
+            connection.execute(
+                sa.update(head)
+                .where(head.c.last_stamp < newest)
+                .values(last_stamp=newest)
+            )
+            known = connection.execute(
+                sa.update(peers).where(peers.c.name == peer).values(**fields)
+            )
+            if not known.rowcount:
+                connection.execute(
+                    sa.insert(peers).values(name=peer, **fields)
+                )
+
+    def peer_states(self) -> dict[str, PeerState]:
+        """Give what is known of every peer that was ever heard."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(sa.select(tables.peers)).mappings()
+            return {row["name"]: PeerState(**row) for row in rows}
+
+    def quarantine(self, entries: Sequence[Quarantined]) -> None:
+        """Keep what could not be understood, the newest ones."""
+        if not entries:
+            return
+        q = tables.quarantine
+        with self._writing.begin() as connection:
+            connection.execute(
+                sa.insert(q),
+                [
+                    {
+                        "at": self._clock(),
+                        "source": entry.source[:120],
+                        "reason": entry.reason[:500],
+                        "body": entry.body[:QUARANTINE_BODY],
+                    }
+                    for entry in entries
+                ],
+            )
+            newest = connection.scalar(sa.select(sa.func.max(q.c.id))) or 0
+            connection.execute(
+                sa.delete(q).where(q.c.id <= newest - QUARANTINE_LIMIT)
+            )
+
+    def note_service(self, state: ServiceState) -> None:
+        """Remember what a loop says of itself."""
+        s = tables.services
+        key = (s.c.host == state.host, s.c.name == state.name)
+        values = {
+            "seen_at": state.seen_at,
+            "working": state.working,
+            "last_error": state.last_error and state.last_error[:500],
+            "last_error_at": state.last_error_at,
+        }
+        with self._writing.begin() as connection:
+            known = connection.execute(
+                sa.update(s).where(*key).values(**values)
+            )
+            if not known.rowcount:
+                connection.execute(
+                    sa.insert(s).values(
+                        host=state.host, name=state.name, **values
+                    )
+                )
+
+    def service_states(self) -> list[ServiceState]:
+        """Give what every loop of every host last said of itself."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(sa.select(tables.services)).mappings()
+            return [ServiceState(**row) for row in rows]

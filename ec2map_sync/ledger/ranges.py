@@ -1,0 +1,120 @@
+"""Prints, parts and pages of the set, by ranges of the covering index."""
+
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from ec2map_sync.claims import (
+    BEGINNING,
+    SUM_MODULUS,
+    Bound,
+    Claim,
+    Print,
+    Range,
+    Span,
+    Stamp,
+)
+from ec2map_sync.ledger import tables
+from ec2map_sync.ledger.recording import claim_of_row
+
+_SPLIT_BITS = 5
+
+
+def print_before(
+    connection: Connection, until: Stamp
+) -> tuple[sa.Row[Any], Print]:
+    """Give the head row, and the print of the claims made before a stamp.
+
+    The running total less the tail: what it costs does not grow with the
+    number of claims. One statement, so that both are of one moment.
+    """
+    c, head = tables.claims, tables.head
+    tail = (
+        sa.select(
+            sa.func.count().label("tail_count"),
+            sa.func.coalesce(sa.func.sum(c.c.hash), 0).label("tail_sum"),
+        )
+        .where(c.c.claimed_at >= until)
+        .subquery()
+    )
+    both = head.join(tail, sa.true())
+    row = connection.execute(sa.select(head, tail).select_from(both)).one()
+    total = Print(row.total_count, row.total_sum)
+    return row, total - Print(int(row.tail_count), int(row.tail_sum))
+
+
+def print_of(connection: Connection, span: Span) -> Print:
+    """Give the print of a span."""
+    if span.start == BEGINNING and not span.stop.image:
+        return print_before(connection, span.stop.at)[1]
+    c = tables.claims
+    count, total = connection.execute(
+        sa.select(
+            sa.func.count(), sa.func.coalesce(sa.func.sum(c.c.hash), 0)
+        ).where(*within(span))
+    ).one()
+    return Print(int(count), int(total) % SUM_MODULUS)
+
+
+def split(connection: Connection, span: Span) -> list[Range]:
+    """Cut a span into up to 32 parts; leaves out those without claims.
+
+    The cuts lie at multiples of a power of two of the stamp, so that one
+    scan of the index counts all parts.
+    """
+    c = tables.claims
+    low, high = connection.execute(
+        sa.select(
+            sa.func.min(c.c.claimed_at), sa.func.max(c.c.claimed_at)
+        ).where(*within(span))
+    ).one()
+    if low is None:
+        return []
+    shift = max(0, (low ^ high).bit_length() - _SPLIT_BITS)
+    part = c.c.claimed_at.bitwise_rshift(sa.literal(shift))
+    rows = connection.execute(
+        sa.select(part, sa.func.count(), sa.func.sum(c.c.hash))
+        .where(*within(span))
+        .group_by(part)
+        .order_by(part)
+    )
+    return [
+        Range(
+            span=Span(
+                max(Bound(int(part) << shift), span.start),
+                min(Bound((int(part) + 1) << shift), span.stop),
+            ),
+            print=Print(int(count), int(total) % SUM_MODULUS),
+        )
+        for part, count, total in rows
+    ]
+
+
+def page(connection: Connection, span: Span, limit: int) -> list[Claim]:
+    """Give the first claims of a span, in order."""
+    c = tables.claims
+    rows = connection.execute(
+        sa.select(c)
+        .where(*within(span))
+        .order_by(c.c.claimed_at, c.c.image)
+        .limit(limit)
+    )
+    return [claim_of_row(row) for row in rows]
+
+
+def within(span: Span) -> list[sa.ColumnElement[bool]]:
+    """Give the conditions of a span, in a form that an index serves."""
+    at, image = tables.claims.c.claimed_at, tables.claims.c.image
+    start, stop = span
+    conditions = [at >= start.at]
+    if start.image:
+        conditions.append(
+            sa.not_(sa.and_(at == start.at, image < start.image))
+        )
+    if stop.image:
+        conditions.append(at <= stop.at)
+        conditions.append(sa.not_(sa.and_(at == stop.at, image >= stop.image)))
+    else:
+        conditions.append(at < stop.at)
+    return conditions
