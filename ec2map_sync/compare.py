@@ -10,7 +10,7 @@ import logging
 import uuid
 from collections.abc import Callable, Sequence
 
-from ec2map_sync import wire
+from ec2map_sync import messages
 from ec2map_sync.claims import EVERYTHING, Bound, Claim, Range, Span, Stamp
 from ec2map_sync.errors import BadMessage
 from ec2map_sync.ledger import Ledger
@@ -32,7 +32,7 @@ LONGEST_PATIENCE = 60.0
 """Seconds until a question without an answer is asked again."""
 
 
-def answer(ledger: Ledger, question: wire.Compare) -> wire.Answer:
+def answer(ledger: Ledger, question: messages.Compare) -> messages.Answer:
     """Answer a peer's question from our ledger."""
     claims: list[Claim] = []
     ranges: list[Range] = []
@@ -58,7 +58,7 @@ def answer(ledger: Ledger, question: wire.Compare) -> wire.Answer:
             # No image sorts between a UUID and the same with one more digit.
             after = Bound(last.at, last.image + "0")
             rest.append(Span(after, asked.span.stop))
-    return wire.Answer(
+    return messages.Answer(
         id=question.id,
         ranges=tuple(ranges),
         claims=tuple(claims),
@@ -122,7 +122,7 @@ class Pull:
     def __init__(
         self,
         ledger: Ledger,
-        send: Callable[[wire.Compare], None],
+        send: Callable[[messages.Compare], None],
         *,
         span: Span,
         monotonic: Callable[[], float],
@@ -160,7 +160,7 @@ class Pull:
         if self._pending:
             self._ask()
 
-    def take(self, reply: wire.Answer) -> bool:
+    def take(self, reply: messages.Answer) -> bool:
         """Note an answer; False if it is to none of our questions.
 
         The next question goes out before the claims are recorded, so that
@@ -182,7 +182,7 @@ class Pull:
         self.step()
         return True
 
-    def _check(self, reply: wire.Answer) -> None:
+    def _check(self, reply: messages.Answer) -> None:
         """Make sure that an answer leads on: else it would never end."""
         if reply.rest and not (reply.claims or reply.ranges):
             raise BadMessage("an answer that brings nothing")
@@ -199,7 +199,7 @@ class Pull:
         asked, self._pending = self._pending[-RANGES:], self._pending[:-RANGES]
         self._id = uuid.uuid4().hex
         self._send(
-            wire.Compare(
+            messages.Compare(
                 id=self._id,
                 ranges=tuple(
                     Range(span=span, print=self._ledger.print_of(span))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from kombu.message import Message
 
-from ec2map_sync import wire
+from ec2map_sync import messages, wire
 from ec2map_sync.bus import Inlet, body_of
 from ec2map_sync.claims import (
     BEGINNING,
@@ -79,16 +79,23 @@ class Follower:
         self._pull = None
         self._greeted = False
 
-    def _take(self, messages: Sequence[Message]) -> None:
+    def _take(self, arrived: Sequence[Message]) -> None:
         claims: list[Claim] = []
         bad: list[Quarantined] = []
-        for message in messages:
+        heard: wire.Received | None = None
+        for message in arrived:
             body = body_of(message)
             try:
-                self._sort(message, body, claims, bad)
+                received = self._decode(message, body)
+                self._sort(received.message, claims, bad)
             except BadMessage as error:
                 bad.append(self._quarantined(str(error), body))
+            else:
+                if isinstance(received.message, messages.Heartbeat):
+                    heard = received
         self._record(claims)
+        if heard:
+            self._hear(heard)
         if bad:
             self._ledger.journal.quarantine(bad)
             LOG.warning(
@@ -98,29 +105,25 @@ class Follower:
                 bad[-1].reason,
             )
 
+    def _decode(self, message: Message, body: bytes) -> wire.Received:
+        trusted = {self._peer.sender: self._peer}
+        return wire.decode(
+            message.headers or {}, body, trusted, self._pen.clock()
+        )
+
     def _sort(
         self,
-        message: Message,
-        body: bytes,
+        message: messages.Message,
         claims: list[Claim],
         bad: list[Quarantined],
     ) -> None:
-        received = wire.decode(
-            message.headers or {},
-            body,
-            {self._peer.sender: self._peer},
-            self._pen.clock(),
-        )
-        match received.message:
-            case wire.Claims(claims=good, bad=rejected):
+        match message:
+            case messages.Claims(claims=good, bad=rejected):
                 claims += good
                 bad += [self._quarantined(b.reason, b.body) for b in rejected]
-            case wire.Heartbeat() as heartbeat:
-                # What came before it has to count on both sides.
-                self._record(claims)
-                claims.clear()
-                self._hear(heartbeat, received.sent_at)
-            case wire.Answer() as reply:
+            case messages.Heartbeat():
+                pass  # the last one counts, after all claims
+            case messages.Answer() as reply:
                 self._answered(reply)
                 bad += [self._quarantined(b.reason, b.body) for b in reply.bad]
             case _:
@@ -132,14 +135,16 @@ class Follower:
             self._recorded()
         return news
 
-    def _hear(self, heartbeat: wire.Heartbeat, sent_at: Stamp) -> None:
+    def _hear(self, received: wire.Received) -> None:
+        heartbeat = received.message
+        assert isinstance(heartbeat, messages.Heartbeat)
         head, own = self._ledger.print_before(heartbeat.until)
         now = self._pen.clock()
         agreed = self._agreement.judge(heartbeat, own, head.total.count)
         self._ledger.journal.note_peer(
             self._peer.sender,
             received_at=now,
-            sent_at=sent_at,
+            sent_at=received.sent_at,
             total=heartbeat.total,
             newest=heartbeat.newest,
             **self._agreement.fields(heartbeat, own, now),
@@ -155,10 +160,10 @@ class Follower:
         )
         self._pull.step()
 
-    def _ask(self, question: wire.Compare) -> None:
+    def _ask(self, question: messages.Compare) -> None:
         self._inlet.ask(*wire.encode(question, self._pen))
 
-    def _answered(self, reply: wire.Answer) -> None:
+    def _answered(self, reply: messages.Answer) -> None:
         pull = self._pull
         if pull is None or not pull.take(reply):
             return  # to a question that was asked again meanwhile
@@ -196,7 +201,7 @@ class Agreement:
         self._started_by: object = None
 
     def judge(
-        self, heartbeat: wire.Heartbeat, own: Print, own_total: int
+        self, heartbeat: messages.Heartbeat, own: Print, own_total: int
     ) -> bool:
         """Tell whether both sides hold the same; logs when that changes."""
         if heartbeat.total == own_total:
@@ -217,7 +222,7 @@ class Agreement:
         return agrees and self._totals_differ < PATIENT_HEARTBEATS
 
     def fields(
-        self, heartbeat: wire.Heartbeat, own: Print, now: Stamp
+        self, heartbeat: messages.Heartbeat, own: Print, now: Stamp
     ) -> dict[str, int | None]:
         """Give what `Ledger.note_peer` should remember of it."""
         if self._agrees:
@@ -233,7 +238,7 @@ class Agreement:
             "missing_there": max(0, own.count - heartbeat.before.count),
         }
 
-    def next_span(self, heartbeat: wire.Heartbeat) -> Span | None:
+    def next_span(self, heartbeat: messages.Heartbeat) -> Span | None:
         """Tell what to compare now; None if the other side has to first.
 
         After a pull that brought nothing it is the peer that lacks claims:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 
 from kombu.message import Message
 
-from ec2map_sync import compare, wire
+from ec2map_sync import compare, messages, wire
 from ec2map_sync.bus import Inbox, Outlet, body_of
 from ec2map_sync.errors import BadMessage
 from ec2map_sync.ledger import PUBLISHER, Ledger, Quarantined
@@ -57,7 +57,7 @@ class Answerer:
                 message.headers or {}, body, self._trusted, self._pen.clock()
             )
             question = received.message
-            if not isinstance(question, wire.Compare):
+            if not isinstance(question, messages.Compare):
                 raise BadMessage("no question, where only questions belong")
         except BadMessage as error:
             reason = str(error)
@@ -101,7 +101,7 @@ class Publisher:
             claims, upto = reader.own_claims(self._batch_size)
             for start in range(0, len(claims), self._batch_size):
                 some = claims[start : start + self._batch_size]
-                self._send("claims", wire.Claims(claims=tuple(some)))
+                self._send("claims", messages.Claims(claims=tuple(some)))
             if claims:
                 # After the broker has confirmed: a crash between the two
                 # publishes twice, and joining twice changes nothing.
@@ -120,7 +120,7 @@ class Publisher:
         head, before = self._ledger.print_before(until)
         self._send(
             "heartbeat",
-            wire.Heartbeat(
+            messages.Heartbeat(
                 until=until,
                 before=before,
                 total=head.total.count,
@@ -129,5 +129,5 @@ class Publisher:
         )
         self._beaten_at = now
 
-    def _send(self, routing_key: str, message: wire.Message) -> None:
+    def _send(self, routing_key: str, message: messages.Message) -> None:
         self._outlet.send(routing_key, *wire.encode(message, self._pen))

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -219,20 +219,44 @@ class Ledger:
         somebody else goes on at once. Where there are no row locks (SQLite)
         every reader has to be the only one of its name.
         """
-        self._ensure_cursor(name)
-        cursors = tables.cursors
-        statement = sa.select(cursors.c.revision).where(cursors.c.name == name)
-        if self._engine.dialect.name != "sqlite":
-            statement = statement.with_for_update(skip_locked=True)
         with self._engine.connect() as connection:
-            revision = connection.scalar(statement)
-            if self._engine.dialect.name == "sqlite":
-                connection.rollback()  # a snapshot would hide what is new
+            revision = self._hold(connection, name)
+            if revision is None and self._make_cursor(name):
+                revision = self._hold(connection, name)
             if revision is None:
                 yield None
                 return
             yield Reader(self, connection, name, revision)
             connection.commit()
+
+    def _hold(self, connection: Connection, name: str) -> int | None:
+        cursors = tables.cursors
+        statement = sa.select(cursors.c.revision).where(cursors.c.name == name)
+        if self._engine.dialect.name == "sqlite":
+            revision = connection.scalar(statement)
+            connection.rollback()  # a snapshot would hide what is new
+        else:
+            revision = connection.scalar(
+                statement.with_for_update(skip_locked=True)
+            )
+        return revision
+
+    def _make_cursor(self, name: str) -> bool:
+        """Make a cursor; False if there is one, so that somebody holds it."""
+        cursors = tables.cursors
+        there = sa.select(cursors.c.name).where(cursors.c.name == name)
+        with self._engine.connect() as connection:
+            # An INSERT would wait for whoever holds the row.
+            if connection.scalar(there):
+                return False
+        make = sa.insert(cursors).values(name=name, revision=0)
+        # If another host is faster, the row is there as well.
+        with (
+            suppress(sa.exc.IntegrityError),
+            self._writing.begin() as connection,
+        ):
+            connection.execute(make)
+        return True
 
     def rewind(self) -> None:
         """Let every sink be gone through again from the beginning."""
@@ -268,20 +292,6 @@ class Ledger:
                 statement.where(revision > after, revision <= last)
             )
             return [read(row) for row in rows], last
-
-    def _ensure_cursor(self, name: str) -> None:
-        cursors = tables.cursors
-        there = sa.select(cursors.c.revision).where(cursors.c.name == name)
-        with self._engine.connect() as connection:
-            if connection.scalar(there) is not None:
-                return
-        with self._writing.begin() as connection:
-            try:
-                connection.execute(
-                    sa.insert(cursors).values(name=name, revision=0)
-                )
-            except sa.exc.IntegrityError:
-                connection.rollback()  # another host was faster
 
     def _news(self, sightings: Sequence[Sighting]) -> bool:
         """Tell, without the lock, whether a batch can have any news."""

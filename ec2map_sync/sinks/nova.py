@@ -37,6 +37,26 @@ class Busy(sa.exc.SQLAlchemyError):
     """Another writer of ours holds this database's lock."""
 
 
+def _reserve(connection: Connection) -> None:
+    """Push the counter of Nova's own ids above our band.
+
+    InnoDB counts on from the largest id that was ever inserted, rolled back
+    or not, and keeps that across restarts; so this needs no right to ALTER,
+    and doing it again changes nothing. An explicit id of ours would push it
+    too, but only just behind itself, into our band.
+    """
+    if connection.dialect.name == "sqlite":
+        return  # no counter: the next id follows the largest row
+    # If the row is there, the counter is behind it already.
+    with suppress(sa.exc.IntegrityError):
+        connection.execute(
+            sa.insert(s3_images).values(
+                id=ON_DEMAND.first - 1, uuid=_PLACEHOLDER
+            )
+        )
+    connection.rollback()
+
+
 class NovaSession:
     """One transaction in a cell."""
 
@@ -59,6 +79,9 @@ class NovaSession:
 
     def apply(self, plan: Plan) -> None:
         """Empty, fill and commit."""
+        if plan.add:
+            # Each time: a cell restored from a backup has forgotten it.
+            _reserve(self._connection)
         for row in plan.remove:
             self._connection.execute(
                 sa.delete(s3_images).where(
@@ -91,23 +114,9 @@ class NovaSink:
         self._engine = engine.execution_options(**WRITE)
 
     def reserve(self) -> None:
-        """Push Nova's own ids above our band, before our first insert.
-
-        InnoDB counts on from the largest id that was ever inserted, rolled
-        back or not, and keeps that across restarts; so this needs no right
-        to ALTER, and doing it again changes nothing.
-        """
-        if self._engine.dialect.name == "sqlite":
-            return  # no counter: the next id follows the largest row
+        """Push Nova's own ids above our band, also where nothing is ours."""
         with self._engine.connect() as connection:
-            # If the row is there, the counter is behind it already.
-            with suppress(sa.exc.IntegrityError):
-                connection.execute(
-                    sa.insert(s3_images).values(
-                        id=ON_DEMAND.first - 1, uuid=_PLACEHOLDER
-                    )
-                )
-            connection.rollback()
+            _reserve(connection)
 
     @contextmanager
     def session(self) -> Iterator[NovaSession]:

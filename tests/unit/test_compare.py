@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from ec2map_sync import wire
+from ec2map_sync import messages
 from ec2map_sync.claims import (
     EVERYTHING,
     Bound,
@@ -47,7 +47,7 @@ class Peer:
 
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
-        self.questions: list[wire.Compare] = []
+        self.questions: list[messages.Compare] = []
         self.claims_sent = 0
 
     def pull_into(self, reader: Ledger, span: Span = EVERYTHING) -> Pull:
@@ -151,7 +151,7 @@ def test_equal_ledgers_ask_once(new_ledger):
 
 def test_a_question_without_an_answer_is_asked_again(new_ledger):
     now = [0.0]
-    sent: list[wire.Compare] = []
+    sent: list[messages.Compare] = []
     pull = Pull(
         new_ledger(), sent.append, span=EVERYTHING, monotonic=lambda: now[0]
     )
@@ -163,8 +163,8 @@ def test_a_question_without_an_answer_is_asked_again(new_ledger):
     pull.step()
 
     assert len(sent) == 2
-    assert not pull.take(wire.Answer(id=sent[0].id))
-    assert pull.take(wire.Answer(id=sent[1].id))
+    assert not pull.take(messages.Answer(id=sent[0].id))
+    assert pull.take(messages.Answer(id=sent[1].id))
     assert pull.complete
 
 
@@ -183,14 +183,14 @@ def test_a_question_without_an_answer_is_asked_again(new_ledger):
     ],
 )
 def test_an_answer_that_leads_nowhere_is_refused(new_ledger, bad):
-    sent: list[wire.Compare] = []
+    sent: list[messages.Compare] = []
     pull = Pull(
         new_ledger(), sent.append, span=EVERYTHING, monotonic=lambda: 0.0
     )
     pull.step()
 
     with pytest.raises(BadMessage):
-        pull.take(wire.Answer(id=sent[0].id, **bad))
+        pull.take(messages.Answer(id=sent[0].id, **bad))
 
 
 @settings(max_examples=100, deadline=None)

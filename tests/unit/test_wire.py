@@ -8,7 +8,7 @@ import json
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from ec2map_sync import wire
+from ec2map_sync import messages, wire
 from ec2map_sync.claims import Claim, Print, SeenKind, Wanted
 from ec2map_sync.ec2id import Kind
 from ec2map_sync.errors import BadMessage
@@ -40,13 +40,13 @@ def received(headers, body, trust=TRUST):
 
 @given(st.lists(claims))
 def test_claims_come_back_as_they_went(batch):
-    message = wire.Claims(claims=tuple(batch))
+    message = messages.Claims(claims=tuple(batch))
 
     assert received(*sent(message)) == message
 
 
 def test_a_heartbeat_comes_back_as_it_went():
-    message = wire.Heartbeat(
+    message = messages.Heartbeat(
         until=NOW - 5, before=Print(3, 9), total=4, newest=NOW
     )
 
@@ -56,7 +56,7 @@ def test_a_heartbeat_comes_back_as_it_went():
 def test_the_spelling_travels_apart_from_the_key():
     claim = Claim(claimed_at=1, image=IMAGE, spelling=IMAGE.upper())
 
-    (back,) = received(*sent(wire.Claims(claims=(claim,)))).claims
+    (back,) = received(*sent(messages.Claims(claims=(claim,)))).claims
     assert back == claim
 
 
@@ -84,7 +84,7 @@ def signed(body: bytes, **changed):
     "name", ["version", "type", "sender", "scheme", "sent_at", "signature"]
 )
 def test_a_changed_header_is_refused(name):
-    headers, body = sent(wire.Claims(claims=()))
+    headers, body = sent(messages.Claims(claims=()))
 
     for value in (None, 7, "x", [], b"\xff"):
         with pytest.raises(BadMessage):
@@ -95,7 +95,7 @@ def test_a_changed_header_is_refused(name):
 
 
 def test_a_changed_body_is_refused():
-    headers, body = sent(wire.Claims(claims=()))
+    headers, body = sent(messages.Claims(claims=()))
 
     with pytest.raises(BadMessage, match="key"):
         received(headers, body + b" ")
@@ -105,14 +105,14 @@ def test_an_unsigned_message_is_refused():
     pen = dataclasses.replace(PEN, key=None)
 
     with pytest.raises(BadMessage, match="signature"):
-        received(*sent(wire.Claims(claims=()), pen))
+        received(*sent(messages.Claims(claims=()), pen))
 
 
 def test_another_hash_key_is_named():
     pen = dataclasses.replace(PEN, scheme="t")
 
     with pytest.raises(BadMessage, match="hash_key"):
-        received(*sent(wire.Claims(claims=()), pen))
+        received(*sent(messages.Claims(claims=()), pen))
 
 
 def test_either_of_two_keys_is_believed_while_a_peer_rotates():
@@ -122,8 +122,8 @@ def test_either_of_two_keys_is_believed_while_a_peer_rotates():
     )
     pen = dataclasses.replace(PEN, key=new)
 
-    received(*sent(wire.Claims(claims=()), pen), trust)
-    received(*sent(wire.Claims(claims=())), trust)
+    received(*sent(messages.Claims(claims=()), pen), trust)
+    received(*sent(messages.Claims(claims=())), trust)
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_either_of_two_keys_is_believed_while_a_peer_rotates():
         {"image": IMAGE},
         {"image": IMAGE, "claimed_at": True},
         {"image": IMAGE, "claimed_at": 0},
-        {"image": IMAGE, "claimed_at": NOW + wire.MAX_AHEAD},
+        {"image": IMAGE, "claimed_at": NOW + messages.MAX_AHEAD},
         {"image": IMAGE, "claimed_at": 1, "wanted": [1, 2**30]},
         {"image": IMAGE, "claimed_at": 1, "wanted": [1, 0]},
         {"image": IMAGE, "claimed_at": 1, "kind": [1, "iso"]},

@@ -1,0 +1,284 @@
+"""What regions say to each other: the values, and their shapes in JSON."""
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ec2map_sync.claims import (
+    END,
+    Bound,
+    Claim,
+    Print,
+    Range,
+    SeenKind,
+    Span,
+    Stamp,
+    Wanted,
+)
+from ec2map_sync.ec2id import DERIVED, Kind, image_key
+from ec2map_sync.errors import BadId, BadMessage
+
+MAX_AHEAD = 24 * 3600 * 1_000_000
+"""Microseconds by which a stamp may be ahead of our clock."""
+MAX_ID = 64
+_BOUND = re.compile(r"[0-9a-f-]{0,40}")
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BadClaim:
+    """A claim of a good message that is not usable itself."""
+
+    reason: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claims:
+    """A batch of claims."""
+
+    claims: tuple[Claim, ...]
+    bad: tuple[BadClaim, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heartbeat:
+    """What the sender's ledger holds.
+
+    ``before`` is the print of all claims made before the stamp ``until``;
+    ``total`` counts all claims; ``newest`` is the largest stamp.
+    """
+
+    until: Stamp
+    before: Print
+    total: int
+    newest: Stamp
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compare:
+    """The question where the asked ledger differs from the asking one."""
+
+    id: str
+    ranges: tuple[Range, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a ledger holds in the ranges that differ.
+
+    Small ranges come as ``claims``, large ones split into ``ranges``; what
+    did not fit into one message is to be asked again (``rest``).
+    """
+
+    id: str
+    ranges: tuple[Range, ...] = ()
+    claims: tuple[Claim, ...] = ()
+    rest: tuple[Span, ...] = ()
+    bad: tuple[BadClaim, ...] = ()
+
+
+Message = Claims | Heartbeat | Compare | Answer
+
+
+def _int(value: Any, low: int, high: int, what: str) -> int:
+    # bool is an int to Python, and not to us.
+    if type(value) is not int or not low <= value < high:
+        raise BadMessage(f"{what} is {str(value)[:40]}")
+    return value
+
+
+def stamp(value: Any, limit: Stamp, what: str) -> Stamp:
+    """Read a stamp below ``limit``.
+
+    :raises BadMessage: naming ``what``, if it is none.
+    """
+    return _int(value, 1, limit, what)
+
+
+def claim_to_json(claim: Claim) -> Json:
+    """Give a claim as it stands in messages."""
+    fields: Json = {"image": claim.uuid, "claimed_at": claim.claimed_at}
+    if claim.wanted:
+        fields["wanted"] = list(claim.wanted)
+    if claim.kind:
+        fields["kind"] = [claim.kind.at, claim.kind.kind.value]
+    return fields
+
+
+def claim_from_json(fields: Any, now: Stamp) -> Claim:
+    """Read a claim.
+
+    :raises BadMessage: it is malformed, or its stamps are absurd.
+    """
+    limit = now + MAX_AHEAD
+    try:
+        uuid = fields["image"]
+        image = image_key(uuid)
+        wanted, kind = fields.get("wanted"), fields.get("kind")
+        return Claim(
+            claimed_at=stamp(fields["claimed_at"], limit, "claimed_at"),
+            image=image,
+            spelling=uuid if uuid != image else "",
+            wanted=wanted and _wanted(wanted, limit),
+            kind=kind and _seen_kind(kind, limit),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise BadMessage(f"malformed claim: {reason[:200]}") from error
+    except BadId as error:
+        raise BadMessage(f"malformed claim: {error}") from error
+
+
+def _wanted(value: Any, limit: Stamp) -> Wanted:
+    at, number = value
+    return Wanted(
+        stamp(at, limit, "wanted_at"),
+        _int(number, 1, DERIVED.stop, "wanted number"),
+    )
+
+
+def _seen_kind(value: Any, limit: Stamp) -> SeenKind:
+    at, kind = value
+    return SeenKind(stamp(at, limit, "kind_at"), Kind(kind))
+
+
+def _claims_to_json(message: Claims) -> tuple[str, Json]:
+    return "claims", {"claims": [claim_to_json(c) for c in message.claims]}
+
+
+def _claims_from_json(fields: Json, now: Stamp) -> Claims:
+    good, bad = _sort_claims(_list(fields["claims"]), now)
+    return Claims(claims=good, bad=bad)
+
+
+def _list(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise TypeError("a list is missing")
+    return value
+
+
+def _sort_claims(
+    items: Sequence[Any], now: Stamp
+) -> tuple[tuple[Claim, ...], tuple[BadClaim, ...]]:
+    good: list[Claim] = []
+    bad: list[BadClaim] = []
+    for item in items:
+        try:
+            good.append(claim_from_json(item, now))
+        except BadMessage as error:
+            body = json.dumps(item).encode()
+            bad.append(BadClaim(reason=str(error), body=body))
+    return tuple(good), tuple(bad)
+
+
+def _heartbeat_to_json(message: Heartbeat) -> tuple[str, Json]:
+    return "heartbeat", {
+        "until": message.until,
+        "count": message.before.count,
+        "sum": message.before.sum,
+        "total": message.total,
+        "newest": message.newest,
+    }
+
+
+def _heartbeat_from_json(fields: Json, now: Stamp) -> Heartbeat:
+    limit = now + MAX_AHEAD
+    return Heartbeat(
+        until=stamp(fields["until"], limit, "until"),
+        before=Print(
+            _int(fields["count"], 0, 2**62, "count"),
+            _int(fields["sum"], 0, 2**62, "sum"),
+        ),
+        total=_int(fields["total"], 0, 2**62, "total"),
+        newest=_int(fields["newest"], 0, limit, "newest"),
+    )
+
+
+def _range_to_json(r: Range) -> list[Any]:
+    return [*_span_to_json(r.span), r.print.count, r.print.sum]
+
+
+def _range_from_json(value: Any) -> Range:
+    start, stop, count, total = value
+    return Range(
+        span=_span_from_json((start, stop)),
+        print=Print(
+            _int(count, 0, 2**62, "count"), _int(total, 0, 2**62, "sum")
+        ),
+    )
+
+
+def _span_to_json(span: Span) -> list[Any]:
+    return [list(span.start), list(span.stop)]
+
+
+def _span_from_json(value: Any) -> Span:
+    start, stop = (_bound_from_json(bound) for bound in value)
+    if start > stop:
+        raise BadMessage("a range ends before it begins")
+    return Span(start, stop)
+
+
+def _bound_from_json(value: Any) -> Bound:
+    at, image = value
+    if not isinstance(image, str) or not _BOUND.fullmatch(image):
+        raise BadMessage(f"a range ends at {str(image)[:40]!r}")
+    return Bound(_int(at, 0, END.at + 1, "a bound"), image)
+
+
+def _compare_to_json(message: Compare) -> tuple[str, Json]:
+    return "compare", {
+        "id": message.id,
+        "ranges": [_range_to_json(r) for r in message.ranges],
+    }
+
+
+def _compare_from_json(fields: Json, _now: Stamp) -> Compare:
+    return Compare(
+        id=_id(fields["id"]),
+        ranges=tuple(_range_from_json(r) for r in _list(fields["ranges"])),
+    )
+
+
+def _answer_to_json(message: Answer) -> tuple[str, Json]:
+    return "answer", {
+        "id": message.id,
+        "ranges": [_range_to_json(r) for r in message.ranges],
+        "claims": [claim_to_json(c) for c in message.claims],
+        "rest": [_span_to_json(span) for span in message.rest],
+    }
+
+
+def _answer_from_json(fields: Json, now: Stamp) -> Answer:
+    claims, bad = _sort_claims(_list(fields["claims"]), now)
+    return Answer(
+        id=_id(fields["id"]),
+        ranges=tuple(_range_from_json(r) for r in _list(fields["ranges"])),
+        claims=claims,
+        rest=tuple(_span_from_json(span) for span in _list(fields["rest"])),
+        bad=bad,
+    )
+
+
+def _id(value: Any) -> str:
+    if not isinstance(value, str) or not 1 <= len(value) <= MAX_ID:
+        raise BadMessage("the id is no text of at most 64 characters")
+    return value
+
+
+TO_JSON: dict[type, Callable[[Any], tuple[str, Json]]] = {
+    Claims: _claims_to_json,
+    Heartbeat: _heartbeat_to_json,
+    Compare: _compare_to_json,
+    Answer: _answer_to_json,
+}
+FROM_JSON: dict[str, Callable[[Json, Stamp], Message]] = {
+    "claims": _claims_from_json,
+    "heartbeat": _heartbeat_from_json,
+    "compare": _compare_from_json,
+    "answer": _answer_from_json,
+}
