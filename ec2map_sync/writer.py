@@ -4,8 +4,9 @@ import logging
 from collections.abc import Sequence
 
 from ec2map_sync.ledger import Ledger
+from ec2map_sync.rows import SinkRow
 from ec2map_sync.settle import Numbered
-from ec2map_sync.sinks import Sink, SinkRow, plan
+from ec2map_sync.sinks import Sink, plan
 
 LOG = logging.getLogger(__name__)
 

@@ -5,15 +5,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
+from ec2map_sync.rows import SinkRow
 from ec2map_sync.settle import Numbered
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SinkRow:
-    """A row as it was found, or as it should be."""
-
-    number: int
-    uuid: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +37,9 @@ class Sink(Protocol):
 
     def reserve(self) -> None:
         """Keep the database's own numbers out of our band."""
+
+    def scan(self, after: int, limit: int) -> list[SinkRow]:
+        """Read rows by number, those above ``after``, without a lock."""
 
     def session(self) -> AbstractContextManager[Session]:
         """Lock out other writers of ours, then begin."""

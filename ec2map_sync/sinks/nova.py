@@ -11,7 +11,8 @@ from sqlalchemy.engine import Engine
 
 from ec2map_sync.database import WRITE
 from ec2map_sync.ec2id import ON_DEMAND
-from ec2map_sync.sinks import Plan, SinkRow, in_parts
+from ec2map_sync.rows import SinkRow
+from ec2map_sync.sinks import Plan, in_parts
 
 LOG = logging.getLogger(__name__)
 
@@ -117,6 +118,20 @@ class NovaSink:
         """Push Nova's own ids above our band, also where nothing is ours."""
         with self._engine.connect() as connection:
             _reserve(connection)
+
+    def scan(self, after: int, limit: int) -> list[SinkRow]:
+        """Read a page of the table in the order of its primary key."""
+        statement = (
+            sa.select(s3_images.c.id, s3_images.c.uuid)
+            .where(s3_images.c.id > after)
+            .order_by(s3_images.c.id)
+            .limit(limit)
+        )
+        with self._engine.connect() as connection:
+            return [
+                SinkRow(number=row.id, uuid=row.uuid)
+                for row in connection.execute(statement)
+            ]
 
     @contextmanager
     def session(self) -> Iterator[NovaSession]:

@@ -1,0 +1,98 @@
+"""Rows that a sink holds: what each is to us, and what a guest sees."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from ec2map_sync.ec2id import DERIVED, LEGACY, Scheme
+
+
+class RowClass(StrEnum):
+    """What a row in a sink is, seen from what is settled."""
+
+    OURS = "ours"
+    """As settled."""
+    STALE = "stale"
+    """Ours, but settled otherwise by now; the Writer removes it."""
+    LEGACY = "legacy"
+    """Nova's own, from before us; can be adopted."""
+    ON_DEMAND = "on-demand"
+    """Nova's own, made beside us or before our row was there."""
+    TAKEN = "taken"
+    """Somebody's, under a number that is settled for another image."""
+    FOREIGN = "foreign"
+    """Somebody's, in our band."""
+    UNKNOWN = "unknown"
+    """Of an image that the ledger does not know."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class SinkRow:
+    """A row as it was found, or as it should be."""
+
+    number: int
+    uuid: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Divergence:
+    """A row that is not as settled."""
+
+    sink: str
+    number: int
+    """Under which the row was found."""
+    image: str
+    row_class: RowClass
+    settled: int | None
+    """The number that is settled for the image."""
+    kept: bool = False
+    """Whether the operator has chosen to leave it so."""
+
+
+def classify(
+    row: SinkRow,
+    *,
+    settled: int | None,
+    holder: str | None,
+    scheme: Scheme,
+    inserted: bool,
+) -> RowClass:
+    """Tell what a row is.
+
+    ``settled`` is the number of the row's image, ``holder`` the image (as a
+    lower-cased key) that the row's number is settled for, each None if there
+    is none; ``inserted`` whether the ledger remembers that we put it there.
+    """
+    image = row.uuid.lower()
+    if settled == row.number:
+        return RowClass.OURS
+    if inserted or scheme.could_derive(image, row.number):
+        return RowClass.STALE
+    if holder is not None and holder != image:
+        return RowClass.TAKEN
+    if row.number in DERIVED:
+        return RowClass.FOREIGN
+    if settled is None:
+        return RowClass.UNKNOWN
+    return RowClass.LEGACY if row.number in LEGACY else RowClass.ON_DEMAND
+
+
+def guest_sees(numbers: Iterable[int], *, lowest: bool) -> int | None:
+    """Tell the number that Nova answers for an image with several rows.
+
+    Nova takes the first row that the database returns: the lowest id on
+    MySQL, MariaDB and SQLite (``lowest``), whatever was inserted first on
+    PostgreSQL, where only a single row gives a definite answer.
+    """
+    found = sorted(numbers)
+    if len(found) == 1 or (found and lowest):
+        return found[0]
+    return None
+
+
+def by_image(rows: Iterable[SinkRow]) -> Mapping[str, list[SinkRow]]:
+    """Gather rows by image; a key for each image, its rows by number."""
+    gathered: dict[str, list[SinkRow]] = {}
+    for row in sorted(rows):
+        gathered.setdefault(row.uuid.lower(), []).append(row)
+    return gathered
