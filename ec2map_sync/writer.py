@@ -1,12 +1,12 @@
 """The Writer: brings one sink up to what is settled."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from ec2map_sync.ledger import Ledger
 from ec2map_sync.rows import SinkRow
 from ec2map_sync.settle import Numbered
-from ec2map_sync.sinks import Sink, plan
+from ec2map_sync.sinks import Plan, Sink, plan
 
 LOG = logging.getLogger(__name__)
 
@@ -39,11 +39,12 @@ class Writer:
                 reader.advance(upto)
         return len(numbers) >= BATCH
 
-    def write(self, numbers: Sequence[int]) -> None:
+    def write(self, numbers: Sequence[int], *, dry_run: bool = False) -> Plan:
         """Make the rows under these numbers as they are settled.
 
         The sink is read before the ledger: whoever has written there since
-        our ledger was read would have been behind the lock.
+        our ledger was read would have been behind the lock. Gives what was
+        done, or would be.
         """
         with self._sink.session() as session:
             found = session.rows(numbers)
@@ -54,19 +55,40 @@ class Writer:
                     settled.get(n) or Numbered(number=n, uuid=None)
                     for n in numbers
                 ),
-                is_ours=self._is_ours,
+                is_ours=self._is_ours(found.values()),
                 rewrite=self._rewrite,
             )
-            session.apply(steps)
-        if steps.taken:
-            LOG.warning(
-                "%s: %d of our numbers are held by rows that are not ours, "
-                "for example %d by %s; they stay ([nova] existing_rows)",
-                self._sink.name,
-                len(steps.taken),
-                steps.taken[0].number,
-                steps.taken[0].uuid,
-            )
+            if not dry_run:
+                self._remember(steps.add)
+                session.apply(steps)
+        if steps.taken and not dry_run:
+            self._warn(steps.taken)
+        return steps
 
-    def _is_ours(self, row: SinkRow) -> bool:
+    def _is_ours(self, found: Iterable[SinkRow]) -> Callable[[SinkRow], bool]:
+        doubtful = [row for row in found if not self._derivable(row)]
+        inserted = self._ledger.divergences.inserted(
+            self._sink.name, (row.number for row in doubtful)
+        )
+        return lambda row: (
+            self._derivable(row)
+            or SinkRow(number=row.number, uuid=row.uuid.lower()) in inserted
+        )
+
+    def _remember(self, rows: Iterable[SinkRow]) -> None:
+        """Note rows that nothing but the ledger will show to be ours."""
+        doubtful = [row for row in rows if not self._derivable(row)]
+        self._ledger.divergences.note_inserted(self._sink.name, doubtful)
+
+    def _derivable(self, row: SinkRow) -> bool:
         return self._ledger.scheme.could_derive(row.uuid, row.number)
+
+    def _warn(self, taken: Sequence[SinkRow]) -> None:
+        LOG.warning(
+            "%s: %d of our numbers are held by rows that are not ours, for "
+            "example %d by %s; they stay ([nova] existing_rows)",
+            self._sink.name,
+            len(taken),
+            taken[0].number,
+            taken[0].uuid,
+        )

@@ -1,7 +1,9 @@
 """What a ledger remembers beside the set: peers, services, quarantine."""
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
@@ -9,6 +11,7 @@ from sqlalchemy.engine import Engine
 from ec2map_sync.claims import Stamp
 from ec2map_sync.database import WRITE
 from ec2map_sync.ledger import tables
+from ec2map_sync.ledger.recording import batched
 
 QUARANTINE_LIMIT = 10_000
 """Entries kept; the oldest go first."""
@@ -45,6 +48,8 @@ class Quarantined:
     source: str
     reason: str
     body: bytes
+    headers: Mapping[str, Any] | None = None
+    """Those of a message, without which it cannot be tried again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +114,7 @@ class Journal:
                         "source": entry.source[:120],
                         "reason": entry.reason[:500],
                         "body": entry.body[:QUARANTINE_BODY],
+                        "headers": _headers(entry),
                     }
                     for entry in entries
                 ],
@@ -117,6 +123,25 @@ class Journal:
             connection.execute(
                 sa.delete(q).where(q.c.id <= newest - QUARANTINE_LIMIT)
             )
+
+    def release(self, entries: Collection[int]) -> None:
+        """Take entries out of the quarantine."""
+        q = tables.quarantine
+        with self._writing.begin() as connection:
+            for some in batched(entries):
+                connection.execute(sa.delete(q).where(q.c.id.in_(some)))
+
+    def forget_peer(self, peer: str) -> bool:
+        """Drop what is remembered of a peer; tells whether that was any."""
+        p, s = tables.peers, tables.services
+        with self._writing.begin() as connection:
+            done = [
+                connection.execute(sa.delete(p).where(p.c.name == peer)),
+                connection.execute(
+                    sa.delete(s).where(s.c.name == f"follower of {peer}")
+                ),
+            ]
+        return any(result.rowcount for result in done)
 
     def note_service(self, state: ServiceState) -> None:
         """Remember what a loop says of itself."""
@@ -144,3 +169,11 @@ class Journal:
         with self._engine.connect() as connection:
             rows = connection.execute(sa.select(tables.services)).mappings()
             return [ServiceState(**row) for row in rows]
+
+
+def _headers(entry: Quarantined) -> str | None:
+    if entry.headers is None:
+        return None
+    text = json.dumps(dict(entry.headers), default=str)
+    # Those of a message of ours are 300 bytes; longer ones are not worth it.
+    return text if len(text) < QUARANTINE_BODY // 4 else "{}"

@@ -24,7 +24,9 @@ from ec2map_sync.claims import (
 from ec2map_sync.database import WRITE
 from ec2map_sync.ec2id import Kind, Scheme
 from ec2map_sync.ledger import ranges, tables
+from ec2map_sync.ledger.divergences import Divergences
 from ec2map_sync.ledger.journal import Journal
+from ec2map_sync.ledger.queries import Queries
 from ec2map_sync.ledger.recording import (
     Recording,
     claim_of_row,
@@ -124,8 +126,12 @@ class Ledger:
         self._writing = engine.execution_options(**WRITE)
         self._clock = clock
         self.scheme = scheme
+        self.queries = Queries(engine)
+        """What operators ask: reads only."""
         self.journal = Journal(engine, clock)
         """What else is remembered: peers, services, quarantine."""
+        self.divergences = Divergences(engine, clock)
+        """What the sinks hold that is not as settled."""
 
     def see(self, sightings: Sequence[Sighting]) -> Recorded:
         """Claim what this region has seen, where that is news."""

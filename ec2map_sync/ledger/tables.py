@@ -107,6 +107,29 @@ peers = sa.Table(
     comment="What each peer last said, and what comparing has found.",
 )
 
+divergences = sa.Table(
+    "divergences",
+    metadata,
+    sa.Column("sink", sa.String(120), primary_key=True),
+    sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("image", sa.String(36), nullable=False),
+    sa.Column("row_class", sa.String(16), nullable=False),
+    sa.Column("settled", sa.BigInteger),
+    sa.Column("kept", sa.Boolean, nullable=False),
+    sa.Column("found_at", sa.BigInteger, nullable=False),
+    sa.Index("divergences_by_image", "image"),
+    comment="Rows in a sink that are not as settled.",
+)
+
+inserted = sa.Table(
+    "inserted",
+    metadata,
+    sa.Column("sink", sa.String(120), primary_key=True),
+    sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("image", ImageKey, primary_key=True),
+    comment="Rows of ours that their number does not show to be ours.",
+)
+
 services = sa.Table(
     "services",
     metadata,
@@ -127,5 +150,6 @@ quarantine = sa.Table(
     sa.Column("source", sa.String(120), nullable=False),
     sa.Column("reason", sa.String(500), nullable=False),
     sa.Column("body", Body, nullable=False),
+    sa.Column("headers", sa.Text),
     comment="What could not be understood or trusted, for an operator.",
 )

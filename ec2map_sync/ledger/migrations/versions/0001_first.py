@@ -23,6 +23,7 @@ def upgrade() -> None:
     _create_set()
     _create_readers()
     _create_records()
+    _create_sinks()
 
 
 def _create_set() -> None:
@@ -144,5 +145,32 @@ def _create_records() -> None:
         sa.Column("source", sa.String(120), nullable=False),
         sa.Column("reason", sa.String(500), nullable=False),
         sa.Column("body", _BODY, nullable=False),
+        sa.Column("headers", sa.Text),
         comment="What could not be understood or trusted, for an operator.",
+    )
+
+
+def _create_sinks() -> None:
+    op.create_table(
+        "divergences",
+        sa.Column("sink", sa.String(120), primary_key=True),
+        sa.Column(
+            "number", sa.BigInteger, primary_key=True, autoincrement=False
+        ),
+        sa.Column("image", sa.String(36), nullable=False),
+        sa.Column("row_class", sa.String(16), nullable=False),
+        sa.Column("settled", sa.BigInteger),
+        sa.Column("kept", sa.Boolean, nullable=False),
+        sa.Column("found_at", sa.BigInteger, nullable=False),
+        sa.Index("divergences_by_image", "image"),
+        comment="Rows in a sink that are not as settled.",
+    )
+    op.create_table(
+        "inserted",
+        sa.Column("sink", sa.String(120), primary_key=True),
+        sa.Column(
+            "number", sa.BigInteger, primary_key=True, autoincrement=False
+        ),
+        sa.Column("image", _IMAGE, primary_key=True),
+        comment="Rows of ours that their number does not show to be ours.",
     )

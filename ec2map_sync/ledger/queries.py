@@ -1,0 +1,258 @@
+"""What operators ask of a ledger: questions only, each one short."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+
+from ec2map_sync.claims import Bound, Claim, Span, Stamp
+from ec2map_sync.ec2id import format_id
+from ec2map_sync.ledger import tables
+from ec2map_sync.ledger.ranges import within
+from ec2map_sync.ledger.recording import claim_of_row, select_in
+from ec2map_sync.settle import Wish
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mapped:
+    """An image's claim, and the number that it has got."""
+
+    claim: Claim
+    number: int | None
+
+    @property
+    def ec2_id(self) -> str | None:
+        """The EC2 id; None if the image has got no number."""
+        if self.number is None:
+            return None
+        kind = self.claim.kind
+        return format_id(self.number, kind.kind if kind else None)
+
+    @property
+    def after(self) -> Bound:
+        """Where the claims begin that follow this one."""
+        at, image = self.claim.bound
+        # No image sorts between a UUID and the same with one more digit.
+        return Bound(at, image + "0")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Move:
+    """That an image's number has changed, and whose claim was the cause."""
+
+    at: Stamp
+    revision: int
+    image: str
+    old: int
+    new: int | None
+    cause: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backlog:
+    """What a reader has not come to yet.
+
+    ``oldest`` is the newest stamp of the oldest change that waits: since
+    then, at the longest, it has been waiting. None if that is not known.
+    """
+
+    count: int
+    oldest: Stamp | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """Something in the quarantine."""
+
+    id: int
+    at: Stamp
+    source: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FullEntry(Entry):
+    """Something in the quarantine, and how it came."""
+
+    body: bytes
+    headers: str | None
+    """JSON; None for what came without, or inside of something else."""
+
+
+Settled = tuple[int, str]
+"""A number, and the UUID that a sink should hold under it."""
+
+
+class Queries:
+    """Reads the ledger for an operator; changes nothing."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def by_image(self, image: str) -> Mapped | None:
+        """Look an image up."""
+        found = self._mapped(tables.claims.c.image == image)
+        return found[0] if found else None
+
+    def by_number(self, number: int) -> Mapped | None:
+        """Look the image up whose mapping a number is."""
+        n, c = tables.numbers, tables.claims
+        holder = sa.select(n.c.wish_image).where(n.c.number == number)
+        found = self._mapped(
+            c.c.image == holder.scalar_subquery(), c.c.number == number
+        )
+        return found[0] if found else None
+
+    def mappings(
+        self, span: Span, limit: int, *, moved: bool = False
+    ) -> list[Mapped]:
+        """Give the first mappings of a span, by (claimed_at, image)."""
+        c, m = tables.claims, tables.moves
+        conditions = within(span)
+        if moved:
+            conditions.append(c.c.image.in_(sa.select(m.c.image)))
+        return self._mapped(*conditions, limit=limit)
+
+    def own(self, span: Span, limit: int) -> list[Mapped]:
+        """Give the first mappings of a span that were claimed here."""
+        c = tables.claims
+        return self._mapped(
+            *within(span), c.c.own_revision.is_not(None), limit=limit
+        )
+
+    def settled(self, start: int, stop: int, limit: int) -> list[Settled]:
+        """Give the first numbers of a range that are an image's mapping."""
+        n, c = tables.numbers, tables.claims
+        statement = (
+            sa.select(n.c.number, c.c.image, c.c.spelling)
+            .join(
+                c,
+                sa.and_(c.c.image == n.c.wish_image, c.c.number == n.c.number),
+            )
+            .where(n.c.number >= start, n.c.number < stop)
+            .order_by(n.c.number)
+            .limit(limit)
+        )
+        with self._engine.connect() as connection:
+            return [
+                (number, spelling or image)
+                for number, image, spelling in connection.execute(statement)
+            ]
+
+    def wishes(self, numbers: Iterable[int]) -> dict[int, Wish]:
+        """Tell who sits on some numbers, as mapping or reserved."""
+        n = tables.numbers
+        with self._engine.connect() as connection:
+            return {
+                row.number: Wish(
+                    row.wish_at,
+                    row.wish_image,
+                    row.number if row.wish_wanted else 0,
+                )
+                for row in select_in(
+                    connection, sa.select(n), n.c.number, numbers
+                )
+                if row.wish_image is not None
+            }
+
+    def moves(self, images: Iterable[str]) -> list[Move]:
+        """Give the moves of some images, in order."""
+        m = tables.moves
+        statement = sa.select(
+            m.c.at, m.c.revision, m.c.image, m.c.old, m.c.new, m.c.cause
+        )
+        with self._engine.connect() as connection:
+            rows = list(select_in(connection, statement, m.c.image, images))
+        found = [Move(**row._mapping) for row in rows]
+        return sorted(found, key=lambda move: (move.at, move.revision))
+
+    def cursors(self) -> dict[str, int]:
+        """Tell how far each reader has come."""
+        cursors = tables.cursors
+        with self._engine.connect() as connection:
+            rows = connection.execute(sa.select(cursors))
+            return {row.name: row.revision for row in rows}
+
+    def numbers_after(self, revision: int) -> Backlog:
+        """Tell what a sink at this revision has not come to yet."""
+        n, c = tables.numbers, tables.claims
+        oldest = (
+            sa.select(c)
+            .join(n, n.c.wish_image == c.c.image)
+            .where(n.c.revision == _next(n.c.revision, revision))
+        )
+        return self._backlog(n.c.revision, revision, oldest)
+
+    def own_claims_after(self, revision: int) -> Backlog:
+        """Tell what a publisher at this revision has not come to yet."""
+        c = tables.claims
+        oldest = sa.select(c).where(
+            c.c.own_revision == _next(c.c.own_revision, revision)
+        )
+        return self._backlog(c.c.own_revision, revision, oldest)
+
+    def quarantined(self, limit: int | None = None) -> list[Entry]:
+        """Give what is in the quarantine, the newest first."""
+        q = tables.quarantine
+        statement = (
+            sa.select(q.c.id, q.c.at, q.c.source, q.c.reason)
+            .order_by(q.c.id.desc())
+            .limit(limit)
+        )
+        with self._engine.connect() as connection:
+            rows = connection.execute(statement).mappings()
+            return [Entry(**row) for row in rows]
+
+    def quarantined_entry(self, entry: int) -> FullEntry | None:
+        """Give one entry of the quarantine with its body."""
+        q = tables.quarantine
+        with self._engine.connect() as connection:
+            row = (
+                connection.execute(sa.select(q).where(q.c.id == entry))
+                .mappings()
+                .one_or_none()
+            )
+        return FullEntry(**row) if row else None
+
+    def quarantine_count(self) -> int:
+        """Count what is in the quarantine."""
+        q = tables.quarantine
+        with self._engine.connect() as connection:
+            return connection.scalar(sa.select(sa.func.count(q.c.id))) or 0
+
+    def _mapped(
+        self, *conditions: sa.ColumnElement[bool], limit: int | None = None
+    ) -> list[Mapped]:
+        c = tables.claims
+        statement = (
+            sa.select(c)
+            .where(*conditions)
+            .order_by(c.c.claimed_at, c.c.image)
+            .limit(limit)
+        )
+        with self._engine.connect() as connection:
+            return [
+                Mapped(claim=claim_of_row(row), number=row.number)
+                for row in connection.execute(statement)
+            ]
+
+    def _backlog(
+        self, column: sa.Column[Any], revision: int, oldest: sa.Select[Any]
+    ) -> Backlog:
+        count = sa.select(sa.func.count(column)).where(column > revision)
+        with self._engine.connect() as connection:
+            waiting = connection.scalar(count) or 0
+            rows = connection.execute(oldest.limit(1000)) if waiting else ()
+            stamps = [claim_of_row(row).newest for row in rows]
+        return Backlog(count=waiting, oldest=max(stamps, default=None))
+
+
+def _next(column: sa.Column[Any], revision: int) -> sa.ScalarSelect[Any]:
+    return (
+        sa.select(sa.func.min(column))
+        .where(column > revision)
+        .correlate(None)
+        .scalar_subquery()
+    )
