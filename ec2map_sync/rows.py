@@ -14,6 +14,8 @@ class RowClass(StrEnum):
     """As settled."""
     STALE = "stale"
     """Ours, but settled otherwise by now; the Writer removes it."""
+    LOST = "lost"
+    """Ours, of an image that the ledger does not know (any more)."""
     LEGACY = "legacy"
     """Nova's own, from before us; can be adopted."""
     ON_DEMAND = "on-demand"
@@ -64,17 +66,25 @@ def classify(
     is none; ``inserted`` whether the ledger remembers that we put it there.
     """
     image = row.uuid.lower()
+    derivable = scheme.could_derive(image, row.number)
     if settled == row.number:
         return RowClass.OURS
-    if inserted or scheme.could_derive(image, row.number):
+    if settled is None and derivable:
+        # Not stale: a ledger that was emptied must not empty its sinks.
+        return RowClass.LOST
+    if derivable or inserted:
         return RowClass.STALE
     if holder is not None and holder != image:
         return RowClass.TAKEN
-    if row.number in DERIVED:
+    return _of_nova(row.number, known=settled is not None)
+
+
+def _of_nova(number: int, *, known: bool) -> RowClass:
+    if number in DERIVED:
         return RowClass.FOREIGN
-    if settled is None:
+    if not known:
         return RowClass.UNKNOWN
-    return RowClass.LEGACY if row.number in LEGACY else RowClass.ON_DEMAND
+    return RowClass.LEGACY if number in LEGACY else RowClass.ON_DEMAND
 
 
 def guest_sees(numbers: Iterable[int], *, lowest: bool) -> int | None:

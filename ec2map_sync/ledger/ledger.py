@@ -217,6 +217,30 @@ class Ledger:
                 )
             }
 
+    def numbers_of(self, images: Iterable[str]) -> dict[str, int]:
+        """Give the numbers of those images that have one."""
+        c = tables.claims
+        statement = sa.select(c.c.image, c.c.number).where(
+            c.c.number.is_not(None)
+        )
+        with self._engine.connect() as connection:
+            rows = select_in(connection, statement, c.c.image, images)
+            return {row.image: row.number for row in rows}
+
+    def held_between(self, after: int, upto: int) -> list[int]:
+        """Give the numbers above ``after``, up to ``upto``, of any image."""
+        n, c = tables.numbers, tables.claims
+        statement = (
+            sa.select(n.c.number)
+            .join(
+                c,
+                sa.and_(c.c.image == n.c.wish_image, c.c.number == n.c.number),
+            )
+            .where(n.c.number > after, n.c.number <= upto)
+        )
+        with self._engine.connect() as connection:
+            return list(connection.scalars(statement))
+
     @contextmanager
     def reader(self, name: str) -> Iterator[Reader | None]:
         """Hold a cursor; None while another host or thread holds it.

@@ -1,0 +1,157 @@
+"""The audit of one sink: every row it holds, page by page."""
+
+import logging
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from ec2map_sync.claims import Sighting
+from ec2map_sync.ec2id import ON_DEMAND, image_key
+from ec2map_sync.errors import BadId
+from ec2map_sync.ledger import Ledger
+from ec2map_sync.rows import Divergence, RowClass, SinkRow, classify
+from ec2map_sync.sinks import Sink
+from ec2map_sync.writer import Writer
+
+LOG = logging.getLogger(__name__)
+
+PAGE = 2000
+"""Rows looked at in one step."""
+
+_NOTED = frozenset(
+    {
+        RowClass.LEGACY,
+        RowClass.ON_DEMAND,
+        RowClass.TAKEN,
+        RowClass.FOREIGN,
+    }
+)
+
+
+@dataclass(slots=True, kw_only=True)
+class Tally:
+    """What a sweep has found so far."""
+
+    rows: int = 0
+    missing: int = 0
+    """Rows that should have been there."""
+    classes: Counter[RowClass] = field(default_factory=Counter)
+    new: int = 0
+    """Divergences that were not known before."""
+
+    def __str__(self) -> str:
+        found = [f"{n} {name}" for name, n in sorted(self.classes.items())]
+        return ", ".join([*found, f"{self.missing} missing"])
+
+
+class Sweep:
+    """Goes through a sink in the order of its primary key.
+
+    What is missing or stale is written again; what is not ours is noted as
+    divergence, and left alone. Rows that Nova has made on demand for images
+    that nobody announced are sightings: their images get numbers. So are
+    rows of ours whose images the ledger has lost.
+    """
+
+    def __init__(self, ledger: Ledger, sink: Sink, writer: Writer) -> None:
+        self._ledger = ledger
+        self._sink = sink
+        self._writer = writer
+        self.begin()
+
+    def begin(self, after: int = 0) -> None:
+        """Start anew, behind a number."""
+        self.position = after
+        self.tally = Tally()
+        self.complete = False
+
+    def step(self) -> None:
+        """Look at one page."""
+        rows = self._sink.scan(self.position, PAGE)
+        self.complete = len(rows) < PAGE
+        upto = ON_DEMAND.stop if self.complete else rows[-1].number
+        self._look(rows, self.position, upto)
+        if rows:
+            self.position = rows[-1].number
+
+    def continue_above(self) -> None:
+        """Look only at what Nova may have added since: above our band."""
+        self.begin(max(self.position, ON_DEMAND.first - 1))
+
+    def _look(self, rows: Sequence[SinkRow], after: int, upto: int) -> None:
+        classes = self._classify(rows)
+        there = {row.number for row, kind in classes if kind is RowClass.OURS}
+        held = self._ledger.held_between(after, upto)
+        missing = [number for number in held if number not in there]
+        stale = [row.number for row, kind in classes if kind is RowClass.STALE]
+        if missing or stale:
+            self._writer.write(sorted({*missing, *stale}))
+        self._note(classes, after, upto)
+        self._see(
+            row
+            for row, kind in classes
+            if kind is RowClass.LOST
+            or (kind is RowClass.UNKNOWN and row.number in ON_DEMAND)
+        )
+        self.tally.rows += len(rows)
+        self.tally.classes.update(kind for _, kind in classes)
+        self.tally.missing += len(missing)
+
+    def _classify(
+        self, rows: Sequence[SinkRow]
+    ) -> list[tuple[SinkRow, RowClass]]:
+        settled = self._ledger.numbers_of({r.uuid.lower() for r in rows})
+        holders = self._ledger.numbered(row.number for row in rows)
+        inserted = self._ledger.divergences.inserted(
+            self._sink.name, (row.number for row in rows)
+        )
+        classes = []
+        for row in rows:
+            image = row.uuid.lower()
+            holder = holders.get(row.number)
+            kind = classify(
+                row,
+                settled=settled.get(image),
+                holder=holder.uuid.lower() if holder and holder.uuid else None,
+                scheme=self._ledger.scheme,
+                inserted=SinkRow(number=row.number, uuid=image) in inserted,
+            )
+            classes.append((row, kind))
+        return classes
+
+    def _note(
+        self,
+        classes: Sequence[tuple[SinkRow, RowClass]],
+        after: int,
+        upto: int,
+    ) -> None:
+        noted = [(row, kind) for row, kind in classes if kind in _NOTED]
+        settled = self._ledger.numbers_of(
+            {row.uuid.lower() for row, _ in noted}
+        )
+        self.tally.new += self._ledger.divergences.replace(
+            self._sink.name,
+            after,
+            upto,
+            [
+                Divergence(
+                    sink=self._sink.name,
+                    number=row.number,
+                    image=row.uuid.lower(),
+                    row_class=kind,
+                    settled=settled.get(row.uuid.lower()),
+                )
+                for row, kind in noted
+            ],
+        )
+
+    def _see(self, unknown: Iterable[SinkRow]) -> None:
+        sightings = []
+        for row in unknown:
+            try:
+                image = image_key(row.uuid)
+            except BadId:
+                continue  # somebody's own row, no image of Glance's
+            sightings.append(Sighting(image=image, uuid=row.uuid))
+        if sightings:
+            self._ledger.see(sightings)

@@ -1,0 +1,223 @@
+"""The audit of a sink: what each row is, and what becomes of it."""
+
+import pytest
+import sqlalchemy as sa
+
+from ec2map_sync.claims import Claim, Sighting, Wanted
+from ec2map_sync.database import create_engine, parse_url
+from ec2map_sync.ec2id import Scheme
+from ec2map_sync.ledger import Ledger, schema
+from ec2map_sync.rows import RowClass, SinkRow, classify, guest_sees
+from ec2map_sync.sinks.nova import NovaSink
+from ec2map_sync.sweep import Sweep
+from ec2map_sync.writer import Writer
+
+SCHEME = Scheme(b"test")
+ON_DEMAND = 2**30
+
+
+def image(n: int) -> str:
+    return f"00000000-0000-4000-8000-{n:012x}"
+
+
+@pytest.fixture
+def cell(tmp_path):
+    engine = create_engine(parse_url(f"sqlite:///{tmp_path}/cell", "x"))
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            "CREATE TABLE s3_images (created_at DATETIME, updated_at DATETIME,"
+            " deleted_at DATETIME, id INTEGER PRIMARY KEY,"
+            " uuid VARCHAR(36) NOT NULL, deleted INTEGER)"
+        )
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    engine = create_engine(parse_url(f"sqlite:///{tmp_path}/ledger", "x"))
+    schema.upgrade(engine)
+    yield Ledger(engine, SCHEME)
+    engine.dispose()
+
+
+@pytest.fixture
+def sweep(ledger, cell):
+    sink = NovaSink("cell1", cell)
+    return Sweep(ledger, sink, Writer(ledger, sink, rewrite=False))
+
+
+def see(ledger, *numbers):
+    ledger.see([Sighting(image=image(n), uuid=image(n)) for n in numbers])
+
+
+def put(cell, *rows):
+    with cell.begin() as connection:
+        for number, uuid in rows:
+            connection.execute(
+                sa.text("INSERT INTO s3_images (id, uuid) VALUES (:i, :u)"),
+                {"i": number, "u": uuid},
+            )
+
+
+def rows(cell):
+    with cell.connect() as connection:
+        found = connection.exec_driver_sql("SELECT id, uuid FROM s3_images")
+        return {(i, u) for i, u in found}
+
+
+def run(sweep):
+    sweep.begin()
+    while not sweep.complete:
+        sweep.step()
+    return sweep.tally
+
+
+def ours(n):
+    return (SCHEME.derive(image(n)), image(n))
+
+
+def test_what_is_missing_is_written(sweep, ledger, cell):
+    see(ledger, 1, 2)
+    put(cell, ours(1))
+
+    assert run(sweep).missing == 1
+    assert rows(cell) == {ours(1), ours(2)}
+    assert run(sweep).missing == 0
+
+
+def test_rows_of_nova_stay_and_are_noted(sweep, ledger, cell):
+    see(ledger, 1, 2, 3)
+    put(
+        cell,
+        (7, image(1)),
+        (ON_DEMAND + 5, image(2)),
+        (SCHEME.derive(image(3)), image(99)),
+        (2**24 + 1, image(4)),
+    )
+    before = rows(cell)
+
+    tally = run(sweep)
+
+    assert before < rows(cell)
+    found = {(d.number, d.row_class) for d in ledger.divergences.list()}
+    assert found == {
+        (7, RowClass.LEGACY),
+        (ON_DEMAND + 5, RowClass.ON_DEMAND),
+        (SCHEME.derive(image(3)), RowClass.TAKEN),
+        (2**24 + 1, RowClass.FOREIGN),
+    }
+    assert tally.new == 4
+    assert run(sweep).new == 0
+
+
+def test_a_row_of_ours_that_is_settled_otherwise_goes(sweep, ledger, cell):
+    see(ledger, 1)
+    put(cell, (SCHEME.probe(image(1), 1), image(1)))
+
+    run(sweep)
+
+    assert rows(cell) == {ours(1)}
+
+
+def test_an_emptied_ledger_does_not_empty_its_sinks(sweep, ledger, cell):
+    put(cell, ours(1))
+
+    run(sweep)
+
+    assert rows(cell) == {ours(1)}
+    assert image(1) in ledger.claims([image(1)])
+
+
+def test_an_on_demand_row_announces_its_image(sweep, cell):
+    put(cell, (ON_DEMAND, image(1)))
+
+    run(sweep)
+    run(sweep)
+
+    assert rows(cell) == {(ON_DEMAND, image(1)), ours(1)}
+
+
+def test_only_new_on_demand_rows_are_read_again(sweep, ledger, cell):
+    see(ledger, 1)
+    put(cell, (5, image(1)), (ON_DEMAND, image(1)))
+    run(sweep)
+    put(cell, (6, image(1)), (ON_DEMAND + 1, image(1)))
+
+    sweep.continue_above()
+    sweep.step()
+
+    assert sweep.complete
+    assert sweep.tally.rows == 1
+    assert len(ledger.divergences.list()) == 3
+
+
+def test_what_is_gone_is_no_longer_noted(sweep, ledger, cell):
+    see(ledger, 1)
+    put(cell, (5, image(1)))
+    run(sweep)
+    with cell.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM s3_images WHERE id = 5")
+
+    run(sweep)
+
+    assert ledger.divergences.list() == []
+
+
+def test_what_the_operator_keeps_stays_kept(sweep, ledger, cell):
+    see(ledger, 1)
+    put(cell, (5, image(1)))
+    run(sweep)
+    ledger.divergences.keep(ledger.divergences.list())
+
+    run(sweep)
+
+    assert ledger.divergences.list(kept=False) == []
+    assert len(ledger.divergences.list()) == 1
+
+
+def test_a_row_of_a_wanted_number_is_remembered_as_ours(ledger, cell):
+    sink = NovaSink("cell1", cell)
+    writer = Writer(ledger, sink, rewrite=False)
+    wanted = Claim(claimed_at=20, image=image(1), wanted=Wanted(20, 9))
+    ledger.record([wanted])
+    writer.step()
+    assert (9, image(1)) in rows(cell)
+
+    ledger.record([Claim(claimed_at=10, image=image(2), wanted=Wanted(10, 9))])
+    writer.step()
+
+    assert rows(cell) == {(9, image(2)), ours(1)}
+
+
+def test_a_row_that_nova_made_is_not_ours_though_it_was_settled(ledger, cell):
+    sink = NovaSink("cell1", cell)
+    writer = Writer(ledger, sink, rewrite=False)
+    put(cell, (9, image(1)))
+    ledger.record([Claim(claimed_at=20, image=image(1), wanted=Wanted(20, 9))])
+    writer.step()
+
+    ledger.record([Claim(claimed_at=10, image=image(2), wanted=Wanted(10, 9))])
+    writer.step()
+
+    assert rows(cell) == {(9, image(1)), ours(1)}
+
+
+@pytest.mark.parametrize(
+    ("numbers", "lowest", "seen"),
+    [
+        ([5, 9], True, 5),
+        ([9], False, 9),
+        ([5, 9], False, None),
+        ([], True, None),
+    ],
+)
+def test_what_a_guest_sees(numbers, lowest, seen):
+    assert guest_sees(numbers, lowest=lowest) == seen
+
+
+def test_a_row_of_an_unknown_image_is_unknown():
+    row = SinkRow(number=5, uuid=image(1))
+    known = {"holder": None, "scheme": SCHEME, "inserted": False}
+
+    assert classify(row, settled=None, **known) is RowClass.UNKNOWN
