@@ -1,0 +1,1 @@
+"""The demonstration: several regions in one process, without any server."""
