@@ -170,8 +170,9 @@ class _Source(_Link):
 
     def acknowledge(self, messages: Sequence[Message]) -> None:
         """Tell the broker that these have taken effect here."""
-        if messages:
-            messages[-1].ack(multiple=True)
+        # One by one: kombu's memory transport knows nothing of "multiple".
+        for message in messages:
+            message.ack()
 
 
 class Inlet(_Source):
