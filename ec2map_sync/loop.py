@@ -80,7 +80,7 @@ class Loop:
 
     Whatever a step raises, it is called again after a growing pause: a
     service that ends would only be started anew, with less patience.
-    ``prepare`` has to succeed once, first; ``recover`` follows an error;
+    ``prepare`` has to succeed once, first; ``release`` drops what a step holds, after an error and at the end;
     ``report`` is told how each step ended.
     ``describe`` says an outage in one line, and None for anything else.
     """
@@ -94,7 +94,7 @@ class Loop:
         interval: float,
         describe: Callable[[Exception], str | None],
         prepare: Callable[[], None] = lambda: None,
-        recover: Callable[[], None] = lambda: None,
+        release: Callable[[], None] = lambda: None,
         report: Callable[[str | None], None] = lambda _error: None,
     ) -> None:
         self.name = name
@@ -102,7 +102,7 @@ class Loop:
         self._wake = wake
         self._interval = interval
         self._prepare = prepare
-        self._recover = recover
+        self._release = release
         self._report = report
         self._pause = Pause(name, describe)
         self._ready = False
@@ -118,6 +118,7 @@ class Loop:
                 seconds = self._pause.after(error)
                 self._report(self._pause.trouble)
                 self._stopping.wait(seconds)
+        self._release()
 
     def stop(self) -> None:
         """End the loop after the present step."""
@@ -132,7 +133,7 @@ class Loop:
                 self._ready = True
             more = self._step()
         except Exception as error:  # noqa: BLE001, said and tried again
-            self._recover()
+            self._release()
             return error
         self._pause.over()
         self._report(None)
