@@ -55,6 +55,13 @@ class ListenerWorker(Worker):
     build = services.listener
 
 
+class AuditorWorker(Worker):
+    """What Glance has and did not tell into the ledger."""
+
+    name = "auditor"
+    build = services.auditor
+
+
 class PublisherWorker(Worker):
     """The ledger's own claims to the peers."""
 
@@ -79,9 +86,11 @@ class WriterWorker(Worker):
 def workers(conf: Config) -> list[tuple[type[Worker], int]]:
     """Tell which services a region has, and how many of each."""
     bus = conf.bus
+    has_sinks = conf.cells or conf.nova_api or conf.ec2api
     wanted: list[tuple[type[Worker], int]] = [
         (ListenerWorker, conf.notifications.workers),
-        (WriterWorker, 1 if conf.cells else 0),
+        (AuditorWorker, 1 if conf.glance else 0),
+        (WriterWorker, 1 if has_sinks else 0),
         (PublisherWorker, 1 if bus.url and bus.key else 0),
         (FollowerWorker, 1 if bus.peers else 0),
     ]
@@ -90,7 +99,7 @@ def workers(conf: Config) -> list[tuple[type[Worker], int]]:
 
 def run(conf: Config) -> None:
     """Run a region's services until SIGTERM."""
-    host = Host(f"nova:{cell.name}" for cell in conf.cells)
+    host = Host()
     manager = cotyledon.ServiceManager(
         graceful_shutdown_timeout=GRACE + 5,
         # Python 3.14 no longer forks unless asked to.
@@ -107,6 +116,9 @@ def _register(conf: cfg.ConfigOpts) -> None:
         default_log_levels=[
             *log.get_default_log_levels(),
             "alembic=WARN",
+            # What they warn of, we say ourselves, once.
+            "keystoneauth=ERROR",
+            "openstack=ERROR",
             "kombu=WARN",
             "oslo_messaging=WARN",
         ]

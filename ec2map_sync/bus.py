@@ -1,6 +1,7 @@
 """The bus between regions: exchange and queues (kombu)."""
 
 import logging
+import socket
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -25,6 +26,10 @@ OUTAGES: tuple[type[Exception], ...] = (
 
 PREFETCH = 200
 CONFIRM_TIMEOUT = 30
+ANSWER_TIMEOUT = 20
+CLOSE_TIMEOUT = 2
+"""Seconds to wait for the broker; amqp itself would wait for ever."""
+
 HEARTBEAT = 20
 """Seconds after which a silent connection counts as dead."""
 
@@ -57,6 +62,7 @@ class _Link:
     def __init__(self, url: str) -> None:
         self._url = url
         self._connection: kombu.Connection | None = None
+        self._socket: socket.socket | None = None
         self._pumped = 0.0
 
     def open(self) -> kombu.Connection:
@@ -65,6 +71,9 @@ class _Link:
             connection = connect(self._url)
             connection.ensure_connection(max_retries=1)
             self._connection = connection
+            transport = getattr(connection.connection, "transport", None)
+            self._socket = getattr(transport, "sock", None)
+            self._limit(ANSWER_TIMEOUT)
             self._set_up(connection.default_channel)
         return self._connection
 
@@ -75,6 +84,10 @@ class _Link:
         """Keep the connection alive while nothing is sent or read."""
         now = time.monotonic()
         if self._connection is not None and now - self._pumped > 1:
+            # The broker's heartbeats count once they are read, also by who
+            # only sends.
+            with suppress(TimeoutError):
+                self._connection.drain_events(timeout=0.001)
             self._connection.heartbeat_check()
             self._pumped = now
 
@@ -82,8 +95,14 @@ class _Link:
         """Drop the connection; unacknowledged messages will come again."""
         connection, self._connection = self._connection, None
         if connection is not None:
+            self._limit(CLOSE_TIMEOUT)
             with suppress(*OUTAGES):  # it may be broken already
                 connection.release()
+
+    def _limit(self, seconds: float) -> None:
+        if self._socket is not None:
+            with suppress(OSError):  # it may be closed already
+                self._socket.settimeout(seconds)
 
 
 def requests_of(exchange: str) -> str:

@@ -163,11 +163,17 @@ class Sighting:
 
     The ledger makes a claim of it where it is news. ``uuid`` is spelled as
     Glance spells it; ``kind`` is None where the source does not tell.
+    ``fills_only`` is said by those who only look at what is there: they
+    tell a kind that is unknown, and never change one. Two regions' Glances
+    that disagree would otherwise answer each other for ever.
     """
 
     image: str
     uuid: str
     kind: Kind | None = None
+    wanted: int | None = None
+    """The number of an id that somebody has given the image already."""
+    fills_only: bool = False
 
     @property
     def spelling(self) -> str:
@@ -179,17 +185,19 @@ def claim_of(
     sighting: Sighting, known: Claim | None, stamp: Stamp
 ) -> Claim | None:
     """Make a claim of what is news in a sighting; None if nothing is."""
-    kind = sighting.kind
+    kind, wanted = sighting.kind, sighting.wanted
     if known is not None:
-        if known.kind and known.kind.kind is kind:
+        if known.wanted:
+            wanted = None  # the earlier one counts
+        if known.kind and (sighting.fills_only or known.kind.kind is kind):
             kind = None
-        if kind is None and (
-            not sighting.spelling or known.spelling >= sighting.spelling
-        ):
+        news = kind is not None or wanted is not None
+        if not news and known.spelling >= sighting.spelling:
             return None
     return Claim(
         claimed_at=known.claimed_at if known else stamp,
         image=sighting.image,
         spelling=sighting.spelling,
+        wanted=None if wanted is None else Wanted(stamp, wanted),
         kind=SeenKind(stamp, kind) if kind else None,
     )

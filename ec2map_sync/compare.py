@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from ec2map_sync import messages
 from ec2map_sync.claims import EVERYTHING, Bound, Claim, Range, Span, Stamp
 from ec2map_sync.errors import BadMessage
-from ec2map_sync.ledger import Ledger
+from ec2map_sync.ledger import Ledger, PeerState
 
 LOG = logging.getLogger(__name__)
 
@@ -104,12 +104,19 @@ class Gate:
 
     def _late(self) -> list[str]:
         states = self._ledger.journal.peer_states()
-        compared = {
-            name
-            for name, state in states.items()
-            if (state.compared_at or 0) >= self._since
-        }
+        compared = {n for n, state in states.items() if self._is_in(state)}
         return [name for name in self._peers if name not in compared]
+
+    def _is_in(self, state: PeerState) -> bool:
+        """Tell whether we hold what a peer held when we started.
+
+        A heartbeat that agrees says it as well: of several hosts of a
+        region, only the one that reads the answers compares.
+        """
+        if (state.compared_at or 0) >= self._since:
+            return True
+        heard = min(state.received_at or 0, state.agrees_until or 0)
+        return state.differs_since is None and heard >= self._since
 
 
 class Pull:
@@ -159,6 +166,10 @@ class Pull:
             self._asked = ()
         if self._pending:
             self._ask()
+
+    def hurry(self) -> None:
+        """Lose patience with what was asked while we could not hear."""
+        self._patience = FIRST_PATIENCE
 
     def take(self, reply: messages.Answer) -> bool:
         """Note an answer; False if it is to none of our questions.

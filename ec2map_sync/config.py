@@ -12,6 +12,7 @@ from oslo_config import cfg
 
 from ec2map_sync.ec2id import Scheme
 from ec2map_sync.errors import ConfigError
+from ec2map_sync.selection import EVERYTHING, Selection
 
 if TYPE_CHECKING:  # `ec2map-sync id` should not wait for these imports
     from sqlalchemy.engine import URL
@@ -93,6 +94,15 @@ _notifications = [
         max=32,
         help="Listener processes. One keeps up with some thousand "
         "notifications a second; more help only where the broker is far.",
+    ),
+    cfg.FloatOpt(
+        "stall_timeout",
+        default=30,
+        min=1,
+        help="Seconds that notifications may wait in the queue while the "
+        "listener gets none. Then its process is started anew, and what it "
+        "had not acknowledged comes again. Too low, and a slow broker "
+        "restarts it for nothing.",
     ),
 ]
 
@@ -203,7 +213,31 @@ _nova = [
         default=[],
         help="Names of the Nova cells to write, cell0 included: an image "
         "that is booted where its row is missing gets another id there. "
-        "Each needs a section [cell:NAME].",
+        "Each needs a section [cell:NAME]. Where cells come and go, give "
+        "api_connection instead.",
+    ),
+    cfg.StrOpt(
+        "api_connection",
+        secret=True,
+        help="Nova's API database: all cells are read from its table "
+        "cell_mappings, and new ones are noticed. Grants: SELECT on that "
+        "table. The accounts that stand there are used for the cells. Not "
+        "together with cells.",
+    ),
+    cfg.StrOpt(
+        "cell_template_connection",
+        secret=True,
+        help="What Nova's own processes have as [database] connection. "
+        "Needed where the URLs in cell_mappings are templates such as "
+        "{scheme}://{username}:{password}@{hostname}/nova_cell1, which are "
+        "filled from it.",
+    ),
+    cfg.FloatOpt(
+        "cells_interval",
+        default=60,
+        min=1,
+        help="Seconds between two looks into cell_mappings: how late a new "
+        "cell gets its rows, at most.",
     ),
     cfg.StrOpt(
         "existing_rows",
@@ -222,7 +256,62 @@ _cell = [
         "connection",
         secret=True,
         help="The cell's database, as in [database] connection of its "
-        "conductor. Grants: SELECT, INSERT, UPDATE, DELETE on s3_images.",
+        "conductor. Grants: SELECT, INSERT, UPDATE, DELETE on s3_images; on "
+        "PostgreSQL also SELECT, UPDATE on the sequence s3_images_id_seq.",
+    ),
+]
+
+_ec2api = [
+    cfg.StrOpt(
+        "connection",
+        secret=True,
+        help="Database of ec2-api, if one is in use: images get the same "
+        "ids there. Grants: SELECT, INSERT, UPDATE, DELETE on items.",
+    ),
+]
+
+_images = [
+    cfg.ListOpt(
+        "visibility",
+        default=[],
+        help="Images of which visibility get ids: public, community, "
+        "shared, private; all, if empty. What another region has given an "
+        "id has it here too, so this should be the same everywhere.",
+    ),
+    cfg.ListOpt(
+        "container_formats",
+        default=[],
+        help="Images of which container formats get ids: bare, ami, aki, "
+        "ari and so on; all, if empty. Otherwise an image gets its id only "
+        "when its format is known.",
+    ),
+]
+
+_glance = [
+    cfg.FloatOpt(
+        "audit_interval",
+        default=3600,
+        min=1,
+        help="Seconds between two audits of all images that Glance has: "
+        "notifications get lost while its API answers that all is well. "
+        "Needs auth_type and what belongs to it, or endpoint_override. One "
+        "audit is a request for every thousand images, twice.",
+    ),
+    cfg.FloatOpt(
+        "poll_interval",
+        default=30,
+        min=0.1,
+        help="Seconds between two looks at what has changed in Glance since "
+        "the last one: how late an image can be whose notification was "
+        "lost. Each look is four small requests.",
+    ),
+    cfg.DictOpt(
+        "headers",
+        default={},
+        secret=True,
+        help="Headers of each request, for a Glance without Keystone: "
+        "X-Identity-Status:Confirmed,X-Roles:admin where its pipeline takes "
+        "the identity from headers.",
     ),
 ]
 
@@ -233,13 +322,54 @@ _GROUPS: Mapping[str | None, Sequence[cfg.Opt]] = {
     "ledger": _ledger,
     "bus": _bus,
     "nova": _nova,
+    "ec2api": _ec2api,
+    "images": _images,
+    "glance": _glance,
 }
+
+_GLANCE_TIMEOUT = 60
+"""Seconds after which a silent Glance counts as gone."""
+
+
+def _keystone_opts() -> list[cfg.Opt]:
+    """Give keystoneauth's options for a session and a service's address."""
+    from keystoneauth1 import loading  # noqa: PLC0415, slow
+
+    opts: list[cfg.Opt] = [
+        *loading.get_session_conf_options(),
+        *loading.get_adapter_conf_options(include_deprecated=False),
+    ]
+    for opt in opts:
+        if opt.dest == "timeout":
+            opt.default = _GLANCE_TIMEOUT
+        elif opt.dest == "region_name":
+            opt.help = (
+                "The region's name in Keystone's catalogue, if it is not "
+                "that of [DEFAULT] region."
+            )
+    return opts
+
+
+def _sample_opts() -> list[cfg.Opt]:
+    """Give what [glance] has besides, with auth_type = password."""
+    from keystoneauth1 import loading  # noqa: PLC0415, slow
+
+    return [
+        *loading.get_auth_common_conf_options(),
+        *loading.get_auth_plugin_conf_options("password"),
+        *_keystone_opts(),
+    ]
 
 
 def list_opts() -> list[tuple[str | cfg.OptGroup | None, Sequence[cfg.Opt]]]:
     """Give all options, for oslo-config-generator."""
     peer, cell = cfg.OptGroup("peer:NAME"), cfg.OptGroup("cell:NAME")
-    return [*_GROUPS.items(), (peer, _peer), (cell, _cell)]
+    return [
+        *_GROUPS.items(),
+        ("glance", _sample_opts()),
+        (peer, _peer),
+        (cell, _cell),
+    ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,6 +382,7 @@ class Notifications:
     batch_size: int
     batch_timeout: float
     workers: int
+    stall_timeout: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -281,11 +412,37 @@ class Bus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Glance:
+    """How often Glance is asked what it has, and as what.
+
+    How it is reached stands in keystoneauth's own options in [glance].
+    """
+
+    region_name: str
+    endpoint: str | None = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
+    audit_interval: float
+    poll_interval: float
+    selection: Selection = EVERYTHING
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
     """A Nova cell's database."""
 
     name: str
     url: "URL"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NovaApi:
+    """Where Nova lists its cells."""
+
+    url: "URL"
+    template: str | None = field(repr=False)
+    """What Nova's own processes have as [database] connection."""
+    interval: float
+    """Seconds between two looks."""
 
 
 class Config:
@@ -337,6 +494,7 @@ class Config:
             batch_size=conf.batch_size,
             batch_timeout=conf.batch_timeout,
             workers=conf.workers,
+            stall_timeout=conf.stall_timeout,
         )
 
     @property
@@ -363,7 +521,7 @@ class Config:
 
     @property
     def cells(self) -> tuple[Cell, ...]:
-        """The Nova cells to write."""
+        """The Nova cells to write that are named here."""
         names = self.conf.nova.cells
         self._require_sections("cell", names, "[nova] cells")
         sections = self._register("cell", names, _cell)
@@ -376,6 +534,70 @@ class Config:
         )
 
     @property
+    def glance(self) -> Glance | None:
+        """How to ask Glance's API; None if it is not to be asked."""
+        if "glance" not in self.conf.list_all_sections():
+            return None
+        from keystoneauth1 import loading  # noqa: PLC0415, slow
+
+        loading.register_auth_conf_options(self.conf, "glance")
+        self.conf.register_opts(_keystone_opts(), group="glance")
+        conf = self.conf.glance
+        endpoint = conf.endpoint_override
+        if not (endpoint or conf.auth_section or conf.auth_type):
+            return None
+        return Glance(
+            region_name=conf.region_name or self.region,
+            endpoint=endpoint,
+            headers=dict(conf.headers),
+            audit_interval=conf.audit_interval,
+            poll_interval=conf.poll_interval,
+            selection=self.selection,
+        )
+
+    @property
+    def nova_api(self) -> NovaApi | None:
+        """Where Nova lists its cells, if they are to be discovered."""
+        conf = self.conf.nova
+        if not conf.api_connection:
+            if conf.cell_template_connection:
+                raise ConfigError(
+                    "[nova] cell_template_connection is of no use without "
+                    "api_connection"
+                )
+            return None
+        if conf.cells:
+            raise ConfigError(
+                "[nova] cells and api_connection are both given: either "
+                "name the cells, or have them discovered"
+            )
+        template = conf.cell_template_connection
+        if template:
+            _database(template, "[nova] cell_template_connection")
+        return NovaApi(
+            url=_database(conf.api_connection, "[nova] api_connection"),
+            template=template or None,
+            interval=conf.cells_interval,
+        )
+
+    @property
+    def ec2api(self) -> "URL | None":
+        """The database of ec2-api, if there is one."""
+        url = self.conf.ec2api.connection
+        return _database(url, "[ec2api] connection") if url else None
+
+    @property
+    def selection(self) -> Selection:
+        """Which images get ids."""
+        conf = self.conf.images
+        return Selection(
+            visibility=frozenset(map(str.lower, conf.visibility)),
+            container_formats=frozenset(
+                map(str.lower, conf.container_formats)
+            ),
+        )
+
+    @property
     def rewrite_rows(self) -> bool:
         """Whether rows that are not ours are made ours."""
         return bool(self.conf.nova.existing_rows == "rewrite")
@@ -384,7 +606,8 @@ class Config:
         """Read every part once, so that an agent starts only if all fit."""
         _transport(self.conf)
         _ = (self.region, self.scheme, self.ledger, self.notifications)
-        _ = (self.bus, self.cells)
+        _ = (self.nova_api, self.ec2api, self.selection)
+        _ = (self.bus, self.cells, self.glance)
 
     def _peers(self) -> tuple[Peer, ...]:
         from ec2map_sync.signing import PublicKey  # noqa: PLC0415, slow
@@ -507,9 +730,10 @@ def _read_all(conf: cfg.ConfigOpts) -> None:
 def _name(text: str | None, option: str) -> str:
     if not text:
         raise ConfigError(f"{option} is missing")
-    if not _NAME.fullmatch(text):
+    if not _NAME.fullmatch(text) or text == "requests":
         raise ConfigError(
-            f"{option}: {text!r} is no name (letters, digits, '_', '-')"
+            f"{option}: {text!r} is no name (letters, digits, '_', '-'; not "
+            "'requests', which names a queue)"
         )
     return text
 

@@ -1,5 +1,6 @@
 """Engines for the ledger and the sinks, set up the same way."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import sqlalchemy as sa
@@ -11,9 +12,30 @@ from ec2map_sync.errors import ConfigError
 WRITE = {"ec2map_write": True}
 """Execution option of transactions that are going to write (SQLite)."""
 
-_DRIVERS = {"mysql": "mysql+pymysql", "mariadb": "mysql+pymysql"}
+_DRIVERS = {
+    "mysql": "mysql+pymysql",
+    "mariadb": "mysql+pymysql",
+    "postgresql": "postgresql+psycopg",
+    "sqlite": "sqlite",
+}
+_CONNECT_TIMEOUT = 10
 _TIMEOUT = 60
-"""Seconds after which a silent MySQL server counts as gone."""
+"""Seconds after which a silent server counts as gone."""
+
+_CONNECT_ARGS: Mapping[str, Mapping[str, Any]] = {
+    "mysql": {
+        "connect_timeout": _CONNECT_TIMEOUT,
+        "read_timeout": _TIMEOUT,
+        "write_timeout": _TIMEOUT,
+    },
+    "postgresql": {
+        "connect_timeout": _CONNECT_TIMEOUT,
+        "tcp_user_timeout": _TIMEOUT * 1000,
+        "keepalives_idle": _TIMEOUT // 2,
+        "keepalives_interval": _TIMEOUT // 6,
+        "keepalives_count": 3,
+    },
+}
 
 
 def parse_url(url: str, option: str) -> URL:
@@ -23,28 +45,38 @@ def parse_url(url: str, option: str) -> URL:
     """
     try:
         parsed = make_url(url)
-        if parsed.drivername in _DRIVERS:
-            parsed = parsed.set(drivername=_DRIVERS[parsed.drivername])
+        backend = parsed.get_backend_name()
+        # Whatever driver Nova uses for it: ours is the one installed here.
+        parsed = parsed.set(drivername=_DRIVERS.get(backend, backend))
         # devstack adds this where its query counter is on; it is no
         # argument of the driver.
         parsed = parsed.difference_update_query(["plugin"])
-        parsed.get_dialect()
+        dialect = parsed.get_dialect()
     except (ArgumentError, NoSuchModuleError, ValueError) as error:
         raise ConfigError(
             f"{option} is no database URL that can be used "
-            "(mysql+pymysql://user:password@host/name, or sqlite:///file)"
+            "(mysql+pymysql://user:password@host/name, "
+            "postgresql://user:password@host/name, or sqlite:///file)"
         ) from error
-    if parsed.get_backend_name() not in {"mysql", "mariadb", "sqlite"}:
+    if backend not in _DRIVERS:
         raise ConfigError(
-            f"{option} names {parsed.get_backend_name()}; "
-            "MySQL, MariaDB and SQLite are supported"
+            f"{option} names {backend}; "
+            "MySQL, MariaDB, PostgreSQL and SQLite are supported"
         )
+    try:
+        dialect.import_dbapi()
+    except ImportError as error:
+        raise ConfigError(
+            f"{option}: the driver of {backend} cannot be loaded "
+            f"({_one_line(error)})"
+        ) from error
     return parsed
 
 
 def create_engine(url: URL) -> Engine:
     """Make an engine; connects when first used."""
-    if url.get_backend_name() == "sqlite":
+    backend = url.get_backend_name()
+    if backend == "sqlite":
         return _sqlite(url)
     # A row lock that is taken first has to see what its predecessor has
     # committed: with REPEATABLE READ any SELECT before it pins the past.
@@ -53,11 +85,7 @@ def create_engine(url: URL) -> Engine:
         isolation_level="READ COMMITTED",
         pool_pre_ping=True,
         pool_recycle=3600,
-        connect_args={
-            "connect_timeout": 10,
-            "read_timeout": _TIMEOUT,
-            "write_timeout": _TIMEOUT,
-        },
+        connect_args=dict(_CONNECT_ARGS[backend]),
     )
 
 
@@ -83,4 +111,8 @@ def _sqlite(url: URL) -> Engine:
 def describe(error: SQLAlchemyError) -> str:
     """Say in one line what a database answered, without the statement."""
     original = getattr(error, "orig", None) or error
-    return " ".join(str(original).split())[:300]
+    return _one_line(original)
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300]

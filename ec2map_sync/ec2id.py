@@ -98,6 +98,20 @@ def parse_id(text: str) -> tuple[Kind, int]:
     return Kind(found[1]), int(found[2], 16)
 
 
+def wanted_number(text: object) -> int | None:
+    """Read an EC2 id that an image was given elsewhere.
+
+    None if there is none, or if its number is one that Nova may hand out.
+    """
+    if not isinstance(text, str):
+        return None
+    try:
+        _, number = parse_id(text)
+    except BadId:
+        return None
+    return number if LEGACY.first <= number < DERIVED.stop else None
+
+
 @dataclass(frozen=True)
 class Scheme:
     """How numbers are derived; equal in all regions, or ids would differ.

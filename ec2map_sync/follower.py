@@ -10,6 +10,7 @@ from ec2map_sync import messages, wire
 from ec2map_sync.bus import Inlet, body_of
 from ec2map_sync.claims import (
     BEGINNING,
+    END,
     EVERYTHING,
     Bound,
     Claim,
@@ -59,6 +60,7 @@ class Follower:
         self._agreement = Agreement(peer.sender)
         self._pull: Pull | None = None
         self._greeted = False
+        self._heard = False
 
     def step(self) -> bool:
         """Take in what has come; waits a little if nothing has."""
@@ -67,6 +69,10 @@ class Follower:
             self._greeted = True
         messages = self._inlet.read(BATCH, self._patience)
         if messages:
+            if self._pull and not self._heard:
+                # Until now, another host of ours has got the answers.
+                self._pull.hurry()
+            self._heard = True
             self._take(messages)
             self._inlet.acknowledge(messages)
         if self._pull:
@@ -77,7 +83,7 @@ class Follower:
         """Begin anew with a new connection; a pull cut short never counts."""
         self._inlet.close()
         self._pull = None
-        self._greeted = False
+        self._greeted = self._heard = False
 
     def _take(self, arrived: Sequence[Message]) -> None:
         claims: list[Claim] = []
@@ -89,7 +95,8 @@ class Follower:
                 received = self._decode(message, body)
                 self._sort(received.message, claims, bad)
             except BadMessage as error:
-                bad.append(self._quarantined(str(error), body))
+                headers = message.headers or {}
+                bad.append(self._quarantined(str(error), body, headers))
             else:
                 if isinstance(received.message, messages.Heartbeat):
                     heard = received
@@ -183,9 +190,14 @@ class Follower:
                 pull.found,
             )
 
-    def _quarantined(self, reason: str, body: bytes) -> Quarantined:
+    def _quarantined(
+        self, reason: str, body: bytes, headers: wire.Headers | None = None
+    ) -> Quarantined:
         return Quarantined(
-            source=f"peer:{self._peer.sender}", reason=reason, body=body
+            source=f"peer:{self._peer.sender}",
+            reason=reason,
+            body=body,
+            headers=headers,
         )
 
 
@@ -247,6 +259,8 @@ class Agreement:
         self._started_by = (heartbeat.before, heartbeat.total)
         if self._started_by == self._barren:
             return None
+        if self._agrees:
+            return Span(Bound(heartbeat.until), END)
         if self._totals_differ >= PATIENT_HEARTBEATS:
             return EVERYTHING
         return Span(BEGINNING, Bound(heartbeat.until))

@@ -1,23 +1,28 @@
 """Glance's notifications: what they tell, and listening to them."""
 
+import json
 import logging
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
 
 import amqp.exceptions
+import kombu
 from oslo_config import cfg
 from sqlalchemy.exc import SQLAlchemyError
 
 from ec2map_sync import bus, database
 from ec2map_sync.claims import Sighting
 from ec2map_sync.config import Notifications
-from ec2map_sync.ec2id import image_key, kind_of
+from ec2map_sync.ec2id import image_key, kind_of, wanted_number
 from ec2map_sync.errors import BadId, BadMessage, Ec2MapError
 from ec2map_sync.ledger import Ledger, Quarantined
 from ec2map_sync.loop import Pause
+from ec2map_sync.selection import EVERYTHING, Selection
 
 with warnings.catch_warnings():
     # It imports eventlet, which warns whoever does.
@@ -68,11 +73,30 @@ def understand(notification: Mapping[str, Any]) -> Sighting | None:
     if container is not None and not isinstance(container, str):
         raise BadMessage(f"{event} with a container_format that is no text")
     try:
-        return Sighting(
-            image=image_key(uuid), uuid=uuid, kind=kind_of(container)
-        )
+        image = image_key(uuid)
     except BadId as error:
         raise BadMessage(f"{event}: {error}") from error
+    return Sighting(
+        image=image,
+        uuid=uuid,
+        kind=kind_of(container),
+        wanted=_wanted(payload.get("properties")),
+    )
+
+
+def _wanted(properties: object) -> int | None:
+    """Give the number of the id that ec2-api has promised for an image."""
+    if not isinstance(properties, Mapping):
+        return None
+    return wanted_number(properties.get("ec2_id"))
+
+
+def is_selected(notification: Mapping[str, Any], selection: Selection) -> bool:
+    """Tell whether the image of a notification may get an id."""
+    payload = notification["payload"]
+    return selection.takes(
+        payload.get("visibility"), payload.get("container_format")
+    )
 
 
 class Recorder(dispatcher.DispatcherBase):  # type: ignore[misc]
@@ -86,15 +110,33 @@ class Recorder(dispatcher.DispatcherBase):  # type: ignore[misc]
 
     supported_priorities = PRIORITIES
 
-    def __init__(self, ledger: Ledger, recorded: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        recorded: Callable[[], None],
+        selection: Selection = EVERYTHING,
+    ) -> None:
         self._ledger = ledger
+        self._selection = selection
         self._recorded = recorded
         self._stopping = threading.Event()
         self._pause = Pause("listener", describe)
+        self.batches = 0
+        """How many have come."""
+        self.busy = False
+        """Whether one is being recorded, or waits for the ledger."""
 
     def dispatch(self, incoming: Sequence[Any]) -> set[Any]:
         """Record a batch; returns when it is committed."""
-        sightings, bad = _sort(m.message for m in incoming)
+        self.batches += 1
+        self.busy = True
+        try:
+            return self._dispatch(incoming)
+        finally:
+            self.busy = False
+
+    def _dispatch(self, incoming: Sequence[Any]) -> set[Any]:
+        sightings, bad = _sort((m.message for m in incoming), self._selection)
         while not self._stopping.is_set():
             error = self._attempt(sightings, bad)
             if error is None:
@@ -131,7 +173,7 @@ class Recorder(dispatcher.DispatcherBase):  # type: ignore[misc]
 
 
 def _sort(
-    notifications: Iterable[Any],
+    notifications: Iterable[Any], selection: Selection
 ) -> tuple[list[Sighting], list[Quarantined]]:
     sightings: list[Sighting] = []
     bad: list[Quarantined] = []
@@ -141,14 +183,22 @@ def _sort(
                 raise BadMessage("a notification that is no object")
             sighting = understand(notification)
         except BadMessage as error:
-            body = repr(notification).encode(errors="replace")
+            body = _written(notification)
             bad.append(
                 Quarantined(source="glance", reason=str(error), body=body)
             )
         else:
-            if sighting:
+            if sighting and is_selected(notification, selection):
                 sightings.append(sighting)
     return sightings, bad
+
+
+def _written(notification: Any) -> bytes:
+    """Write down what the quarantine keeps, so that it can be read again."""
+    try:
+        return json.dumps(notification, default=repr).encode()
+    except (TypeError, ValueError, RecursionError):
+        return b""  # nested as no notification is
 
 
 def describe(error: Exception) -> str | None:
@@ -237,6 +287,91 @@ class Listener:
                     "([oslo_messaging_notifications] driver = messagingv2 "
                     "in glance-api.conf)"
                 ) from error
+
+
+class Queues:
+    """How many notifications wait for us on Glance's broker."""
+
+    def __init__(self, url: str, options: Notifications) -> None:
+        self._url = url
+        self.names = (
+            [options.pool]
+            if options.pool
+            else [f"{t}.{p}" for t in options.topics for p in PRIORITIES]
+        )
+        self._connection: kombu.Connection | None = None
+
+    def waiting(self) -> int | None:
+        """Count what is not delivered yet; None while the broker is away."""
+        try:
+            return sum(self._depth(name) for name in self.names)
+        except bus.OUTAGES:
+            self.close()
+            return None
+
+    def close(self) -> None:
+        """Drop the connection; it is made anew when needed."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(*bus.OUTAGES):  # it may be broken already
+                connection.release()
+
+    def _depth(self, name: str) -> int:
+        if self._connection is None:
+            self._connection = bus.connect(self._url)
+            self._connection.ensure_connection(max_retries=1)
+        self._connection.heartbeat_check()
+        # Of its own: a missing queue closes the channel.
+        with self._connection.channel() as channel:
+            return int(channel.queue_declare(name, passive=True).message_count)
+
+
+class Watchdog:
+    """Sees a listener that gets nothing though its queues hold messages.
+
+    That has been seen after a reconnect: oslo.messaging ignores what it
+    has had shortly before, never acknowledges it, and with a small prefetch
+    gets nothing else. ``heal`` is called when it has lasted too long.
+    """
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        queues: Queues,
+        *,
+        patience: float,
+        heal: Callable[[], None],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._recorder = recorder
+        self._queues = queues
+        self._patience = patience
+        self._heal = heal
+        self._monotonic = monotonic
+        self._batches = 0
+        self._since: float | None = None
+
+    def step(self) -> bool:
+        """Look once."""
+        waiting = self._queues.waiting()
+        now = self._monotonic()
+        moves = self._recorder.busy or self._recorder.batches != self._batches
+        self._batches = self._recorder.batches
+        if moves or not waiting:
+            self._since = None
+        elif self._since is None:
+            self._since = now
+        elif now - self._since >= self._patience:
+            LOG.error(
+                "the listener has got nothing for %.0f s, while %d "
+                "notifications wait in %s: it is started anew",
+                now - self._since,
+                waiting,
+                ", ".join(self._queues.names),
+            )
+            self._since = None
+            self._heal()
+        return False
 
 
 def broker_url(conf: cfg.ConfigOpts) -> str:

@@ -42,6 +42,22 @@ class Wake:
         os.close(self._write)
 
 
+class Nudge:
+    """Wakes a loop of the same process; needs nothing to be given back."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+
+    def set(self) -> None:
+        """Wake whoever waits, or the next who will."""
+        self._event.set()
+
+    def wait(self, seconds: float) -> None:
+        """Wait until woken, or for so long."""
+        self._event.wait(seconds)
+        self._event.clear()
+
+
 class Pause:
     """Growing pauses, and one line in the log when trouble starts or ends."""
 
@@ -80,8 +96,9 @@ class Loop:
 
     Whatever a step raises, it is called again after a growing pause: a
     service that ends would only be started anew, with less patience.
-    ``prepare`` has to succeed once, first; ``release`` drops what a step holds, after an error and at the end;
-    ``report`` is told how each step ended.
+    ``prepare`` has to succeed once, first; ``release`` drops what a step
+    holds, after an error and at the end; ``report`` is told how each step
+    ended.
     ``describe`` says an outage in one line, and None for anything else.
     """
 
@@ -90,7 +107,7 @@ class Loop:
         name: str,
         step: Callable[[], bool],
         *,
-        wake: Wake,
+        wake: Wake | Nudge,
         interval: float,
         describe: Callable[[Exception], str | None],
         prepare: Callable[[], None] = lambda: None,

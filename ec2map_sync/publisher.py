@@ -60,10 +60,13 @@ class Answerer:
             if not isinstance(question, messages.Compare):
                 raise BadMessage("no question, where only questions belong")
         except BadMessage as error:
-            reason = str(error)
-            self._ledger.journal.quarantine(
-                [Quarantined(source="requests", reason=reason, body=body)]
+            bad = Quarantined(
+                source="requests",
+                reason=str(error),
+                body=body,
+                headers=message.headers or {},
             )
+            self._ledger.journal.quarantine([bad])
             return
         reply = compare.answer(self._ledger, question)
         self._outlet.send(

@@ -1,10 +1,10 @@
 """Rows that a sink holds: what each is to us, and what a guest sees."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
-from ec2map_sync.ec2id import DERIVED, LEGACY, Scheme
+from ec2map_sync.ec2id import DERIVED, LEGACY, Kind, Scheme
 
 
 class RowClass(StrEnum):
@@ -34,6 +34,8 @@ class SinkRow:
 
     number: int
     uuid: str
+    kind: Kind | None = field(default=None, compare=False)
+    """The prefix that it has, where a sink holds one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

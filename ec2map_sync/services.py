@@ -1,25 +1,38 @@
 """The services of a region: wiring, and nothing else."""
 
 import logging
+import os
 import socket
-import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from typing import Protocol
 
+from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from ec2map_sync import bus, database, wire
+from ec2map_sync.audit import Auditor
+from ec2map_sync.cells import Roster
 from ec2map_sync.compare import Gate
-from ec2map_sync.config import Config, Peer
+from ec2map_sync.config import Cell, Config, NovaApi, Peer
 from ec2map_sync.errors import Ec2MapError
 from ec2map_sync.follower import Follower
-from ec2map_sync.glance import Listener, Recorder
+from ec2map_sync.glance import (
+    Listener,
+    Queues,
+    Recorder,
+    Watchdog,
+    broker_url,
+)
 from ec2map_sync.health import Memory, Reporter
+from ec2map_sync.images import Catalogue
 from ec2map_sync.ledger import Ledger, schema
 from ec2map_sync.ledger.ledger import wall_clock
-from ec2map_sync.loop import Loop, Wake
+from ec2map_sync.loop import Loop, Nudge, Wake
 from ec2map_sync.publisher import Answerer, Publisher
+from ec2map_sync.sinks import Sink
+from ec2map_sync.sinks.ec2api import Ec2ApiSink
 from ec2map_sync.sinks.nova import NovaSink
+from ec2map_sync.threads import Fan, Threads
 from ec2map_sync.writer import Writer
 
 LOG = logging.getLogger(__name__)
@@ -29,6 +42,12 @@ POLL = 1.0
 
 GATE_POLL = 0.2
 """Seconds between two looks whether claims may be made already."""
+
+WATCH = 5.0
+"""Seconds, at most, between two looks whether the listener has stalled."""
+
+FAN_INTERVAL = 3600.0
+"""Seconds between two wake-ups of all sinks without a cause: they poll."""
 
 PATIENCE = 0.5
 """Seconds that a Follower waits for a message before it looks up."""
@@ -50,10 +69,10 @@ class Host:
     A wake-up that is lost, and what other hosts do, is found by polling.
     """
 
-    def __init__(self, sinks: Iterable[str]) -> None:
+    def __init__(self) -> None:
         self.started_at = wall_clock()
         self.publisher = Wake()
-        self.sinks = {name: Wake() for name in sinks}
+        self.writer = Wake()
 
     def recorded_here(self) -> None:
         """Tell that this region has made claims."""
@@ -62,8 +81,7 @@ class Host:
 
     def recorded_from_peer(self) -> None:
         """Tell that claims of a peer have come in."""
-        for wake in self.sinks.values():
-            wake.set()
+        self.writer.set()
 
 
 def describe(error: Exception) -> str | None:
@@ -104,14 +122,24 @@ class Parts:
             sender=peer.name, keys=peer.keys, scheme=self.pen.scheme
         )
 
+    def gate(self) -> Gate:
+        """Make what tells whether claims may be made already."""
+        return Gate(
+            self.ledger,
+            [peer.name for peer in self.bus.peers],
+            since=self.host.started_at,
+            wait=self.bus.claim_wait,
+            clock=wall_clock,
+        )
+
     def loop(
         self,
         name: str,
         step: Callable[[], bool],
         *,
-        wake: Wake | None = None,
+        wake: Wake | Nudge | None = None,
         interval: float = POLL,
-        recover: Callable[[], None] = lambda: None,
+        release: Callable[[], None] = lambda: None,
     ) -> Loop:
         """Make a loop that waits for the ledger, and reports to it."""
         return Loop(
@@ -124,7 +152,7 @@ class Parts:
             wake=wake or Wake(),
             interval=interval,
             describe=describe,
-            recover=recover,
+            release=release,
         )
 
     def _prepare(self) -> None:
@@ -146,46 +174,19 @@ class Parts:
             self._warned.add(text)
 
 
-class Threads:
-    """The loops of one process, each in a thread of its own."""
-
-    def __init__(
-        self,
-        loops: Sequence[Loop],
-        close: Callable[[], None] = lambda: None,
-    ) -> None:
-        self._loops = loops
-        self._close = close
-
-    def run(self) -> None:
-        """Run all loops to their end."""
-        threads = [
-            threading.Thread(target=loop.run, name=loop.name, daemon=True)
-            for loop in self._loops
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        self._close()
-
-    def stop(self) -> None:
-        """End every loop after its present step."""
-        for loop in self._loops:
-            loop.stop()
-
-
 def listener(config: Config, host: Host) -> Threads:
     """Carry Glance's notifications into the ledger."""
     parts = Parts(config, host)
-    recorder = Recorder(parts.ledger, host.recorded_here)
-    ears = Listener(config.conf, config.notifications, recorder)
-    gate = Gate(
-        parts.ledger,
-        [peer.name for peer in parts.bus.peers],
-        since=host.started_at,
-        wait=parts.bus.claim_wait,
-        clock=wall_clock,
+    recorder = Recorder(parts.ledger, host.recorded_here, config.selection)
+    options = config.notifications
+    ears = Listener(config.conf, options, recorder)
+    gate = parts.gate()
+    broker = broker_url(config.conf)
+    watchdog = Watchdog(
+        recorder,
+        Queues(broker, options),
+        patience=options.stall_timeout,
+        heal=_end_process,
     )
 
     def step() -> bool:
@@ -193,6 +194,9 @@ def listener(config: Config, host: Host) -> Threads:
         if gate.is_open() and not ears.listening:
             ears.start()
         return False
+
+    def watch() -> bool:
+        return ears.listening and watchdog.step()
 
     def remember() -> bool:
         parts.check_memory()
@@ -202,7 +206,49 @@ def listener(config: Config, host: Host) -> Threads:
         parts.loop("listener", step, interval=GATE_POLL),
         parts.loop("memory", remember),
     ]
+    if not broker.startswith("memory:"):
+        often = min(WATCH, options.stall_timeout / 2)
+        loops.append(parts.loop("watchdog", watch, interval=often))
     return Threads(loops, ears.stop)
+
+
+def _end_process() -> None:
+    """End at once; the agent starts the service anew.
+
+    Stopping in order would wait for the threads that do not move. Nothing
+    is lost: what is not acknowledged, the broker delivers again.
+    """
+    logging.shutdown()
+    os._exit(1)
+
+
+def auditor(config: Config, host: Host) -> Threads:
+    """Carry into the ledger what Glance has and did not tell."""
+    parts = Parts(config, host)
+    options = config.glance
+    assert options is not None
+    worker = Auditor(
+        parts.ledger,
+        Catalogue(config.conf, options),
+        recorded=host.recorded_here,
+        audit_interval=options.audit_interval,
+        poll_interval=options.poll_interval,
+    )
+    gate = parts.gate()
+
+    def step() -> bool:
+        return gate.is_open() and worker.step()
+
+    return Threads(
+        [
+            parts.loop(
+                "auditor",
+                step,
+                interval=min(POLL, options.poll_interval),
+                release=worker.reset,
+            )
+        ]
+    )
 
 
 def publisher(config: Config, host: Host) -> Threads:
@@ -232,11 +278,11 @@ def publisher(config: Config, host: Host) -> Threads:
             worker.step,
             wake=host.publisher,
             interval=min(POLL, options.heartbeat_interval),
-            recover=outlet.close,
+            release=outlet.close,
         ),
-        parts.loop("answerer", answerer.step, recover=answerer.close),
+        parts.loop("answerer", answerer.step, release=answerer.close),
     ]
-    return Threads(loops, outlet.close)
+    return Threads(loops)
 
 
 def follower(config: Config, host: Host) -> Threads:
@@ -255,22 +301,67 @@ def _follow(parts: Parts, peer: Peer) -> Loop:
         patience=PATIENCE,
     )
     return parts.loop(
-        f"follower of {peer.name}", worker.step, recover=worker.reset
+        f"follower of {peer.name}", worker.step, release=worker.reset
     )
 
 
 def writer(config: Config, host: Host) -> Threads:
     """Carry the ledger's numbers into every sink."""
-    parts = Parts(config, host)
-    loops = []
+    writers = _Writers(Parts(config, host))
     for cell in config.cells:
-        sink = NovaSink(cell.name, database.create_engine(cell.url))
-        worker = Writer(parts.ledger, sink, rewrite=config.rewrite_rows)
-        loops.append(
-            parts.loop(
-                f"writer of {sink.name}",
-                worker.step,
-                wake=host.sinks[sink.name],
-            )
+        writers.start_cell(cell)
+    if config.nova_api is not None:
+        writers.follow_cells(config.nova_api)
+    if config.ec2api is not None:
+        engine = database.create_engine(config.ec2api)
+        writers.start(Ec2ApiSink(engine), engine, rewrite=False)
+    return writers.threads
+
+
+class _Writers:
+    """A loop for each sink; those of cells may come and go."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._fan = Fan()
+        self._loops: dict[str, Loop] = {}
+        wake_ups = Loop(
+            "wake-ups",
+            self._fan.step,
+            wake=parts.host.writer,
+            interval=FAN_INTERVAL,
+            describe=describe,
         )
-    return Threads(loops)
+        self.threads = Threads([wake_ups])
+
+    def start_cell(self, cell: Cell) -> None:
+        engine = database.create_engine(cell.url)
+        rewrite = self._parts.config.rewrite_rows
+        self.start(NovaSink(cell.name, engine), engine, rewrite=rewrite)
+
+    def end_cell(self, cell: Cell) -> None:
+        sink = f"nova:{cell.name}"
+        self._fan.forget(sink)
+        if sink in self._loops:
+            self.threads.end(self._loops.pop(sink))
+        self._parts.ledger.forget_reader(sink)
+
+    def follow_cells(self, api: NovaApi) -> None:
+        roster = Roster(
+            database.create_engine(api.url),
+            api.template,
+            start=self.start_cell,
+            end=self.end_cell,
+        )
+        self.threads.add(
+            self._parts.loop("cells", roster.step, interval=api.interval)
+        )
+
+    def start(self, sink: Sink, engine: Engine, *, rewrite: bool) -> None:
+        self._loops[sink.name] = loop = self._parts.loop(
+            f"writer of {sink.name}",
+            Writer(self._parts.ledger, sink, rewrite=rewrite).step,
+            wake=self._fan.nudge(sink.name),
+            release=engine.dispose,
+        )
+        self.threads.add(loop)

@@ -8,6 +8,7 @@ outcome depends on the set of wishes alone, never on the order of arrival.
 import heapq
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import NamedTuple
 
 from ec2map_sync.claims import Claim, Stamp
@@ -98,6 +99,7 @@ class Board:
         self._queue: list[Wish] = []
         self._new: set[Wish] = set()
         self._gone: set[Wish] = set()
+        self._first: dict[Wish, int] = {}
         self.slots: dict[int, Slot] = {}
         self.touched: set[int] = set()
         """Numbers whose slot is not as it was read."""
@@ -135,9 +137,7 @@ class Board:
         so nobody has to be looked at twice for the same reason.
         """
         self.read(
-            next(w.choices(self._scheme))
-            for w in self._queue
-            if w in self._new
+            next(self._choices(w)) for w in self._queue if w in self._new
         )
         while self._queue:
             wish = heapq.heappop(self._queue)
@@ -146,7 +146,7 @@ class Board:
 
     def seat(self, wish: Wish) -> int | None:
         """Tell which number a wish has got."""
-        for number in wish.choices(self._scheme):
+        for number in self._choices(wish):
             slot = self.slot(number)
             if slot.wish == wish:
                 return number
@@ -162,13 +162,23 @@ class Board:
                 return seat
         return None
 
+    def _choices(self, wish: Wish) -> Iterator[int]:
+        """Give the numbers that would do, the first one from memory.
+
+        It is asked for three times, and hardly anybody needs another.
+        """
+        if wish not in self._first:
+            self._first[wish] = next(wish.choices(self._scheme))
+        yield self._first[wish]
+        yield from islice(wish.choices(self._scheme), 1, None)
+
     def _withdraw(self, wish: Wish) -> None:
         self._new.discard(wish)
         self._gone.add(wish)
-        self._forget(wish, wish.choices(self._scheme))
+        self._forget(wish, self._choices(wish))
 
     def _look(self, wish: Wish) -> None:
-        choices = wish.choices(self._scheme)
+        choices = self._choices(wish)
         for number in choices:
             slot = self.slot(number)
             if slot.wish is None or slot.wish >= wish:

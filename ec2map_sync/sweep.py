@@ -1,8 +1,9 @@
 """The audit of one sink: every row it holds, page by page."""
 
 import logging
+import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from ec2map_sync.claims import Sighting
@@ -17,6 +18,12 @@ LOG = logging.getLogger(__name__)
 
 PAGE = 2000
 """Rows looked at in one step."""
+
+LAST = 2**32
+"""No number is above: ec2-api's own ids have 32 bits, Nova's 31."""
+
+LOOK_INTERVAL = 60.0
+"""Seconds between two looks at what Nova has added."""
 
 _NOTED = frozenset(
     {
@@ -69,7 +76,7 @@ class Sweep:
         """Look at one page."""
         rows = self._sink.scan(self.position, PAGE)
         self.complete = len(rows) < PAGE
-        upto = ON_DEMAND.stop if self.complete else rows[-1].number
+        upto = LAST if self.complete else rows[-1].number
         self._look(rows, self.position, upto)
         if rows:
             self.position = rows[-1].number
@@ -155,3 +162,64 @@ class Sweep:
             sightings.append(Sighting(image=image, uuid=row.uuid))
         if sightings:
             self._ledger.see(sightings)
+
+
+class SinkAuditor:
+    """Sweeps a sink after a start and at an interval.
+
+    Its end, where the rows are that Nova adds, is looked at more often.
+    """
+
+    def __init__(
+        self,
+        sweep: Sweep,
+        name: str,
+        *,
+        may_begin: Callable[[], bool],
+        interval: float,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._sweep = sweep
+        self._name = name
+        self._may_begin = may_begin
+        self._interval = interval
+        self._monotonic = monotonic
+        self._swept_at: float | None = None
+        self._looked_at = 0.0
+        self._whole = True
+
+    def step(self) -> bool:
+        """Look at one page, if it is time to; True if more are due."""
+        if not self._may_begin():
+            return False
+        if self._sweep.complete and not self._begin():
+            return False
+        self._sweep.step()
+        if self._sweep.complete:
+            self._finish()
+        return not self._sweep.complete
+
+    def _begin(self) -> bool:
+        now = self._monotonic()
+        if self._swept_at is None or now - self._swept_at >= self._interval:
+            self._whole = True
+            self._sweep.begin()
+        elif now - self._looked_at >= LOOK_INTERVAL:
+            self._whole = False
+            self._sweep.continue_above()
+        else:
+            return False
+        return True
+
+    def _finish(self) -> None:
+        self._looked_at = self._monotonic()
+        if self._whole:
+            self._swept_at = self._looked_at
+        tally = self._sweep.tally
+        if tally.missing or tally.new:
+            LOG.warning(
+                "%s is not all as settled: %s; see 'ec2map-sync divergence "
+                "list'",
+                self._name,
+                tally,
+            )

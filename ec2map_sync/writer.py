@@ -1,12 +1,13 @@
 """The Writer: brings one sink up to what is settled."""
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import partial
 
 from ec2map_sync.ledger import Ledger
 from ec2map_sync.rows import SinkRow
 from ec2map_sync.settle import Numbered
-from ec2map_sync.sinks import Plan, Sink, plan
+from ec2map_sync.sinks import Plan, Sink
 
 LOG = logging.getLogger(__name__)
 
@@ -39,23 +40,28 @@ class Writer:
                 reader.advance(upto)
         return len(numbers) >= BATCH
 
-    def write(self, numbers: Sequence[int], *, dry_run: bool = False) -> Plan:
+    def write(
+        self,
+        numbers: Sequence[int],
+        *,
+        dry_run: bool = False,
+        replacing: Collection[SinkRow] = (),
+    ) -> Plan:
         """Make the rows under these numbers as they are settled.
 
-        The sink is read before the ledger: whoever has written there since
-        our ledger was read would have been behind the lock. Gives what was
-        done, or would be.
+        Rows of others stay, except those that the operator wants replaced.
+
+        The ledger is read behind the sink's lock: nobody can have written
+        there what was settled later. Gives what was done, or would be.
         """
         with self._sink.session() as session:
-            found = session.rows(numbers)
             settled = self._ledger.numbered(numbers)
-            steps = plan(
-                found,
-                (
+            steps = session.plan(
+                [
                     settled.get(n) or Numbered(number=n, uuid=None)
                     for n in numbers
-                ),
-                is_ours=self._is_ours(found.values()),
+                ],
+                judge=partial(self._is_ours, replacing=replacing),
                 rewrite=self._rewrite,
             )
             if not dry_run:
@@ -65,11 +71,14 @@ class Writer:
             self._warn(steps.taken)
         return steps
 
-    def _is_ours(self, found: Iterable[SinkRow]) -> Callable[[SinkRow], bool]:
+    def _is_ours(
+        self, found: Iterable[SinkRow], *, replacing: Collection[SinkRow]
+    ) -> Callable[[SinkRow], bool]:
         doubtful = [row for row in found if not self._derivable(row)]
         inserted = self._ledger.divergences.inserted(
             self._sink.name, (row.number for row in doubtful)
         )
+        inserted |= set(replacing)
         return lambda row: (
             self._derivable(row)
             or SinkRow(number=row.number, uuid=row.uuid.lower()) in inserted

@@ -1,37 +1,172 @@
 """What the commands have in common."""
 
 import argparse
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from cliff.command import Command as CliffCommand
+from cliff import command, lister, show
 
 from ec2map_sync import config
 from ec2map_sync.cli.main import add_config_file
+from ec2map_sync.cli.values import present
+from ec2map_sync.errors import Ec2MapError
+
+if TYPE_CHECKING:
+    from ec2map_sync.cli.region import Region
+
+FAILURE = 2
+"""Exit code: usage, configuration, or something does not answer."""
+
+NOT_IN_ORDER = 1
+"""Exit code: it was checked, and is not as it should be."""
+
+_MACHINES = frozenset({"json", "yaml"})
+"""Formats that tell nothing from an empty text."""
 
 
-class Command(CliffCommand):
-    """A command that may read the configuration."""
+class Command(command.Command):
+    """A command that may read the configuration.
+
+    What it raises becomes one line and an exit code, here and nowhere else.
+    """
 
     config_files: tuple[str, ...] = ()
+    exit_code = 0
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Accept --config-file after the command's name too."""
         parser = super().get_parser(prog_name)
+        parser.formatter_class = argparse.RawDescriptionHelpFormatter
         add_config_file(parser)
         return parser
+
+    def get_epilog(self) -> str:
+        """Say nothing: cliff would search every package for plug-ins' names.
+
+        That takes as long as all the rest of a short command.
+        """
+        return ""
 
     def run(self, parsed_args: argparse.Namespace) -> int:
         """Remember the configuration files, then act."""
         named = getattr(parsed_args, "config_file", None)
         self.config_files = tuple(named or self.app.options.config_file)
-        return super().run(parsed_args) or 0
+        try:
+            return super().run(parsed_args) or self.exit_code
+        except BrokenPipeError:
+            raise  # whoever read us has seen enough
+        except Exception as error:  # noqa: BLE001, becomes a line and a code
+            return self._fail(error)
+        finally:
+            if "region" in self.__dict__:
+                self.region.close()
 
     @cached_property
     def config(self) -> config.Config:
         """The configuration, read when a command first needs it."""
         return config.load([], files=self.config_files or None)
 
+    @cached_property
+    def region(self) -> "Region":
+        """What the configuration names, opened when first needed."""
+        from ec2map_sync.cli.region import Region  # noqa: PLC0415, slow
+
+        return Region(self.config)
+
     def out(self, text: Any) -> None:
         """Print a line."""
         self.app.stdout.write(f"{text}\n")
+
+    def note(self, text: str) -> None:
+        """Tell something beside the output."""
+        print(text, file=sys.stderr)
+
+    def refuse(self, text: str, code: int = FAILURE) -> None:
+        """Tell what keeps the command from its work, or a part of it."""
+        self.note(f"{config.PROJECT}: {text}")
+        self.exit_code = max(self.exit_code, code)
+
+    def _fail(self, error: Exception) -> int:
+        if self.app.options.debug:
+            traceback.print_exception(error)
+        else:
+            self.note(f"{config.PROJECT}: {explain(error)}")
+        return error.exit_code if isinstance(error, Unknown) else FAILURE
+
+
+class BadArgument(Ec2MapError):
+    """An argument cannot be used."""
+
+
+class Unknown(Ec2MapError):
+    """What the operator asks for is not there."""
+
+    exit_code = NOT_IN_ORDER
+
+
+class Lister(Command, lister.Lister):
+    """A command that answers with a table, or the same for programs."""
+
+    def produce_output(
+        self,
+        parsed_args: argparse.Namespace,
+        column_names: Sequence[str],
+        data: Iterable[Sequence[Any]],
+    ) -> int:
+        """Write the rows as the format wants them."""
+        show_one = _presenter(parsed_args, column_names)
+        rows = ([show_one(value) for value in row] for row in data)
+        return super().produce_output(parsed_args, column_names, rows)
+
+
+class ShowOne(Command, show.ShowOne):
+    """A command that answers with one thing."""
+
+    def produce_output(
+        self,
+        parsed_args: argparse.Namespace,
+        column_names: Sequence[str],
+        data: Sequence[Any],
+    ) -> int:
+        """Write the fields as the format wants them."""
+        show_one = _presenter(parsed_args, column_names)
+        fields = [show_one(value) for value in data]
+        return super().produce_output(parsed_args, column_names, fields)
+
+
+def explain(error: Exception) -> str:
+    """Say in one line what went wrong."""
+    if isinstance(error, Ec2MapError):
+        return str(error)
+    from ec2map_sync.cli.region import describe  # noqa: PLC0415, slow
+
+    return describe(error) or (
+        f"{type(error).__name__}: {' '.join(str(error).split())} (this is a "
+        "mistake in the program; --debug shows where)"
+    )
+
+
+def add_dry_run(parser: argparse.ArgumentParser, what: str) -> None:
+    """Let a command only say what it would do."""
+    parser.add_argument(
+        "--dry-run", action="store_true", help=f"only say {what}"
+    )
+
+
+def _presenter(
+    parsed_args: argparse.Namespace, column_names: Sequence[str]
+) -> Callable[[Any], Any]:
+    """Give what makes a value fit the chosen format.
+
+    :raises BadArgument: a column was chosen that there is not.
+    """
+    for column in parsed_args.columns:
+        if column.lower() not in column_names:
+            raise BadArgument(
+                f"-c {column}: the columns are {', '.join(column_names)}"
+            )
+    machine = parsed_args.formatter in _MACHINES
+    return lambda value: present(value, machine=machine)

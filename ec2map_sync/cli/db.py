@@ -1,28 +1,25 @@
 """ec2map-sync db upgrade, db version."""
 
 import argparse
+from typing import TYPE_CHECKING
 
-from sqlalchemy.engine import Engine
-from sqlalchemy.exc import SQLAlchemyError
+from ec2map_sync.cli.base import Command, add_dry_run
 
-from ec2map_sync import database
-from ec2map_sync.cli.base import Command
-from ec2map_sync.errors import Ec2MapError
-from ec2map_sync.ledger import schema
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Engine
 
 
 class _SchemaCommand(Command):
     def take_action(self, parsed_args: argparse.Namespace) -> None:
-        engine = database.create_engine(self.config.ledger)
+        from ec2map_sync.cli.region import named_engine  # noqa: PLC0415, slow
+
+        engine = named_engine(self.config.ledger, "[ledger] connection")
         try:
             self.act(engine, parsed_args)
-        except SQLAlchemyError as error:
-            text = database.describe(error)
-            raise Ec2MapError(f"[ledger] connection: {text}") from error
         finally:
             engine.dispose()
 
-    def act(self, engine: Engine, parsed_args: argparse.Namespace) -> None:
+    def act(self, engine: "Engine", parsed_args: argparse.Namespace) -> None:
         raise NotImplementedError
 
 
@@ -35,15 +32,13 @@ class Upgrade(_SchemaCommand):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Add the arguments."""
         parser = super().get_parser(prog_name)
-        parser.add_argument(
-            "--dry-run",
-            action="store_true",
-            help="only say which versions it would go through",
-        )
+        add_dry_run(parser, "which versions it would go through")
         return parser
 
-    def act(self, engine: Engine, parsed_args: argparse.Namespace) -> None:
+    def act(self, engine: "Engine", parsed_args: argparse.Namespace) -> None:
         """Upgrade."""
+        from ec2map_sync.ledger import schema  # noqa: PLC0415, slow
+
         steps = schema.pending(engine)
         if not steps:
             self.out(f"up to date: {schema.newest()}")
@@ -60,6 +55,8 @@ class Version(_SchemaCommand):
     Example: ec2map-sync db version
     """
 
-    def act(self, engine: Engine, _parsed_args: argparse.Namespace) -> None:
+    def act(self, engine: "Engine", _parsed_args: argparse.Namespace) -> None:
         """Ask."""
+        from ec2map_sync.ledger import schema  # noqa: PLC0415, slow
+
         self.out(schema.version(engine) or "none")

@@ -1,4 +1,4 @@
-"""The program ec2map-sync: finds a command, runs it, answers its exit code."""
+"""The program ec2map-sync: finds a command and runs it."""
 
 import argparse
 import sys
@@ -10,13 +10,15 @@ from cliff.app import App
 from cliff.commandmanager import CommandManager
 
 from ec2map_sync import config
-from ec2map_sync.errors import Ec2MapError
 
 USAGE_ERROR = 2
 
 
 class Program(App):
-    """Options that all commands share, and how failures end."""
+    """Options that all commands share."""
+
+    DEFAULT_VERBOSE_LEVEL = 0
+    """Only warnings, beside the output; -v adds what libraries tell."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -35,15 +37,9 @@ class Program(App):
         add_config_file(parser, default=[])
         return parser
 
-    def run_subcommand(self, argv: list[str]) -> int:
-        """Run a command; what it raises becomes one line and an exit code."""
-        try:
-            return int(super().run_subcommand(argv))
-        except Ec2MapError as error:
-            if self.options.debug:
-                raise
-            print(f"{config.PROJECT}: {error}", file=sys.stderr)
-            return USAGE_ERROR
+    def interact(self) -> None:
+        """Ask for a command: there is no shell of our own."""
+        self.parser.error(f"a command is missing; see {config.PROJECT} --help")
 
 
 def add_config_file(

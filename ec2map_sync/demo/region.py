@@ -13,8 +13,9 @@ from ec2map_sync.config import Config
 from ec2map_sync.demo.glance import Glance
 from ec2map_sync.demo.nova import Cell
 from ec2map_sync.ledger import Ledger, schema, tables
-from ec2map_sync.services import Host, Threads
+from ec2map_sync.services import Host
 from ec2map_sync.signing import SigningKey
+from ec2map_sync.threads import Threads
 
 CELL = "cell1"
 STOP_TIMEOUT = 10
@@ -159,7 +160,7 @@ class Region:
         schema.upgrade(engine)
         self._engine = engine
         self._ledger = Ledger(engine, self.config.scheme)
-        self._host = Host(f"nova:{cell.name}" for cell in self.config.cells)
+        self._host = Host()
         self._file = file
 
     def _read(self, file: Path, only: str | None = None) -> OneProcessConfig:

@@ -94,6 +94,17 @@ class Divergences:
                     .values(kept=True)
                 )
 
+    def forget(self, found: Sequence[Divergence]) -> None:
+        """Take from the list what has been resolved."""
+        d = tables.divergences
+        with self._writing.begin() as connection:
+            for one in found:
+                connection.execute(
+                    sa.delete(d).where(
+                        d.c.sink == one.sink, d.c.number == one.number
+                    )
+                )
+
     def note_inserted(self, sink: str, rows: Sequence[SinkRow]) -> None:
         """Remember, before they are written, rows that will be ours."""
         rows = [

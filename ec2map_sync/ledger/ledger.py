@@ -288,6 +288,14 @@ class Ledger:
             connection.execute(make)
         return True
 
+    def forget_reader(self, name: str) -> None:
+        """Let whoever comes next under this name begin from nothing."""
+        cursors = tables.cursors
+        with self._writing.begin() as connection:
+            connection.execute(
+                sa.delete(cursors).where(cursors.c.name == name)
+            )
+
     def rewind(self) -> None:
         """Let every sink be gone through again from the beginning."""
         cursors = tables.cursors

@@ -122,8 +122,13 @@ class Queries:
             *within(span), c.c.own_revision.is_not(None), limit=limit
         )
 
-    def settled(self, start: int, stop: int, limit: int) -> list[Settled]:
-        """Give the first numbers of a range that are an image's mapping."""
+    def settled(
+        self, start: int, stop: int, limit: int, *, known_kind: bool = False
+    ) -> list[Settled]:
+        """Give the first numbers of a range that are an image's mapping.
+
+        ``known_kind`` leaves out images whose kind is not known yet.
+        """
         n, c = tables.numbers, tables.claims
         statement = (
             sa.select(n.c.number, c.c.image, c.c.spelling)
@@ -135,6 +140,8 @@ class Queries:
             .order_by(n.c.number)
             .limit(limit)
         )
+        if known_kind:
+            statement = statement.where(c.c.kind.is_not(None))
         with self._engine.connect() as connection:
             return [
                 (number, spelling or image)

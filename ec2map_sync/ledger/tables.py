@@ -7,10 +7,14 @@ metadata = sa.MetaData()
 
 # Images are compared and sorted byte by byte, as Python does: the ranges of
 # two regions' comparisons have to break at the same places.
-ImageKey = sa.String(36).with_variant(
-    mysql.VARCHAR(36, charset="ascii", collation="ascii_bin"),
-    "mysql",
-    "mariadb",
+ImageKey = (
+    sa.String(36)
+    .with_variant(
+        mysql.VARCHAR(36, charset="ascii", collation="ascii_bin"),
+        "mysql",
+        "mariadb",
+    )
+    .with_variant(sa.String(36, collation="C"), "postgresql")
 )
 Body = sa.LargeBinary().with_variant(mysql.MEDIUMBLOB(), "mysql", "mariadb")
 # SQLite counts rows up only for INTEGER keys.

@@ -20,11 +20,17 @@ class Plan:
     """Rows of others under our numbers, left alone: divergence."""
 
 
+Judge = Callable[[Iterable[SinkRow]], Callable[[SinkRow], bool]]
+"""Looks at rows all at once, and then tells of each whether it is ours."""
+
+
 class Session(Protocol):
     """A transaction in a sink that nobody else of ours can have now."""
 
-    def rows(self, numbers: Iterable[int]) -> Mapping[int, SinkRow]:
-        """Read the rows under some numbers, by primary key."""
+    def plan(
+        self, settled: Sequence[Numbered], *, judge: Judge, rewrite: bool
+    ) -> Plan:
+        """Read what stands there, and compare it with what is settled."""
 
     def apply(self, plan: Plan) -> None:
         """Write, and commit."""

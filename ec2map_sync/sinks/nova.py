@@ -1,7 +1,7 @@
 """A Nova cell: the table s3_images, which makes EC2 ids out of UUIDs."""
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 
@@ -12,12 +12,11 @@ from sqlalchemy.engine import Engine
 from ec2map_sync.database import WRITE
 from ec2map_sync.ec2id import ON_DEMAND
 from ec2map_sync.rows import SinkRow
-from ec2map_sync.sinks import Plan, in_parts
+from ec2map_sync.settle import Numbered
+from ec2map_sync.sinks import Judge, Plan, in_parts, plan
+from ec2map_sync.sinks.lock import alone
 
 LOG = logging.getLogger(__name__)
-
-LOCK_TIMEOUT = 20
-"""Seconds to wait for another writer of ours."""
 
 _IN_LIMIT = 1000
 _PLACEHOLDER = "00000000-0000-0000-0000-000000000000"
@@ -34,20 +33,26 @@ s3_images = sa.Table(
 )
 
 
-class Busy(sa.exc.SQLAlchemyError):
-    """Another writer of ours holds this database's lock."""
-
-
 def _reserve(connection: Connection) -> None:
     """Push the counter of Nova's own ids above our band.
 
-    InnoDB counts on from the largest id that was ever inserted, rolled back
-    or not, and keeps that across restarts; so this needs no right to ALTER,
-    and doing it again changes nothing. An explicit id of ours would push it
-    too, but only just behind itself, into our band.
+    An explicit id of ours does not do it: it leaves the counter where it
+    is, or pushes it just behind itself, into our band. Doing this again
+    changes nothing.
     """
-    if connection.dialect.name == "sqlite":
-        return  # no counter: the next id follows the largest row
+    if connection.dialect.name == "postgresql":
+        _push_sequence(connection)
+    elif connection.dialect.name != "sqlite":
+        _push_auto_increment(connection)
+    # SQLite has no counter: the next id follows the largest row.
+
+
+def _push_auto_increment(connection: Connection) -> None:
+    """Insert the last id below Nova's, and take it back.
+
+    InnoDB counts on from the largest id that was ever inserted, rolled back
+    or not, and keeps that across restarts; so this needs no right to ALTER.
+    """
     # If the row is there, the counter is behind it already.
     with suppress(sa.exc.IntegrityError):
         connection.execute(
@@ -58,25 +63,39 @@ def _reserve(connection: Connection) -> None:
     connection.rollback()
 
 
+def _push_sequence(connection: Connection) -> None:
+    """Set the sequence forward; only if it is behind, and never back.
+
+    Nova may draw from it at the same moment: a value that was read before,
+    and is set again, would be drawn twice.
+    """
+    sequence = connection.scalar(
+        sa.select(sa.func.pg_get_serial_sequence(s3_images.name, "id"))
+    )
+    if sequence is None:
+        return  # the table's owner lets ids come from elsewhere
+    last = ON_DEMAND.first - 1
+    drawn: sa.ColumnClause[int] = sa.column("last_value")
+    connection.execute(
+        sa.select(sa.func.setval(sequence, sa.func.greatest(last, drawn)))
+        .select_from(sa.text(sequence))  # it comes quoted
+        .where(drawn < last)
+    )
+
+
 class NovaSession:
     """One transaction in a cell."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def rows(self, numbers: Iterable[int]) -> Mapping[int, SinkRow]:
-        """Read rows by primary key: uuid has no index in Nova."""
-        ids = list(numbers)
-        statement = sa.select(s3_images.c.id, s3_images.c.uuid)
-        return {
-            row.id: SinkRow(number=row.id, uuid=row.uuid)
-            for start in range(0, len(ids), _IN_LIMIT)
-            for row in self._connection.execute(
-                statement.where(
-                    s3_images.c.id.in_(ids[start : start + _IN_LIMIT])
-                )
-            )
-        }
+    def plan(
+        self, settled: Sequence[Numbered], *, judge: Judge, rewrite: bool
+    ) -> Plan:
+        """Find what stands under the numbers."""
+        found = self._rows(wanted.number for wanted in settled)
+        is_ours = judge(found.values())
+        return plan(found, settled, is_ours=is_ours, rewrite=rewrite)
 
     def apply(self, plan: Plan) -> None:
         """Empty, fill and commit."""
@@ -106,18 +125,34 @@ class NovaSession:
             )
         self._connection.commit()
 
+    def _rows(self, numbers: Iterable[int]) -> Mapping[int, SinkRow]:
+        """Read rows by primary key: uuid has no index in Nova."""
+        ids = list(numbers)
+        statement = sa.select(s3_images.c.id, s3_images.c.uuid)
+        return {
+            row.id: SinkRow(number=row.id, uuid=row.uuid)
+            for start in range(0, len(ids), _IN_LIMIT)
+            for row in self._connection.execute(
+                statement.where(
+                    s3_images.c.id.in_(ids[start : start + _IN_LIMIT])
+                )
+            )
+        }
+
 
 class NovaSink:
     """A cell's database."""
 
     def __init__(self, cell: str, engine: Engine) -> None:
         self.name = f"nova:{cell}"
-        self._engine = engine.execution_options(**WRITE)
+        self._engine = engine
+        self._writing = engine.execution_options(**WRITE)
 
     def reserve(self) -> None:
         """Push Nova's own ids above our band, also where nothing is ours."""
-        with self._engine.connect() as connection:
+        with alone(self._writing, self.name) as connection:
             _reserve(connection)
+            connection.commit()
 
     def scan(self, after: int, limit: int) -> list[SinkRow]:
         """Read a page of the table in the order of its primary key."""
@@ -135,22 +170,6 @@ class NovaSink:
 
     @contextmanager
     def session(self) -> Iterator[NovaSession]:
-        """Begin a transaction behind a lock of the database's own.
-
-        Conditions on what was seen do not notice X, then Y, then X again;
-        the lock, held until after the commit, does not have to.
-        """
-        with self._engine.connect() as connection:
-            if connection.dialect.name == "sqlite":
-                yield NovaSession(connection)  # BEGIN IMMEDIATE is a lock
-                return
-            name = sa.func.concat("ec2map_sync.", sa.func.database())
-            if not connection.scalar(
-                sa.select(sa.func.get_lock(name, LOCK_TIMEOUT))
-            ):
-                raise Busy(f"another writer holds the lock of {self.name}")
-            try:
-                yield NovaSession(connection)
-            finally:
-                connection.rollback()
-                connection.execute(sa.select(sa.func.release_lock(name)))
+        """Begin a transaction that no other writer of ours can be in."""
+        with alone(self._writing, self.name) as connection:
+            yield NovaSession(connection)

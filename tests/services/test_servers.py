@@ -13,7 +13,15 @@ import pymysql
 import pytest
 import servers
 import sqlalchemy as sa
-from servers import MariaDB, RabbitMQ, ServerError, wait_until
+from servers import (
+    MariaDB,
+    PostgreSQL,
+    RabbitMQ,
+    ServerError,
+    wait_until,
+)
+
+from ec2map_sync.database import parse_url
 
 pytestmark = pytest.mark.services
 
@@ -130,16 +138,23 @@ def test_started_by_a_thread_it_outlives_the_thread(
     assert consume(rabbit_b, "threads") == "still here"
 
 
-def test_database_keeps_what_was_committed(mariadb: MariaDB) -> None:
-    engine = sa.create_engine(mariadb.create_database("kept"))
+@pytest.fixture(params=["mariadb", "postgresql"])
+def sql(request: pytest.FixtureRequest) -> MariaDB | PostgreSQL:
+    server: MariaDB | PostgreSQL = request.getfixturevalue(request.param)
+    return server
+
+
+def test_database_keeps_what_was_committed(sql: MariaDB | PostgreSQL) -> None:
+    url = parse_url(sql.create_database("kept"), "test")
+    engine = sa.create_engine(url)
     with engine.begin() as connection:
         connection.execute(sa.text("CREATE TABLE word (w VARCHAR(9))"))
         connection.execute(sa.text("INSERT INTO word VALUES ('☃')"))
     engine.dispose()
 
-    for again in (mariadb.restart, mariadb.kill):
+    for again in (sql.restart, sql.kill):
         again()
-        mariadb.start()
+        sql.start()
         with engine.connect() as connection:
             rows = connection.execute(sa.text("SELECT w FROM word"))
             assert rows.scalars().all() == ["☃"]
@@ -158,9 +173,14 @@ def test_killed_database_does_not_answer(mariadb: MariaDB) -> None:
 
 
 def test_nothing_runs_after_stop(tmp_path: Path) -> None:
-    with RabbitMQ(tmp_path / "r") as rabbit, MariaDB(tmp_path / "m") as maria:
+    with (
+        RabbitMQ(tmp_path / "r") as rabbit,
+        MariaDB(tmp_path / "m") as maria,
+        PostgreSQL(tmp_path / "p") as postgres,
+    ):
         assert rabbit.ctl("status")
         assert maria.execute("SELECT 1") == [(1,)]
+        assert postgres.execute("SELECT 1") == [(1,)]
         assert len(processes_of(tmp_path)) > 2
 
     assert processes_of(tmp_path) == []
@@ -170,10 +190,11 @@ def test_nothing_runs_after_the_tests_are_killed(tmp_path: Path) -> None:
     program = (
         "import sys, time\n"
         "from pathlib import Path\n"
-        "from servers import MariaDB, RabbitMQ\n"
+        "from servers import MariaDB, PostgreSQL, RabbitMQ\n"
         "where = Path(sys.argv[1])\n"
         "RabbitMQ(where / 'r').start()\n"
         "MariaDB(where / 'm').start()\n"
+        "PostgreSQL(where / 'p').start()\n"
         "print('up', flush=True)\n"
         "time.sleep(999)\n"
     )

@@ -2,20 +2,28 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
+from uuid import uuid4
 
+import amqp.exceptions
 import kombu
 import sqlalchemy as sa
-from servers import MariaDB, RabbitMQ, wait_until
+from amqp import Channel
+from servers import MariaDB, RabbitMQ, find_program, wait_until
 
 DATA = Path(__file__).parent.parent / "data"
 BIN = Path(sys.executable).parent
+INFO = "notifications.info"
+SERVICES = ("listener", "publisher", "follower", "writer")
 
 # As Nova 34's first migration makes it (8f2f1571d55b_initial_version.py).
 S3_IMAGES = """
@@ -86,26 +94,28 @@ def create_envelope(uuid: str, container_format: str | None = "bare") -> str:
 
 
 class Glance:
-    """Glance's side of its broker: exchange, queue, notifications."""
+    """Glance's side of its broker: exchange, queues, notifications.
 
-    def __init__(self, rabbit: RabbitMQ) -> None:
-        self._rabbit = rabbit
+    ``durable`` is `[oslo_messaging_rabbit] amqp_durable_queues` of Glance.
+    """
 
-    def send(self, envelopes: Iterable[tuple[str, str]]) -> None:
-        """Publish (routing key, body), with confirms, as a Notifier does."""
-        with kombu.Connection(
-            self._rabbit.url(), transport_options={"confirm_publish": True}
-        ) as connection:
-            channel = connection.default_channel
-            exchange = kombu.Exchange("glance", "topic", durable=False)
-            exchange(channel).declare()
-            producer = kombu.Producer(channel, exchange)
+    def __init__(
+        self, rabbit: RabbitMQ, vhost: str = "/", *, durable: bool = False
+    ) -> None:
+        self._url = rabbit.url(vhost)
+        self._exchange = kombu.Exchange("glance", "topic", durable=durable)
+        self._durable = durable
+
+    @contextmanager
+    def notifier(self) -> Iterator[Callable[[str, str], None]]:
+        """Give what publishes a body under a routing key, confirmed."""
+        with self._channel() as channel:
+            producer = kombu.Producer(channel, self._exchange)
             declared = set()
-            for key, body in envelopes:
+
+            def notify(key: str, body: str) -> None:
                 if key not in declared:
-                    kombu.Queue(key, exchange, key, durable=False)(
-                        channel
-                    ).declare()
+                    self._declare(channel, key)
                     declared.add(key)
                 producer.publish(
                     body,
@@ -115,25 +125,123 @@ class Glance:
                     delivery_mode=2,
                 )
 
+            yield notify
+
+    def declare(self) -> None:
+        """Declare what Glance declares with its first notification."""
+        with self._channel() as channel:
+            self._declare(channel, INFO)
+
+    def _declare(self, channel: Channel, key: str) -> None:
+        self._exchange(channel).declare()
+        queue = kombu.Queue(key, self._exchange, key, durable=self._durable)
+        queue(channel).declare()
+
+    def send(self, envelopes: Iterable[tuple[str, str]]) -> None:
+        """Publish (routing key, body), as a Notifier does."""
+        with self.notifier() as notify:
+            for key, body in envelopes:
+                notify(key, body)
+
+    def create(self, count: int) -> set[str]:
+        """Announce so many new images."""
+        images = {str(uuid4()) for _ in range(count)}
+        self.send((INFO, create_envelope(image)) for image in images)
+        return images
+
+    def has_exchange(self) -> bool:
+        """Tell whether anybody has declared Glance's exchange."""
+        with self._channel() as channel:
+            try:
+                channel.exchange_declare("glance", "topic", passive=True)
+            except amqp.exceptions.NotFound:
+                return False
+        return True
+
+    @contextmanager
+    def _channel(self) -> Iterator[Channel]:
+        with kombu.Connection(
+            self._url,
+            connect_timeout=5,
+            transport_options={"confirm_publish": True},
+        ) as connection:
+            connection.connect()  # once; a channel alone would try for ever
+            yield connection.channel()
+
+
+class Load:
+    """Images that Glance creates one after another, while entered.
+
+    Like Glance it goes on when its broker comes back; ``confirmed`` has the
+    images whose notification the broker has taken over.
+    """
+
+    def __init__(self, glance: Glance, pause: float = 0.02) -> None:
+        self.confirmed: list[str] = []
+        self._glance = glance
+        self._pause = pause
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._stopping.set()
+        self._thread.join()
+
+    def await_more(self, count: int = 25, seconds: float = 30) -> None:
+        """Wait until so many more are confirmed."""
+        wanted = len(self.confirmed) + count
+        wait_until(lambda: len(self.confirmed) >= wanted, seconds)
+
+    def _run(self) -> None:
+        while not self._stopping.wait(self._pause):
+            with suppress(amqp.exceptions.AMQPError, OSError):
+                self._publish()
+
+    def _publish(self) -> None:
+        with self._glance.notifier() as notify:
+            while not self._stopping.wait(self._pause):
+                image = str(uuid4())
+                notify(INFO, create_envelope(image))
+                self.confirmed.append(image)
+
 
 class Region:
-    """One region: its broker, ledger, two cells, configuration, agent."""
+    """One region: its broker, ledger, two cells, configuration, agent.
+
+    It has databases of its own, and on the broker a virtual host.
+    ``durable``: Glance's exchange and queues survive the broker.
+    """
 
     def __init__(
-        self, name: str, rabbit: RabbitMQ, mariadb: MariaDB, directory: Path
+        self,
+        name: str,
+        rabbit: RabbitMQ,
+        mariadb: MariaDB,
+        directory: Path,
+        *,
+        durable: bool = False,
     ) -> None:
         self.name = name
         self.rabbit = rabbit
         self.mariadb = mariadb
         self.directory = directory
-        self.prefix = f"{directory.name}_{name}".lower().replace("-", "_")
-        self.glance = Glance(rabbit)
+        self.durable = durable
+        prefix = f"{directory.name}_{name}".lower().replace("-", "_")
+        self.vhost = prefix
+        rabbit.ctl("add_vhost", prefix)
+        rabbit.ctl("set_permissions", "-p", prefix, "guest", ".*", ".*", ".*")
+        self.bus_url = rabbit.url(prefix)
+        self.glance = Glance(rabbit, prefix, durable=durable)
         self.config_file = directory / f"{name}.conf"
         self.log_file = directory / f"{name}.log"
         self.agent: subprocess.Popen[bytes] | None = None
-        self.ledger = mariadb.create_database(f"{self.prefix}_ledger")
+        self.ledger = mariadb.create_database(f"{prefix}_ledger")
         self.cells = {
-            cell: mariadb.create_database(f"{self.prefix}_{cell}")
+            cell: mariadb.create_database(f"{prefix}_{cell}")
             for cell in ("cell0", "cell1")
         }
         for cell in self.cells:
@@ -146,11 +254,13 @@ class Region:
         """Write the configuration and make the ledger's tables."""
         sections = [
             f"[DEFAULT]\nregion = {self.name}\n"
+            f"state_path = {self.directory}\n"
             f"peers = {','.join(p.name for p in peers)}\n"
-            f"transport_url = {self.rabbit.transport_url()}\n",
+            f"transport_url = {self.rabbit.transport_url(self.vhost)}\n",
+            f"[oslo_messaging_rabbit]\namqp_durable_queues = {self.durable}\n",
             f"[ledger]\nconnection = {self.ledger}\n",
             "[ec2_ids]\nhash_key = tests\n",
-            f"[bus]\nurl = {self.rabbit.url()}\nheartbeat_interval = 0.5\n"
+            f"[bus]\nurl = {self.bus_url}\nheartbeat_interval = 0.5\n"
             f"signing_key_file = {self.directory / self.name}.key\n",
             f"[nova]\ncells = {','.join(self.cells)}\n",
         ]
@@ -159,7 +269,7 @@ class Region:
             for cell, url in self.cells.items()
         ]
         sections += [
-            f"[peer:{p.name}]\nurl = {p.rabbit.url()}\n"
+            f"[peer:{p.name}]\nurl = {p.bus_url}\n"
             f"public_keys = {p.public_key}\n"
             for p in peers
         ]
@@ -183,6 +293,9 @@ class Region:
         with self.log_file.open("ab") as log:
             self.agent = subprocess.Popen(
                 [
+                    # Not even a killed run of tests leaves one behind.
+                    find_program("setpriv", "util-linux"),
+                    "--pdeathsig=KILL",
                     BIN / "ec2map-sync-agent",
                     "--config-file",
                     self.config_file,
@@ -204,26 +317,25 @@ class Region:
         """Kill the agent and every service of it, as a power cut would."""
         if self.agent is None:
             return
-        pids = [self.agent.pid, *self.services().values()]
-        for pid in pids:
-            os.kill(pid, signal.SIGKILL)
+        self.agent.send_signal(signal.SIGSTOP)  # it would start new ones
+        for pid in [*_children(self.agent.pid), self.agent.pid]:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         self.agent.wait(10)
         self.agent = None
 
     def services(self) -> dict[str, int]:
-        """Give the process ids of the agent's services, by name."""
+        """Give the process ids of the services that run, by name."""
         assert self.agent is not None
-        found = {}
-        for pid in _children(self.agent.pid):
-            title = Path(f"/proc/{pid}/cmdline").read_text()
-            for name in ("listener", "publisher", "follower", "writer"):
-                if f": {name} worker" in title:
-                    found[name] = pid
-        return found
+        alive = _children(self.agent.pid)
+        started = re.findall(r" (\d+) INFO .* (\w+) started\n", self.log())
+        return {name: int(pid) for pid, name in started if int(pid) in alive}
 
-    def log(self) -> str:
-        """Give what the agent has said."""
-        return self.log_file.read_text() if self.log_file.exists() else ""
+    def log(self, since: int = 0) -> str:
+        """Give what the agent has said, from a position on."""
+        if not self.log_file.exists():
+            return ""
+        return self.log_file.read_text()[since:]
 
     def sql(self, database: str, statement: str) -> list[tuple[object, ...]]:
         """Run a statement in "ledger" or a cell."""
@@ -245,19 +357,53 @@ class Region:
     def await_images(self, images: Iterable[str], seconds: float = 30) -> None:
         """Wait until every cell has a row for each of these images."""
         wanted = set(images)
-        wait_until(
-            lambda: all(wanted <= set(self.uuids(c)) for c in self.cells),
-            seconds,
-        )
 
-    def await_log(self, text: str, seconds: float = 30) -> None:
+        def missing() -> dict[str, set[str]]:
+            return {c: wanted - set(self.uuids(c)) for c in self.cells}
+
+        try:
+            wait_until(lambda: not any(missing().values()), seconds)
+        except TimeoutError:
+            raise AssertionError(
+                f"{self.name} lacks, of {len(wanted)}: {missing()}"
+            ) from None
+
+    def await_log(
+        self, text: str, seconds: float = 30, *, since: int = 0
+    ) -> None:
         """Wait until the agent has said something."""
-        wait_until(lambda: text in self.log(), seconds)
+        wait_until(lambda: text in self.log(since), seconds)
+
+
+def pair(
+    rabbit_a: RabbitMQ,
+    rabbit_b: RabbitMQ,
+    mariadb: MariaDB,
+    directory: Path,
+    *,
+    durable: bool = False,
+) -> tuple[Region, Region]:
+    """Make two regions that are each other's peers."""
+    one = Region("RegionOne", rabbit_a, mariadb, directory, durable=durable)
+    two = Region("RegionTwo", rabbit_b, mariadb, directory, durable=durable)
+    one.configure(two)
+    two.configure(one)
+    return one, two
+
+
+def await_reading(reader: Region, peer: Region, since: int = 0) -> None:
+    """Wait until a region reads what its peer publishes."""
+    reader.await_log(
+        f"reading ec2map_sync.{reader.name} of {peer.name}", since=since
+    )
 
 
 def _children(pid: int) -> list[int]:
-    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-    return [int(child) for child in text.split()]
+    found = []
+    for thread in Path(f"/proc/{pid}/task").glob("*"):
+        with suppress(FileNotFoundError):  # it has ended meanwhile
+            found += (thread / "children").read_text().split()
+    return [int(child) for child in found]
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Private servers for tests: RabbitMQ and MariaDB on loopback ports.
+"""Private servers for tests: brokers and databases on loopback ports.
 
 Each has its own directory, ports and processes, as root or as anybody else,
 and leaves the servers of the machine alone. A server keeps its ports and its
@@ -26,12 +26,14 @@ from typing import Self
 from urllib.parse import quote
 
 import kombu
+import psycopg
 import pymysql
 
 PATH = os.pathsep.join(
     [os.environ.get("PATH", ""), "/usr/sbin", "/usr/bin", "/sbin", "/bin"]
 )
 RABBITMQ_SCRIPTS = "rabbitmq/lib/rabbitmq_server-*/sbin/rabbitmq-server"
+POSTGRESQL_PROGRAMS = "postgresql/*/bin/postgres"
 
 START_SECONDS = 90
 STOP_SECONDS = 60
@@ -86,6 +88,8 @@ def _environment(home: Path) -> dict[str, str]:
 class Server:
     """A process with a directory, which can be stopped, killed, restarted."""
 
+    stop_signal = signal.SIGTERM
+
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.log = directory / "server.log"
@@ -127,7 +131,7 @@ class Server:
     def stop(self) -> None:
         """Let it end in order."""
         if self._process is not None and self.pid is not None:
-            self._process.terminate()
+            self._process.send_signal(self.stop_signal)
             try:
                 self._process.wait(STOP_SECONDS)
             except subprocess.TimeoutExpired:
@@ -444,6 +448,162 @@ class MariaDB(Server):
         except pymysql.OperationalError:
             return False
         return True
+
+
+class PostgreSQL(Server):
+    """A PostgreSQL server, as durable as PostgreSQL is by default.
+
+    It refuses to run as root, and runs as nobody then.
+    """
+
+    stop_signal = signal.SIGINT  # SIGTERM would wait for every client
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self.port = free_port()
+        self._programs = self._find_programs()
+        # Nobody cannot enter the directories of a test run by root.
+        self._place: Path | None = None
+
+    def url(self, database: str) -> str:
+        """Give a database's address as SQLAlchemy wants it."""
+        return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
+
+    def create_database(self, name: str) -> str:
+        """Create an empty database, which sorts as the Danes do; its URL.
+
+        They sort "aa" behind "z": what has to be in the order of bytes is
+        not so by chance.
+        """
+        self.execute(
+            f'CREATE DATABASE "{name}" TEMPLATE template0 ENCODING UTF8 '
+            "LOCALE 'C.UTF-8' LOCALE_PROVIDER icu ICU_LOCALE 'da'"
+        )
+        return self.url(name)
+
+    def execute(
+        self, statement: str, database: str = "postgres"
+    ) -> list[tuple[object, ...]]:
+        """Run a statement as the superuser; the rows that it returns."""
+        with psycopg.connect(
+            host="127.0.0.1",
+            port=self.port,
+            user="postgres",
+            dbname=database,
+            autocommit=True,
+            connect_timeout=2,
+        ) as connection:
+            cursor = connection.execute(statement.encode())
+            return cursor.fetchall() if cursor.description else []
+
+    def kill(self) -> None:
+        """End it on the spot (SIGKILL), and the processes of its clients.
+
+        They have process groups of their own, and while they end by
+        themselves they keep a successor from starting.
+        """
+        children = _children(self._process.pid) if self._process else []
+        super().kill()
+        for child in children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
+        wait_until(lambda: not any(map(_is_alive, children)), STOP_SECONDS)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop_signal = signal.SIGQUIT  # no last write of what goes now
+        super().__exit__(kind, error, trace)
+        if self._place is not None:
+            shutil.rmtree(self._place, ignore_errors=True)
+
+    @staticmethod
+    def _find_programs() -> Path:
+        found = sorted(Path("/usr/lib").glob(POSTGRESQL_PROGRAMS))
+        if not found:
+            raise _not_installed("PostgreSQL", "postgresql")
+        return found[-1].parent
+
+    def _prepare(self) -> None:
+        if self._place is None:
+            self._place = Path(tempfile.mkdtemp(prefix="ec2map-", dir="/tmp"))
+            if os.getuid() == 0:
+                shutil.chown(self._place, "nobody")
+        if not (self._place / "data").exists():
+            self._install(self._place)
+
+    def _install(self, place: Path) -> None:
+        with self.log.open("ab") as log:
+            done = subprocess.run(
+                [
+                    *self._as_nobody(),
+                    self._programs / "initdb",
+                    f"--pgdata={place}/data",
+                    "--username=postgres",
+                    "--auth=trust",
+                    "--encoding=UTF8",
+                    "--locale=C.UTF-8",
+                    "--no-sync",
+                ],
+                cwd=place,
+                env=self._variables(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                timeout=START_SECONDS,
+                check=False,
+            )
+        if done.returncode:
+            raise self._error("could not be given its system tables")
+
+    def _as_nobody(self) -> list[str]:
+        if os.getuid():
+            return []
+        return [
+            find_program("setpriv", "util-linux"),
+            "--reuid=nobody",
+            "--regid=nogroup",
+            "--clear-groups",
+            # A change of the user has undone the one before.
+            "--pdeathsig=KILL",
+        ]
+
+    def _command(self) -> list[str]:
+        return [
+            *self._as_nobody(),
+            str(self._programs / "postgres"),
+            f"-D{self._place}/data",
+            f"-p{self.port}",
+            "-clisten_addresses=127.0.0.1",
+            "-cunix_socket_directories=",
+            "-cmax_connections=200",
+            "-cshared_buffers=32MB",
+        ]
+
+    def _answers(self) -> bool:
+        try:
+            self.execute("SELECT 1")
+        except psycopg.OperationalError:
+            return False
+        return True
+
+
+def _children(pid: int) -> list[int]:
+    with contextlib.suppress(FileNotFoundError):
+        found = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+        return [int(child) for child in found.split()]
+    return []
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return not state.startswith(" Z")
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 10) -> None:

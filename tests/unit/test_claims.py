@@ -1,5 +1,6 @@
 """Claims join in any order, and make up prints that add."""
 
+import pytest
 from hypothesis import given, strategies as st
 
 from ec2map_sync.claims import (
@@ -71,6 +72,41 @@ def test_a_sighting_of_an_unknown_image_is_a_claim():
         image=IMAGE,
         spelling=IMAGE.upper(),
         kind=SeenKind(7, Kind.AKI),
+    )
+
+
+@pytest.mark.parametrize(
+    ("known", "wanted"),
+    [
+        (None, Wanted(7, 5)),
+        (Claim(claimed_at=3, image=IMAGE), Wanted(7, 5)),
+        (
+            Claim(claimed_at=3, image=IMAGE, wanted=Wanted(4, 9)),
+            Wanted(4, 9),
+        ),
+    ],
+)
+def test_an_id_that_was_promised_is_wanted_unless_another_one_was(
+    known, wanted
+):
+    sighting = Sighting(
+        image=IMAGE, uuid=IMAGE, kind=Kind.AMI, wanted=5, fills_only=True
+    )
+
+    claim = claim_of(sighting, known, 7)
+
+    assert claim is not None
+    assert (join(known, claim) if known else claim).wanted == wanted
+
+
+def test_a_wanted_id_is_news_once():
+    sighting = Sighting(image=IMAGE, uuid=IMAGE, wanted=5)
+    known = claim_of(sighting, None, 7)
+
+    assert known is not None
+    assert claim_of(sighting, known, 8) is None
+    assert claim_of(Sighting(image=IMAGE, uuid=IMAGE, wanted=6), known, 8) is (
+        None
     )
 
 

@@ -11,7 +11,8 @@ from sqlalchemy.exc import OperationalError
 from ec2map_sync.claims import Sighting
 from ec2map_sync.ec2id import Kind
 from ec2map_sync.errors import BadMessage
-from ec2map_sync.glance import Recorder, understand
+from ec2map_sync.glance import Recorder, is_selected, understand
+from ec2map_sync.selection import Selection
 
 IMAGE = "2a3d51d7-356a-45c5-aa8e-34d805812a68"
 
@@ -50,6 +51,56 @@ def test_upper_case_is_kept_as_spelling():
     assert understand(note(id=IMAGE.upper())) == Sighting(
         image=IMAGE, uuid=IMAGE.upper()
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("ami-00000001", 1),
+        ("ari-12345678", 0x12345678),
+        ("AMI-3fffffff", 2**30 - 1),
+        ("ami-40000000", None),
+        ("ami-00000000", None),
+        ("i-00000001", None),
+        ("ami-", None),
+        ("", None),
+        (7, None),
+        (None, None),
+    ],
+)
+def test_the_id_that_ec2_api_has_promised_is_wanted_if_it_fits(text, wanted):
+    sighting = understand(note(properties={"ec2_id": text}))
+
+    assert sighting.wanted == wanted
+
+
+@pytest.mark.parametrize("properties", [None, [], "ec2_id", {}])
+def test_no_promise_is_none(properties):
+    assert understand(note(properties=properties)).wanted is None
+
+
+@pytest.mark.parametrize(
+    ("options", "payload", "selected"),
+    [
+        ({}, {}, True),
+        ({"visibility": {"public"}}, {"visibility": "public"}, True),
+        ({"visibility": {"public"}}, {"visibility": "private"}, False),
+        ({"visibility": {"public"}}, {}, False),
+        ({"container_formats": {"bare"}}, {"container_format": "Bare"}, True),
+        ({"container_formats": {"bare"}}, {"container_format": None}, False),
+        (
+            {"visibility": {"public"}, "container_formats": {"bare"}},
+            {"visibility": "public", "container_format": "aki"},
+            False,
+        ),
+    ],
+)
+def test_images_that_are_not_selected_make_no_claims(
+    options, payload, selected
+):
+    selection = Selection(**{k: frozenset(v) for k, v in options.items()})
+
+    assert is_selected(note(**payload), selection) is selected
 
 
 @pytest.mark.parametrize(
@@ -131,6 +182,19 @@ def test_a_batch_waits_for_the_ledger_and_is_then_recorded_once():
     assert back == set()
     assert [s.image for s in ledger.seen] == [IMAGE]
     assert woken == [1]
+
+
+def test_what_is_not_selected_is_acknowledged_and_not_recorded():
+    ledger = LedgerStub(failures=0)
+    public = Selection(visibility=frozenset({"public"}))
+    recorder = Recorder(ledger, lambda: None, public)
+    batch = [
+        Incoming(note(visibility="private")),
+        Incoming(note(id=IMAGE.upper(), visibility="public")),
+    ]
+
+    assert recorder.dispatch(batch) == set()
+    assert [s.uuid for s in ledger.seen] == [IMAGE.upper()]
 
 
 def test_a_stop_while_the_ledger_is_away_gives_the_batch_back():

@@ -1,12 +1,10 @@
 """The audit of a sink: what each row is, and what becomes of it."""
 
 import pytest
-import sqlalchemy as sa
+from small_cell import image, put, rows, see
 
-from ec2map_sync.claims import Claim, Sighting, Wanted
-from ec2map_sync.database import create_engine, parse_url
+from ec2map_sync.claims import Claim, Wanted
 from ec2map_sync.ec2id import Scheme
-from ec2map_sync.ledger import Ledger, schema
 from ec2map_sync.rows import RowClass, SinkRow, classify, guest_sees
 from ec2map_sync.sinks.nova import NovaSink
 from ec2map_sync.sweep import Sweep
@@ -16,54 +14,10 @@ SCHEME = Scheme(b"test")
 ON_DEMAND = 2**30
 
 
-def image(n: int) -> str:
-    return f"00000000-0000-4000-8000-{n:012x}"
-
-
-@pytest.fixture
-def cell(tmp_path):
-    engine = create_engine(parse_url(f"sqlite:///{tmp_path}/cell", "x"))
-    with engine.begin() as connection:
-        connection.exec_driver_sql(
-            "CREATE TABLE s3_images (created_at DATETIME, updated_at DATETIME,"
-            " deleted_at DATETIME, id INTEGER PRIMARY KEY,"
-            " uuid VARCHAR(36) NOT NULL, deleted INTEGER)"
-        )
-    yield engine
-    engine.dispose()
-
-
-@pytest.fixture
-def ledger(tmp_path):
-    engine = create_engine(parse_url(f"sqlite:///{tmp_path}/ledger", "x"))
-    schema.upgrade(engine)
-    yield Ledger(engine, SCHEME)
-    engine.dispose()
-
-
 @pytest.fixture
 def sweep(ledger, cell):
     sink = NovaSink("cell1", cell)
     return Sweep(ledger, sink, Writer(ledger, sink, rewrite=False))
-
-
-def see(ledger, *numbers):
-    ledger.see([Sighting(image=image(n), uuid=image(n)) for n in numbers])
-
-
-def put(cell, *rows):
-    with cell.begin() as connection:
-        for number, uuid in rows:
-            connection.execute(
-                sa.text("INSERT INTO s3_images (id, uuid) VALUES (:i, :u)"),
-                {"i": number, "u": uuid},
-            )
-
-
-def rows(cell):
-    with cell.connect() as connection:
-        found = connection.exec_driver_sql("SELECT id, uuid FROM s3_images")
-        return {(i, u) for i, u in found}
 
 
 def run(sweep):

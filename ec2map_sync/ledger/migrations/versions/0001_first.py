@@ -9,10 +9,14 @@ from sqlalchemy.dialects import mysql
 revision = "0001"
 down_revision = None
 
-_IMAGE = sa.String(36).with_variant(
-    mysql.VARCHAR(36, charset="ascii", collation="ascii_bin"),
-    "mysql",
-    "mariadb",
+_IMAGE = (
+    sa.String(36)
+    .with_variant(
+        mysql.VARCHAR(36, charset="ascii", collation="ascii_bin"),
+        "mysql",
+        "mariadb",
+    )
+    .with_variant(sa.String(36, collation="C"), "postgresql")
 )
 _BODY = sa.LargeBinary().with_variant(mysql.MEDIUMBLOB(), "mysql", "mariadb")
 _ROW_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")

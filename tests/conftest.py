@@ -1,7 +1,9 @@
 from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
 
 import pytest
-from servers import Epmd, MariaDB, RabbitMQ
+from servers import Epmd, MariaDB, PostgreSQL, RabbitMQ
 
 
 @pytest.fixture(scope="session")
@@ -30,3 +32,28 @@ def rabbit_b(
 def mariadb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDB]:
     with MariaDB(tmp_path_factory.mktemp("mariadb")) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def postgresql(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[PostgreSQL]:
+    directory = tmp_path_factory.mktemp("postgresql")
+    with PostgreSQL(directory) as server:
+        yield server
+
+
+@pytest.fixture(
+    params=[
+        "sqlite",
+        pytest.param("mariadb", marks=pytest.mark.services),
+        pytest.param("postgresql", marks=pytest.mark.services),
+    ]
+)
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database of each kind; its URL."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/database"
+    server = request.getfixturevalue(request.param)
+    url: str = server.create_database(f"test_{uuid4().hex}")
+    return url

@@ -1,0 +1,154 @@
+"""Figures: what was measured, beside what, how far it spreads, and since."""
+
+import json
+import os
+import platform
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+RESULTS = Path(__file__).parent / "results"
+
+
+@dataclass(kw_only=True)
+class Line:
+    """One line of the table: ours, and what it is measured against.
+
+    ``ours`` and each list of ``beside`` have a value for each round, so that
+    a ratio compares only what ran shortly after each other.
+    """
+
+    key: str
+    what: str
+    unit: str
+    ours: list[float]
+    beside: dict[str, list[float]] = field(default_factory=dict)
+    goal: str = ""
+    more: dict[str, object] = field(default_factory=dict)
+    """Whatever else was seen; only in the JSON file."""
+
+    def ratios(self) -> dict[str, list[float]]:
+        """Give ours divided by each reference, round by round."""
+        return {
+            name: [a / b for a, b in zip(self.ours, values, strict=True)]
+            for name, values in self.beside.items()
+        }
+
+
+def number(value: float) -> str:
+    """Write a figure with three or so digits that mean something."""
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.3g}"
+
+
+def spread(values: Sequence[float]) -> str:
+    """Write the median, and the least and the greatest value."""
+    middle = number(statistics.median(values))
+    if len(values) == 1:
+        return middle
+    return f"{middle} ({number(min(values))} - {number(max(values))})"
+
+
+def percentile(values: Sequence[float], percent: float) -> float:
+    """Give the value below which so many percent of the values lie."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))]
+
+
+def table(lines: Sequence[Line], before: Mapping[str, float]) -> str:
+    """Write all lines for people; ``before`` has earlier medians by key."""
+    rows = [("what", "measured", "ratio", "to reach", "last run")]
+    for line in lines:
+        last = before.get(line.key)
+        change = ""
+        if last:
+            change = f"{statistics.median(line.ours) / last - 1:+.0%}"
+        measured = f"{spread(line.ours)} {line.unit}"
+        rows.append((line.what, measured, "", line.goal, change))
+        ratios = line.ratios()
+        for name, values in line.beside.items():
+            measured = f"{spread(values)} {line.unit}"
+            rows.append((f"  {name}", measured, spread(ratios[name]), "", ""))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(map(str.ljust, row, widths)).rstrip() for row in rows
+    )
+
+
+def last_run(*, quick: bool) -> dict[str, float]:
+    """Give the medians of the newest recorded run of the same size."""
+    for path in sorted(RESULTS.glob("*.json"), reverse=True):
+        run = json.loads(path.read_text())
+        if run["quick"] == quick:
+            return {
+                line["key"]: statistics.median(line["ours"])
+                for line in run["lines"]
+            }
+    return {}
+
+
+def record(lines: Sequence[Line], *, quick: bool, path: Path | None) -> Path:
+    """Write a run as JSON; where nothing is said, among the results."""
+    now = datetime.now(UTC)
+    if path is None:
+        RESULTS.mkdir(exist_ok=True)
+        path = RESULTS / f"{now:%Y%m%dT%H%M%S}.json"
+    run = {
+        "at": now.isoformat(timespec="seconds"),
+        "quick": quick,
+        "machine": {
+            "cores": os.cpu_count(),
+            "python": platform.python_version(),
+            "system": platform.system(),
+            # Of the last minutes: a busy machine explains a wide spread.
+            "load": os.getloadavg(),
+        },
+        "lines": [
+            asdict(line)
+            | {
+                "median": statistics.median(line.ours),
+                "ratios": {
+                    name: statistics.median(values)
+                    for name, values in line.ratios().items()
+                },
+            }
+            for line in lines
+        ],
+    }
+    path.write_text(json.dumps(run, indent=1) + "\n")
+    return path
+
+
+def plot(lines: Sequence[Line], path: Path) -> bool:
+    """Draw ratios and latencies; False where matplotlib is not installed."""
+    try:
+        from matplotlib import pyplot  # noqa: PLC0415, optional
+    except ImportError:
+        return False
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(12, 5))
+    bars = [
+        (f"{line.key} / {name}", statistics.median(values))
+        for line in lines
+        for name, values in line.ratios().items()
+    ]
+    left.barh([name for name, _ in bars], [value for _, value in bars])
+    left.axvline(1, color="grey", linewidth=0.8)
+    left.set_title("ours / what it is measured against")
+    for line in lines:
+        for name, values in line.more.items():
+            if name.startswith("sample "):
+                assert isinstance(values, list)
+                shares = [100 * i / len(values) for i in range(len(values))]
+                right.plot(sorted(values), shares, label=name[7:])
+    right.set_xlabel("ms")
+    right.set_ylabel("percentile")
+    right.set_xscale("log")
+    right.set_title("latency")
+    if right.lines:
+        right.legend()
+    figure.tight_layout()
+    figure.savefig(path)
+    return True

@@ -1,0 +1,172 @@
+"""How long after image.create the rows are there, in both regions."""
+
+import random
+import time
+import uuid
+from collections.abc import Callable
+from contextlib import ExitStack
+
+import pymysql
+import sqlalchemy as sa
+from consumers import row_of
+from figures import Line, percentile
+from fleet import S3_IMAGES, await_reading, running
+from servers import wait_until
+from stand import CELL, Consumer, Notifier, Size, Stand, bind
+
+from ec2map_sync.ec2id import Scheme
+
+BLOCKS = 5
+WARM = 10
+TIMEOUT = 30
+SCHEME = Scheme(b"tests")
+"""As the tests' regions are configured."""
+
+Delays = tuple[list[float], list[float]]
+
+
+class Eye:
+    """Looks for a row by primary key until it is there."""
+
+    def __init__(self, url: str) -> None:
+        parsed = sa.make_url(url)
+        self._connection = pymysql.connect(
+            host=parsed.host or "",
+            port=parsed.port or 0,
+            user="root",
+            database=parsed.database,
+            autocommit=True,
+        )
+
+    def await_row(self, number: int) -> float:
+        """Give the moment at which it was seen."""
+        deadline = time.monotonic() + TIMEOUT
+        with self._connection.cursor() as cursor:
+            while not cursor.execute(
+                f"SELECT 1 FROM s3_images WHERE id = {number}"
+            ):
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"no row {number} in {TIMEOUT} s")
+                time.sleep(0.0002)
+        return time.monotonic()
+
+
+class Side:
+    """One of the two that are measured: a notifier and two tables."""
+
+    def __init__(
+        self,
+        notifier: Notifier,
+        number: Callable[[str], int],
+        own: str,
+        peer: str,
+    ) -> None:
+        self._notifier = notifier
+        self._number = number
+        self._eyes = Eye(own), Eye(peer)
+
+    def create(self) -> tuple[float, float]:
+        """Create an image; the milliseconds to its own and its peer row."""
+        image = str(uuid.uuid4())
+        number = self._number(image)
+        begun = time.monotonic()
+        self._notifier.create(image)
+        own, peer = (eye.await_row(number) for eye in self._eyes)
+        return (own - begun) * 1000, (peer - begun) * 1000
+
+
+def measure(stand: Stand, size: Size) -> list[Line]:
+    """Create single images on either side, in turns."""
+    one, two = stand.pair("Delay")
+    one.glance.declare()
+    two.glance.declare()
+    plain = stand.region("Straight")
+    bind(plain, "glance", "notifications.info", "straight", durable=False)
+    tables = [stand.mariadb.create_database(f"straight_{i}") for i in (1, 2)]
+    for i in (1, 2):
+        stand.mariadb.execute(
+            S3_IMAGES.replace("s3_images", f"straight_{i}.s3_images")
+        )
+    common = {
+        "url": stand.rabbit.transport_url(plain.vhost),
+        "bus": plain.bus_url,
+        "pool": "straight",
+        "count": 0,
+    }
+    with ExitStack() as stack:
+        for kind, table in zip(("forward", "accept"), tables, strict=True):
+            stack.enter_context(Consumer(kind, **common, database=table))
+        stack.enter_context(running(one, two))
+        await_reading(two, one)
+        await_reading(one, two)
+        wait_until(lambda: "listening on" in one.log(), TIMEOUT)
+        sides = {
+            "straight": Side(
+                Notifier(stand.rabbit.transport_url(plain.vhost)),
+                lambda image: int(str(row_of(image)["id"])),
+                *tables,
+            ),
+            "ours": Side(
+                Notifier(stand.rabbit.transport_url(one.vhost)),
+                SCHEME.derive,
+                one.cells[CELL],
+                two.cells[CELL],
+            ),
+        }
+        return _lines(*_alternate(stand, sides, size))
+
+
+def _alternate(
+    stand: Stand, sides: dict[str, Side], size: Size
+) -> tuple[list[Delays], list[Delays]]:
+    found: dict[str, list[Delays]] = {"ours": [], "straight": []}
+    for side in sides.values():
+        for _ in range(WARM):
+            side.create()
+    blocks = min(BLOCKS, size.rounds)
+    for _ in range(blocks):
+        for name, side in sides.items():
+            pairs = []
+            for _ in range(size.creates // blocks):
+                time.sleep(random.uniform(0.02, 0.06))
+                pairs.append(side.create())
+            own, peer = zip(*pairs, strict=True)
+            found[name].append((list(own), list(peer)))
+    stand.say("latency measured")
+    return found["ours"], found["straight"]
+
+
+def _lines(ours: list[Delays], straight: list[Delays]) -> list[Line]:
+    lines = []
+    floor = [[v for block in straight for v in block[i]] for i in range(2)]
+    for i, (where, goal) in enumerate((("own row", 2), ("peer's row", 3))):
+        samples = [v for block in ours for v in block[i]]
+        key = f"delay {where.split()[0]}"
+        for percent in (50, 95, 99):
+            lines.append(
+                Line(
+                    key=key if percent == 50 else f"{key} p{percent}",
+                    what=f"idle, create -> {where}, p{percent}",
+                    unit="ms",
+                    ours=[percentile(b[i], percent) for b in ours]
+                    if percent == 50
+                    else [percentile(samples, percent)],
+                    # The floor is the whole straight line, to the second
+                    # commit, for either row.
+                    beside={
+                        "straight line, both commits": [
+                            percentile(b[1], percent) for b in straight
+                        ]
+                        if percent == 50
+                        else [percentile(floor[1], percent)]
+                    },
+                    goal=f"<= {goal} x" if percent == 50 else "",
+                    more={
+                        f"sample {where}": samples,
+                        f"sample straight {where}": floor[i],
+                    }
+                    if percent == 50
+                    else {},
+                )
+            )
+    return lines

@@ -1,0 +1,273 @@
+"""What does not grow with the number of images, and what does."""
+
+import json
+import subprocess
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from statistics import median
+
+import sqlalchemy as sa
+from figures import Line
+from filling import copy, engine_of, fill, ledger_of, now, writer_of
+from fleet import BIN, Region
+from stand import CELL, Size, Stand, in_turns
+
+from ec2map_sync import compare, messages, wire
+from ec2map_sync.claims import (
+    EVERYTHING,
+    Bound,
+    Claim,
+    SeenKind,
+    Sighting,
+    Span,
+    print_of,
+)
+from ec2map_sync.ec2id import Kind
+from ec2map_sync.ledger import Ledger
+from ec2map_sync.ledger.ledger import wall_clock
+
+SMALL = 1000
+BATCH = 500
+DIFFERENT = 1000
+HOUR = 3600 * 1_000_000
+TAIL = 3_000_000
+"""Microseconds: as far as heartbeats stay behind."""
+
+
+def large_region(stand: Stand, size: Size) -> Region:
+    """Make the region that holds all the images."""
+    region = stand.region("Large")
+    region.configure()
+    begun = time.monotonic()
+    fill(stand, region, size.images)
+    stand.say(
+        f"{size.images:,} images recorded in {time.monotonic() - begun:.0f} s"
+    )
+    return region
+
+
+def batches(stand: Stand, large: Region, size: Size) -> list[Line]:
+    """Record and write the same batch beside few images and beside many."""
+    small = stand.region("Small")
+    small.configure()
+    fill(stand, small, SMALL)
+    steps = {
+        name: _Batches(region)
+        for name, region in (("small", small), ("large", large))
+    }
+    for step in steps.values():
+        step.run()  # connect, compile
+        step.times.clear()
+        step.statements.clear()
+    for turn in range(max(size.rounds, 1) * 2):
+        for name in in_turns(steps, turn):
+            steps[name].run()
+    return [
+        Line(
+            key="batch",
+            what=f"500 images, ledger and cell, beside {size.images:,}",
+            unit="ms",
+            ours=steps["large"].times,
+            beside={f"beside {SMALL:,}": steps["small"].times},
+            goal="<= 1.2 x",
+        ),
+        Line(
+            key="statements",
+            what="statements for that",
+            unit="",
+            ours=[median(steps["large"].statements)],
+            beside={f"beside {SMALL:,}": [median(steps["small"].statements)]},
+            goal="the same",
+        ),
+    ]
+
+
+class _Batches:
+    """Batches of new images into one region."""
+
+    def __init__(self, region: Region) -> None:
+        self.times: list[float] = []
+        self.statements: list[int] = []
+        self._ledger = ledger_of(region)
+        self._writer = writer_of(region)
+
+    def run(self) -> None:
+        """Record and write one batch."""
+        images = [str(uuid.uuid4()) for _ in range(BATCH)]
+        sightings = [
+            Sighting(image=image, uuid=image, kind=Kind.AMI)
+            for image in images
+        ]
+        with _statements() as count:
+            begun = time.monotonic()
+            self._ledger.see(sightings)
+            while self._writer.step():
+                pass
+            self.times.append((time.monotonic() - begun) * 1000)
+        self.statements.append(count[0])
+
+
+@contextmanager
+def _statements() -> Iterator[list[int]]:
+    """Count the statements of all engines."""
+    count = [0]
+
+    def note(*_arguments: object) -> None:
+        count[0] += 1
+
+    sa.event.listen(sa.Engine, "before_cursor_execute", note)
+    try:
+        yield count
+    finally:
+        sa.event.remove(sa.Engine, "before_cursor_execute", note)
+
+
+def prints(large: Region, size: Size) -> list[Line]:
+    """Take the prints that heartbeats and compares need."""
+    ledger = ledger_of(large)
+    rounds = max(size.rounds, 3)
+    beats = _times(lambda: ledger.print_before(now() - TAIL), rounds * 4)
+    start = ledger.page(EVERYTHING, 2)[-1].bound
+    whole = Span(start, Bound(now() + HOUR))
+    sums = _times(lambda: ledger.print_of(whole), rounds)
+    return [
+        Line(
+            key="heartbeat",
+            what=f"print for a heartbeat at {size.images:,}",
+            unit="ms",
+            ours=beats,
+            goal="<= 5",
+        ),
+        Line(
+            key="range print",
+            what="print of nearly all claims by the index",
+            unit="ms",
+            ours=sums,
+        ),
+    ]
+
+
+def _times(work: Callable[[], object], rounds: int) -> list[float]:
+    """Do something some times; milliseconds, after a first time."""
+    work()
+    found = []
+    for _ in range(rounds):
+        begun = time.monotonic()
+        work()
+        found.append((time.monotonic() - begun) * 1000)
+    return found
+
+
+def verify(large: Region, size: Size) -> list[Line]:
+    """Run ``ec2map-sync verify --sinks``, beside reading the same rows."""
+    command = [
+        BIN / "ec2map-sync",
+        "verify",
+        "--sinks",
+        "-f",
+        "json",
+        "--config-file",
+        large.config_file,
+    ]
+    cell = engine_of(large.cells[CELL])
+
+    def read() -> None:
+        with cell.connect() as connection:
+            connection.exec_driver_sql(
+                "SELECT id, uuid FROM s3_images"
+            ).fetchall()
+
+    ours, reads = [], []
+    for _ in range(min(size.rounds, 3)):
+        begun = time.monotonic()
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=True
+        )
+        ours.append(time.monotonic() - begun)
+        (verdict,) = json.loads(done.stdout)
+        assert verdict["checked"] >= size.images, verdict
+        reads.append(_times(read, 1)[0] / 1000)
+    return [
+        Line(
+            key="verify",
+            what=f"verify --sinks, {size.images:,} images",
+            unit="s",
+            ours=ours,
+            beside={"reading the cell once": reads},
+            goal="<= 20 for 1,000,000",
+        )
+    ]
+
+
+def differing(stand: Stand, large: Region, size: Size) -> list[Line]:
+    """Let two ledgers find what one of them lacks."""
+    lines = []
+    other = stand.region("Other")
+    other.configure()
+    copy(stand, large, other)
+    mine, theirs = ledger_of(other), ledger_of(large)
+    span = now() - int(0.9 * 365 * 24 * HOUR)
+    for key, what, step, goal in (
+        ("hour", "made in one hour", HOUR // DIFFERENT, "<= 2 s, 10 x bytes"),
+        (
+            "all time",
+            "of all time",
+            int(0.8 * 365 * 24 * HOUR) // DIFFERENT,
+            "<= 20 s, 100 x bytes",
+        ),
+    ):
+        news = [
+            Claim(
+                claimed_at=span + i * step,
+                image=str(uuid.uuid4()),
+                kind=SeenKind(span + i * step, Kind.AMI),
+            )
+            for i in range(DIFFERENT)
+        ]
+        theirs.record(news)
+        begun = time.monotonic()
+        questions, size_in_bytes = _exchange(mine, theirs)
+        seconds = time.monotonic() - begun
+        assert mine.head().total == theirs.head().total
+        own = len(_encoded(messages.Claims(claims=tuple(news))))
+        stand.say(f"compare, {what}: {seconds:.2f} s")
+        lines.append(
+            Line(
+                key=f"compare {key}",
+                what=f"1,000 of {size.images:,} differ, {what}",
+                unit="s",
+                ours=[seconds],
+                goal=goal,
+                more={
+                    "bytes / the claims' own": size_in_bytes / own,
+                    "questions": questions,
+                    "print": print_of(news).sum,
+                },
+            )
+        )
+    return lines
+
+
+def _exchange(mine: Ledger, theirs: Ledger) -> tuple[int, int]:
+    """Pull what is missing; the questions asked and all bytes."""
+    asked: list[messages.Compare] = []
+    questions = size = 0
+    pull = compare.Pull(
+        mine, asked.append, span=EVERYTHING, monotonic=time.monotonic
+    )
+    pull.step()
+    while asked:
+        question = asked.pop()
+        reply = compare.answer(theirs, question)
+        size += len(_encoded(question)) + len(_encoded(reply))
+        questions += 1
+        pull.take(reply)
+        mine.record(reply.claims)
+    return questions, size
+
+
+def _encoded(message: messages.Message) -> bytes:
+    pen = wire.Pen(region="x", scheme="x", key=None, clock=wall_clock)
+    return wire.encode(message, pen)[1]

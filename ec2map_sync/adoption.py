@@ -1,0 +1,124 @@
+"""Adopting ids that images have had before: rows become wanted numbers."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from ec2map_sync.claims import Sighting
+from ec2map_sync.ec2id import LEGACY, ON_DEMAND, image_key
+from ec2map_sync.errors import BadId
+from ec2map_sync.ledger import Ledger
+from ec2map_sync.rows import SinkRow
+from ec2map_sync.sinks import Sink
+
+PAGE = 2000
+"""Rows looked at in one step."""
+
+
+class Verdict(StrEnum):
+    """What adopting makes of a row that is not ours."""
+
+    ADOPT = "adopt"
+    """The image keeps, everywhere, the id that it has here."""
+    ADOPTED = "adopted"
+    """Done before, here or in another region."""
+    ANOTHER = "has another"
+    """Another id was adopted for the image, here or in another region."""
+    TAKEN = "taken"
+    """The number belongs to another image; an adoption never takes it."""
+    NO_IMAGE = "no image"
+    """The row's uuid is none."""
+    ON_DEMAND = "on demand"
+    """Above our band, where Nova goes on counting; not to be adopted."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Survey:
+    """What adopting would do, row by row."""
+
+    count: dict[Verdict, int] = field(default_factory=dict)
+    example: dict[Verdict, SinkRow] = field(default_factory=dict)
+
+    def note(self, verdict: Verdict, row: SinkRow) -> None:
+        """Count a row."""
+        self.count[verdict] = self.count.get(verdict, 0) + 1
+        self.example.setdefault(verdict, row)
+
+
+class Adoption:
+    """Goes through the rows of some sinks, oldest numbers first.
+
+    The first sink that has an id for an image decides; what another sink
+    says otherwise is counted as such.
+    """
+
+    def __init__(self, ledger: Ledger, *, dry_run: bool) -> None:
+        self._ledger = ledger
+        self._dry_run = dry_run
+        self._chosen: dict[str, int] = {}
+        self._used: set[int] = set()
+        self.survey = Survey()
+
+    def go_through(self, sink: Sink) -> Iterator[int]:
+        """Adopt a sink's rows; gives how many rows each step has done."""
+        for rows in _pages(sink, 0, LEGACY.stop):
+            self._adopt(rows)
+            yield len(rows)
+        for rows in _pages(sink, ON_DEMAND.first - 1, ON_DEMAND.stop):
+            for row in rows:
+                self.survey.note(Verdict.ON_DEMAND, row)
+            yield len(rows)
+
+    def _adopt(self, rows: Sequence[SinkRow]) -> None:
+        known = self._ledger.claims({row.uuid.lower() for row in rows})
+        held = self._ledger.numbered(row.number for row in rows)
+        sightings = []
+        for row in rows:
+            image = row.uuid.lower()
+            claim, holder = known.get(image), held.get(row.number)
+            verdict = self._judge(
+                row,
+                wanted=claim.wanted.number if claim and claim.wanted else None,
+                holder=holder.uuid if holder else None,
+            )
+            self.survey.note(verdict, row)
+            if verdict is Verdict.ADOPT:
+                self._chosen[image] = row.number
+                self._used.add(row.number)
+                sightings.append(
+                    Sighting(image=image, uuid=row.uuid, wanted=row.number)
+                )
+        if sightings and not self._dry_run:
+            self._ledger.see(sightings)
+
+    def _judge(
+        self, row: SinkRow, *, wanted: int | None, holder: str | None
+    ) -> Verdict:
+        try:
+            image = image_key(row.uuid)
+        except BadId:
+            return Verdict.NO_IMAGE
+        chosen = self._chosen.get(image, wanted)
+        if chosen == row.number:
+            return Verdict.ADOPTED
+        if chosen is not None:
+            return Verdict.ANOTHER
+        if row.number in self._used or (holder and holder.lower() != image):
+            return Verdict.TAKEN
+        return Verdict.ADOPT
+
+
+def _pages(sink: Sink, after: int, stop: int) -> Iterator[list[SinkRow]]:
+    """Read a sink's rows above ``after`` and below ``stop``."""
+    while True:
+        page = sink.scan(after, PAGE)
+        rows = _below(page, stop)
+        if rows:
+            yield rows
+        if len(page) < PAGE or len(rows) < len(page):
+            return
+        after = page[-1].number
+
+
+def _below(rows: Iterable[SinkRow], stop: int) -> list[SinkRow]:
+    return [row for row in rows if row.number < stop]

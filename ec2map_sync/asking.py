@@ -1,0 +1,168 @@
+"""Asking a peer beside the agent: for a command that wants to know now."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import amqp.exceptions
+import kombu
+
+from ec2map_sync import bus, config, messages, wire
+from ec2map_sync.claims import Claim, Span, join
+from ec2map_sync.compare import Pull
+from ec2map_sync.errors import BadMessage, Ec2MapError
+from ec2map_sync.ledger import Ledger
+
+DEADLINE = 20.0
+"""Seconds without an answer after which a peer counts as silent."""
+
+_BATCH = 20
+_PATIENCE = 0.2
+
+
+class PeerSilent(Ec2MapError):
+    """A peer cannot be asked, or does not answer."""
+
+
+class Aside(bus.Inlet):
+    """A short-lived queue of our own on a peer's broker.
+
+    The agent's queue has one reader only, which is the agent. Both get the
+    answers to our questions; the agent ignores what it has not asked.
+    """
+
+    def __init__(self, peer: config.Peer, options: config.Bus) -> None:
+        super().__init__(peer, options)
+        self.peer = peer.name
+        self._queue = kombu.Queue(
+            f"{peer.exchange}.{options.region}.replay",
+            durable=False,
+            exclusive=True,
+            auto_delete=True,
+        )
+
+    def _declare(self, channel: Any) -> kombu.Queue:
+        exchange = self._peer.exchange
+        channel.exchange_declare(exchange, "topic", passive=True)
+        queue = self._queue(channel)
+        try:
+            queue.queue_declare()
+        except amqp.exceptions.ResourceLocked as error:
+            raise PeerSilent(
+                f"{self.peer} is being asked by another command of ours; "
+                "wait until that has ended"
+            ) from error
+        for key in ("heartbeat", f"answer.{self._reader}"):
+            queue.bind_to(exchange, key)
+        return queue
+
+
+class Asker:
+    """Talks with one peer: hears its heartbeats, pulls what we miss.
+
+    :raises PeerSilent: from each method, if the peer or its broker does not
+        answer; the text says which.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        inlet: Aside,
+        trust: wire.Trust,
+        pen: wire.Pen,
+        *,
+        deadline: float,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._ledger = ledger
+        self._inlet = inlet
+        self._trust = trust
+        self._pen = pen
+        self._deadline = deadline
+        self._monotonic = monotonic
+        self._refused = ""
+
+    def __enter__(self) -> "Asker":
+        """Let a caller hold the connection for a while."""
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        """Drop the connection, and the queue with it."""
+        self._inlet.close()
+
+    def heartbeat(self) -> messages.Heartbeat:
+        """Wait for the next heartbeat."""
+        until = self._monotonic() + self._deadline
+        while self._monotonic() < until:
+            for message in self._read():
+                if isinstance(message, messages.Heartbeat):
+                    return message
+        raise self._silent()
+
+    def pull(
+        self, span: Span, take: Callable[[Sequence[Claim]], object]
+    ) -> None:
+        """Give to ``take`` what the peer has and we have not."""
+        pull = Pull(
+            self._ledger, self._ask, span=span, monotonic=self._monotonic
+        )
+        answered = self._monotonic()
+        pull.step()
+        while not pull.complete:
+            for message in self._read():
+                if isinstance(message, messages.Answer) and pull.take(message):
+                    take(message.claims)
+                    answered = self._monotonic()
+            if self._monotonic() - answered > self._deadline:
+                raise self._silent()
+            pull.step()
+
+    def _ask(self, question: messages.Compare) -> None:
+        headers, body = wire.encode(question, self._pen)
+        try:
+            self._inlet.ask(headers, body)
+        except bus.OUTAGES as error:
+            raise self._unreachable(error) from error
+
+    def _read(self) -> Iterator[messages.Message]:
+        """Give what the peer has said; leaves out what is not its own."""
+        try:
+            arrived = self._inlet.read(_BATCH, _PATIENCE)
+            self._inlet.acknowledge(arrived)
+        except bus.OUTAGES as error:
+            raise self._unreachable(error) from error
+        for one in arrived:
+            try:
+                yield wire.decode(
+                    one.headers or {},
+                    bus.body_of(one),
+                    {self._trust.sender: self._trust},
+                    self._pen.clock(),
+                ).message
+            except BadMessage as error:
+                # The agent has got it too, and keeps it in quarantine.
+                self._refused = str(error)
+
+    def _silent(self) -> PeerSilent:
+        return PeerSilent(
+            f"{self._trust.sender} does not answer within "
+            f"{self._deadline:.0f} s: "
+            + (self._refused or "does its agent run?")
+        )
+
+    def _unreachable(self, error: Exception) -> PeerSilent:
+        return PeerSilent(
+            f"the broker of {self._trust.sender} cannot be reached: "
+            f"{bus.describe(error)}"
+        )
+
+
+def news(ledger: Ledger, claims: Sequence[Claim]) -> list[Claim]:
+    """Give those claims that would change what our ledger holds."""
+    known = ledger.claims(claim.image for claim in claims)
+    return [
+        claim
+        for claim in claims
+        if claim.image not in known
+        or join(known[claim.image], claim) != known[claim.image]
+    ]

@@ -1,0 +1,195 @@
+"""The audit against Glance: claims for images that nobody told us of."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timedelta
+from itertools import islice
+
+from ec2map_sync.claims import Sighting, claim_of
+from ec2map_sync.ec2id import image_key, kind_of, wanted_number
+from ec2map_sync.errors import BadId
+from ec2map_sync.images import Catalogue, Image
+from ec2map_sync.ledger import Ledger
+
+LOG = logging.getLogger(__name__)
+
+BATCH = 500
+"""Images recorded in one transaction of the ledger."""
+
+OVERLAP = timedelta(seconds=60)
+"""How far each look goes back behind the last one: several Glance servers
+write their own clocks' seconds, and some time before they commit."""
+
+_BEGINNING = "1970-01-01T00:00:00Z"
+
+
+class Survey:
+    """Every image of Glance once, or those that were changed since.
+
+    Where an outage cuts it off, it goes on. What is changed in Glance while
+    it lasts may be left out; a survey of the changes since `mark` has it.
+    """
+
+    def __init__(
+        self, catalogue: Catalogue, *, updated_since: str | None = None
+    ) -> None:
+        self._catalogue = catalogue
+        self._updated_since = updated_since
+        self._lists = [False, True]
+        self._created_since: str | None = None
+        self._images: Iterator[Image] | None = None
+        self._marked = False
+        self.everything = updated_since is None
+        self.mark: str | None = None
+        """The newest change in Glance when the survey began, less OVERLAP."""
+        self.seen = 0
+        self.claimed = 0
+        self.unusable: list[str] = []
+
+    def batch(self, size: int = BATCH) -> list[Image]:
+        """Give the next images; none at the end.
+
+        They come again after `cut_off`, unless they are `done`.
+        """
+        if not self._marked:
+            newest = self._catalogue.newest_update()
+            self.mark = newest and _before(newest)
+            self._marked = True
+        while self._lists:
+            if self._images is None:
+                self._images = self._catalogue.images(
+                    hidden=self._lists[0],
+                    created_since=self._created_since,
+                    updated_since=self._updated_since,
+                )
+            images = list(islice(self._images, size))
+            if images:
+                return images
+            self._lists.pop(0)
+            self._created_since = self._images = None
+        return []
+
+    def done(self, images: Sequence[Image], claimed: int) -> None:
+        """Note that a batch has taken effect."""
+        if images:
+            self._created_since = images[-1].created_at
+            self.seen += len(images)
+            self.claimed += claimed
+
+    def cut_off(self) -> None:
+        """Begin the next batch with a new request, from where we are."""
+        self._images = None
+
+    def sightings(self, images: Sequence[Image]) -> list[Sighting]:
+        """Tell what we see in a batch, and remember what is no image."""
+        found = []
+        for image in images:
+            try:
+                key = image_key(image.uuid)
+            except BadId:
+                self.unusable.append(image.uuid)
+            else:
+                kind = kind_of(image.container_format)
+                found.append(
+                    Sighting(
+                        image=key,
+                        uuid=image.uuid,
+                        kind=kind,
+                        wanted=wanted_number(image.ec2_id),
+                        fills_only=True,
+                    )
+                )
+        return found
+
+
+def news(ledger: Ledger, sightings: Sequence[Sighting]) -> int:
+    """Tell how many images the ledger would have something new of."""
+    known = ledger.claims({s.image for s in sightings})
+    return len(
+        {s.image for s in sightings if claim_of(s, known.get(s.image), 0)}
+    )
+
+
+class Auditor:
+    """Claims what Glance has and the ledger does not know.
+
+    It looks through all images now and then, and more often at what has
+    changed. A step is a batch, so that stopping is soon.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        catalogue: Catalogue,
+        *,
+        recorded: Callable[[], None],
+        audit_interval: float,
+        poll_interval: float,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._ledger = ledger
+        self._catalogue = catalogue
+        self._recorded = recorded
+        self._audit_interval = audit_interval
+        self._poll_interval = poll_interval
+        self._monotonic = monotonic
+        self._survey: Survey | None = None
+        self._mark: str | None = None
+        self._audit_at = self._poll_at = float("-inf")
+
+    def step(self) -> bool:
+        """Look at a batch of images; True if there are more."""
+        survey = self._survey = self._survey or self._due()
+        if survey is None:
+            return False
+        images = survey.batch()
+        found = self._ledger.see(survey.sightings(images)).news
+        survey.done(images, found)
+        if found:
+            self._recorded()
+        if not images:
+            self._end(survey)
+        return bool(images)
+
+    def reset(self) -> None:
+        """Connect anew; the audit goes on where it was."""
+        self._catalogue.close()
+        if self._survey:
+            self._survey.cut_off()
+
+    def _due(self) -> Survey | None:
+        now = self._monotonic()
+        if now >= self._audit_at:
+            self._audit_at = now + self._audit_interval
+            self._poll_at = now + self._poll_interval
+            return Survey(self._catalogue)
+        if now >= self._poll_at:
+            self._poll_at = now + self._poll_interval
+            since = self._mark or _BEGINNING
+            return Survey(self._catalogue, updated_since=since)
+        return None
+
+    def _end(self, survey: Survey) -> None:
+        self._survey = None
+        self._mark = survey.mark
+        if survey.everything or survey.claimed:
+            LOG.info(
+                "audit of Glance: %d images%s, %d of them were news",
+                survey.seen,
+                "" if survey.everything else " changed lately",
+                survey.claimed,
+            )
+        if survey.everything and survey.unusable:
+            LOG.warning(
+                "%d images of Glance have ids that are no UUIDs, for example "
+                "%s; they get no EC2 id",
+                len(survey.unusable),
+                survey.unusable[0][:60],
+            )
+
+
+def _before(moment: str) -> str:
+    """Give a time some OVERLAP earlier, written as Glance does."""
+    earlier = datetime.fromisoformat(moment) - OVERLAP
+    return earlier.strftime("%Y-%m-%dT%H:%M:%SZ")

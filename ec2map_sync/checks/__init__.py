@@ -1,0 +1,80 @@
+"""What can be found out about a configuration without changing anything."""
+
+from collections.abc import Mapping
+from functools import partial
+
+from oslo_config import cfg
+
+from ec2map_sync.checks import brokers, databases
+from ec2map_sync.checks.finding import (
+    Check,
+    Finding,
+    in_order,
+    ok,
+    run,
+    unknown,
+)
+from ec2map_sync.config import Config, Glance
+from ec2map_sync.errors import ConfigError
+from ec2map_sync.images import Catalogue
+
+__all__ = ["Finding", "checks", "in_order", "run"]
+
+
+def checks(config: Config) -> Mapping[str, Check]:
+    """Give every check that this configuration allows, by name.
+
+    A part that cannot be used is said by the first one; its own are left
+    out.
+    """
+    found: dict[str, Check] = {"configuration": partial(_parts, config)}
+    parts = (
+        brokers.between_regions,
+        brokers.of_glance,
+        databases.of_region,
+        _api_checks,
+    )
+    for part in parts:
+        try:
+            found |= part(config)
+        except ConfigError:
+            continue
+    return found
+
+
+def _parts(config: Config) -> Finding:
+    config.check()
+    # The oslo libraries look at their values only when they need them.
+    for section in config.conf.values():
+        if isinstance(section, cfg.ConfigOpts.GroupAttr):
+            list(section.values())
+    return ok(
+        f"region {config.region}, scheme {config.scheme.fingerprint}",
+        "the scheme must be the same in all regions",
+    )
+
+
+def _api_checks(config: Config) -> Mapping[str, Check]:
+    return {"Glance's API": partial(_api, config.conf, config.glance)}
+
+
+def _api(conf: cfg.ConfigOpts, options: Glance | None) -> Finding:
+    if options is None:
+        return unknown(
+            "[glance] is not configured",
+            "give it auth_type and what belongs to it: images whose "
+            "notification is lost are found nowhere else",
+        )
+    catalogue = Catalogue(conf, options)
+    try:
+        newest = catalogue.newest_update()
+        roles = catalogue.roles()
+    finally:
+        catalogue.close()
+    found = f"newest change {newest}" if newest else "no images"
+    if roles is not None and "admin" not in roles:
+        return ok(
+            f"{found}, as {', '.join(sorted(roles)) or 'nobody'}",
+            "see that this role lists the images of all projects; admin does",
+        )
+    return ok(found)

@@ -1,0 +1,206 @@
+"""Checks of brokers: own, peers', Glance's; exchanges, queues, the key."""
+
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import amqp.exceptions
+import kombu
+from oslo_config import cfg
+
+from ec2map_sync import bus
+from ec2map_sync.checks.finding import Check, Finding, ok, unknown, wrong
+from ec2map_sync.config import Bus, Config, Notifications, Peer
+from ec2map_sync.glance import Queues, broker_url
+from ec2map_sync.signing import SigningKey
+
+_STALL_PREFETCH = 16
+"""With so few, oslo.messaging's listener may stall: its cache is as long."""
+
+
+def between_regions(config: Config) -> Mapping[str, Check]:
+    """Give the checks of what regions reach each other by."""
+    options = config.bus
+    found: dict[str, Check] = {}
+    if options.key is not None:
+        found["signing key"] = partial(
+            _signing_key, config.conf, options.key, options.peers
+        )
+    if options.url is not None:
+        found["own broker"] = partial(_own_broker, options)
+    for peer in options.peers:
+        found[f"broker of {peer.name}"] = partial(_peer_broker, peer, options)
+    return found
+
+
+def _signing_key(
+    conf: cfg.ConfigOpts, key: SigningKey, peers: Sequence[Peer]
+) -> Finding:
+    path = Path(conf.bus.signing_key_file)
+    for peer in peers:
+        if key.public in conf[f"peer:{peer.name}"].public_keys:
+            return wrong(
+                f"[peer:{peer.name}] public_keys has our own key",
+                f"put there what 'ec2map-sync key generate' printed in "
+                f"{peer.name}",
+            )
+    if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        return wrong(f"{path} is open to others", f"chmod 600 {path}")
+    return ok(key.public, "every peer's public_keys for this region has it")
+
+
+@contextmanager
+def _connected(url: str) -> Iterator[kombu.Connection]:
+    with bus.connect(url) as connection:
+        connection.ensure_connection(max_retries=1)
+        yield connection
+
+
+def _has_exchange(connection: kombu.Connection, name: str) -> bool:
+    """Tell whether an exchange is there, without making it."""
+    try:
+        with connection.channel() as channel:
+            channel.exchange_declare(name, "topic", passive=True)
+    except amqp.exceptions.NotFound:
+        return False
+    return True
+
+
+def _own_broker(options: Bus) -> Finding:
+    assert options.url is not None
+    with _connected(options.url) as connection:
+        for name in (options.exchange, bus.requests_of(options.exchange)):
+            if not _has_exchange(connection, name):
+                return ok(
+                    f"exchange {name} is not there yet",
+                    "the agent makes it when it starts",
+                )
+    return ok(f"exchange {options.exchange}")
+
+
+class _Probe(bus.Inlet):
+    """Looks at our queue on a peer's broker; reads nothing."""
+
+    def _set_up(self, channel: Any) -> None:
+        """Neither declare nor consume."""
+
+    def depth(self) -> int | None:
+        """Count the messages; None if there is no queue.
+
+        A passive declare does not look at the arguments. One that is not
+        passive answers 406 where they differ, and changes nothing.
+        """
+        connection = self.open()
+        try:
+            with connection.channel() as channel:
+                state = channel.queue_declare(self._queue.name, passive=True)
+        except amqp.exceptions.NotFound:
+            return None
+        with connection.channel() as channel:
+            self._queue(channel).queue_declare()
+        return int(state.message_count)
+
+
+def _peer_broker(peer: Peer, options: Bus) -> Finding:
+    with _connected(peer.url) as connection:
+        if not _has_exchange(connection, peer.exchange):
+            return unknown(
+                f"exchange {peer.exchange} is not there yet",
+                f"start the agent of {peer.name}",
+            )
+    probe = _Probe(peer, options)
+    try:
+        depth = probe.depth()
+    except amqp.exceptions.PreconditionFailed as error:
+        return wrong(
+            f"our queue there has other arguments: {error.reply_text}",
+            "put [bus] queue_max_bytes and queue_expires back, or delete "
+            f"{peer.exchange}.{options.region} on the broker of "
+            f"{peer.name}, which is harmless",
+        )
+    finally:
+        probe.close()
+    if depth is None:
+        return ok("our queue is not there yet", "our agent makes it")
+    return ok(f"{depth} messages wait for us")
+
+
+def of_glance(config: Config) -> Mapping[str, Check]:
+    """Give the checks of Glance's notifications."""
+    options, conf = config.notifications, config.conf
+    return {
+        "Glance's exchange": partial(_glance_exchange, conf, options),
+        "Glance's notifications": partial(_glance_queues, conf, options),
+    }
+
+
+def _is_durable(conf: cfg.ConfigOpts) -> bool:
+    rabbit = conf.oslo_messaging_rabbit
+    return bool(rabbit.amqp_durable_queues or rabbit.rabbit_quorum_queue)
+
+
+def _glance_exchange(conf: cfg.ConfigOpts, options: Notifications) -> Finding:
+    durable, name = _is_durable(conf), options.exchange
+    with _connected(broker_url(conf)) as connection:
+        if not _has_exchange(connection, name):
+            return unknown(
+                f"exchange {name} is not there yet",
+                "Glance makes it with its first notification: "
+                "[oslo_messaging_notifications] driver = messagingv2 in "
+                "glance-api.conf",
+            )
+        try:
+            # It exists, so this makes nothing: it is compared.
+            with connection.channel() as channel:
+                channel.exchange_declare(
+                    name, "topic", durable=durable, auto_delete=False
+                )
+        except amqp.exceptions.PreconditionFailed as error:
+            return wrong(
+                f"our options do not fit: {error.reply_text}",
+                "[oslo_messaging_rabbit] amqp_durable_queues and "
+                "rabbit_quorum_queue must be as in glance-api.conf "
+                f"(durable is {durable} here)",
+            )
+        except amqp.exceptions.AccessRefused as error:
+            return wrong(
+                error.reply_text,
+                f"our account needs to configure {name}, as each of its "
+                "readers does",
+            )
+    return ok(f"{name}, durable: {durable}")
+
+
+def _glance_queues(conf: cfg.ConfigOpts, options: Notifications) -> Finding:
+    prefetch = conf.oslo_messaging_rabbit.rabbit_qos_prefetch_count
+    if 0 < prefetch <= _STALL_PREFETCH:
+        return wrong(
+            f"rabbit_qos_prefetch_count is {prefetch}",
+            "remove it: with so few, the listener can stall after a reconnect",
+        )
+    there: dict[str, tuple[int, int]] = {}
+    with _connected(broker_url(conf)) as connection:
+        for name in Queues(broker_url(conf), options).names:
+            try:
+                with connection.channel() as channel:
+                    state = channel.queue_declare(name, passive=True)
+            except amqp.exceptions.NotFound:
+                continue
+            there[name] = (state.message_count, state.consumer_count)
+    if not there:
+        return unknown(
+            "no queue is there yet",
+            "our agent makes it; run 'ec2map-sync backfill' for what Glance "
+            "has told before"
+            if options.pool
+            else "Glance or our agent makes it",
+        )
+    waiting = sum(messages for messages, _ in there.values())
+    readers = max(consumers for _, consumers in there.values())
+    return ok(
+        f"{waiting} wait in {', '.join(there)}; {readers} readers",
+        "" if readers else "nobody reads them: start the agent",
+    )

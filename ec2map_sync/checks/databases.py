@@ -1,0 +1,198 @@
+"""Checks of databases: the ledger, what it knows of peers, the cells."""
+
+from collections.abc import Mapping
+from functools import partial
+
+import sqlalchemy as sa
+from sqlalchemy.engine import URL, Engine
+from sqlalchemy.exc import DBAPIError
+
+from ec2map_sync import database
+from ec2map_sync.cells import discover
+from ec2map_sync.checks.finding import Check, Finding, ok, unknown, wrong
+from ec2map_sync.claims import Stamp
+from ec2map_sync.config import Cell, Config, NovaApi
+from ec2map_sync.ec2id import Scheme
+from ec2map_sync.ledger import Ledger, schema, tables
+from ec2map_sync.ledger.ledger import wall_clock
+from ec2map_sync.sinks.ec2api import items
+from ec2map_sync.sinks.nova import s3_images
+
+SILENT = 60
+"""Seconds without a heartbeat after which we say so."""
+
+LOOKUP = 0.27e-6
+"""Seconds for each row that Nova looks through where uuid has no index."""
+
+
+def of_region(config: Config) -> Mapping[str, Check]:
+    """Give the checks of the ledger and of the cells."""
+    engine = database.create_engine(config.ledger)
+    scheme = config.scheme
+    found: dict[str, Check] = {"ledger": partial(_ledger, engine, scheme)}
+    for peer in config.bus.peers:
+        found[f"heartbeats of {peer.name}"] = partial(
+            _heartbeats, engine, scheme, peer.name
+        )
+    for cell in config.cells:
+        found[f"cell {cell.name}"] = partial(_cell, cell)
+    if config.nova_api:
+        found["Nova's cells"] = partial(_cells, config.nova_api)
+    if config.ec2api:
+        found["ec2-api"] = partial(_ec2api, config.ec2api)
+    return found
+
+
+def _ledger(engine: Engine, scheme: Scheme) -> Finding:
+    schema.require(engine)
+    head = tables.head
+    with engine.connect() as connection:
+        filled = connection.scalar(sa.select(head.c.scheme))
+        count = connection.scalar(sa.select(head.c.total_count))
+    if filled not in {"", scheme.fingerprint}:
+        return wrong(
+            f"it was filled under scheme {filled}, ours is "
+            f"{scheme.fingerprint}",
+            "put [ec2_ids] hash_key back, or start with an empty ledger",
+        )
+    denied = _denied(engine, tables.claims)
+    if denied:
+        return wrong(f"no right to {', '.join(denied)}", _grant(engine, "*"))
+    return ok(f"schema {schema.newest()}, {count} images")
+
+
+def _heartbeats(engine: Engine, scheme: Scheme, peer: str) -> Finding:
+    ledger = Ledger(engine, scheme)
+    state = ledger.journal.peer_states().get(peer)
+    heard: Stamp = (state and state.received_at) or 0
+    q = tables.quarantine
+    newest = (
+        sa.select(q.c.at, q.c.reason)
+        .where(q.c.source == f"peer:{peer}")
+        .order_by(q.c.id.desc())
+        .limit(1)
+    )
+    with engine.connect() as connection:
+        refused = connection.execute(newest).one_or_none()
+    if refused and refused.at > heard:
+        return wrong(refused.reason, "ec2map-sync quarantine list")
+    if not heard:
+        return unknown("none yet", f"let the agents here and in {peer} run")
+    age = (wall_clock() - heard) // 1_000_000
+    if age > SILENT:
+        return unknown(f"the last one came {age} s ago", "ec2map-sync status")
+    return ok("key and scheme fit")
+
+
+def _cell(cell: Cell) -> Finding:
+    engine = database.create_engine(cell.url)
+    inspector = sa.inspect(engine)
+    if not inspector.has_table(s3_images.name):
+        return wrong(
+            f"there is no table {s3_images.name}",
+            "name the database of the cell, not that of the API, and run "
+            "'nova-manage db sync'",
+        )
+    denied = _denied(engine, s3_images)
+    if denied:
+        return wrong(
+            f"no right to {', '.join(denied)}", _grant(engine, "s3_images")
+        )
+    rows = _estimate(engine)
+    indexed = any(
+        index["column_names"][:1] == ["uuid"]
+        for index in inspector.get_indexes(s3_images.name)
+    )
+    if indexed:
+        return ok(f"about {rows} rows, index on uuid")
+    return ok(
+        f"about {rows} rows, no index on uuid",
+        f"Nova takes some {rows * LOOKUP * 1000:.0f} ms to find an image; to "
+        "make it faster: CREATE INDEX s3_images_uuid_idx ON s3_images "
+        "(uuid);",
+    )
+
+
+def _cells(api: NovaApi) -> Finding:
+    cells, unusable = discover(database.create_engine(api.url), api.template)
+    if unusable:
+        return wrong("; ".join(unusable))
+    if not cells:
+        return wrong("no cell is listed", "nova-manage cell_v2 list_cells")
+    found = {cell.name: _cell(cell) for cell in cells}
+    for name, finding in found.items():
+        if not finding.good:
+            return wrong(f"cell {name}: {finding.found}", finding.advice)
+    advice = next((f.advice for f in found.values() if f.advice), "")
+    return ok(
+        "; ".join(f"{name}: {f.found}" for name, f in found.items()), advice
+    )
+
+
+def _ec2api(url: URL) -> Finding:
+    engine = database.create_engine(url)
+    if not sa.inspect(engine).has_table(items.name):
+        return wrong(
+            f"there is no table {items.name}", "run 'ec2-api-manage db_sync'"
+        )
+    denied = _denied(engine, items)
+    if denied:
+        return wrong(
+            f"no right to {', '.join(denied)}", _grant(engine, items.name)
+        )
+    return ok()
+
+
+def _denied(engine: Engine, table: sa.Table) -> list[str]:
+    """Tell which rights are missing, by statements that change no row."""
+    never = sa.false()
+    columns = list(table.columns)
+    names = [column.name for column in columns]
+    source = sa.select(*columns).where(never)
+    tries: dict[str, sa.Executable] = {
+        "SELECT": source,
+        "INSERT": sa.insert(table).from_select(names, source),
+        "UPDATE": sa.update(table).where(never).values({names[0]: columns[0]}),
+        "DELETE": sa.delete(table).where(never),
+    }
+    return [
+        right
+        for right, statement in tries.items()
+        if _is_refused(engine, statement)
+    ]
+
+
+def _is_refused(engine: Engine, statement: sa.Executable) -> bool:
+    with engine.connect() as connection:
+        try:
+            connection.execute(statement)
+        except DBAPIError as error:
+            # Each database has its own code for it, all have this word.
+            if "denied" not in str(error.orig):
+                raise
+            return True
+        finally:
+            connection.rollback()
+    return False
+
+
+def _grant(engine: Engine, table: str) -> str:
+    return (
+        "GRANT SELECT, INSERT, UPDATE, DELETE ON "
+        f"{engine.url.database}.{table} TO {engine.url.username}"
+    )
+
+
+def _estimate(engine: Engine) -> int:
+    """Tell about how many rows a cell has, without counting them."""
+    statements = {
+        "mysql": "SELECT table_rows FROM information_schema.tables WHERE "
+        "table_schema = database() AND table_name = 's3_images'",
+        "postgresql": "SELECT reltuples FROM pg_class WHERE oid = "
+        "'s3_images'::regclass",
+        "sqlite": "SELECT count(*) FROM s3_images",
+    }
+    backend = engine.url.get_backend_name()
+    with engine.connect() as connection:
+        rows = connection.scalar(sa.text(statements[backend]))
+    return max(0, int(rows or 0))

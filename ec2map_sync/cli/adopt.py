@@ -1,0 +1,85 @@
+"""ec2map-sync adopt."""
+
+import argparse
+from collections.abc import Sequence
+from typing import Any
+
+from ec2map_sync.cli.base import Lister, add_dry_run
+from ec2map_sync.cli.progress import progress
+from ec2map_sync.errors import Ec2MapError
+
+COLUMNS = ("class", "count", "example")
+
+FRESH = 60_000_000
+"""Microseconds: how recent the agreement with every peer has to be."""
+
+
+class Adopt(Lister):
+    """Let images keep, in all regions, the ids that they have here.
+
+    Rows of Nova's from before ec2map-sync become their images' ids: the
+    first cell that has one decides. An adoption never takes a number that
+    another image has; where two regions have different ids for an image, or
+    one id for two images, whoever adopts first is right, and the other is
+    counted here. So run --dry-run in every region first.
+
+    All peers have to agree with us at this moment: a number is in use if
+    any region says so.
+
+    Example: ec2map-sync adopt --dry-run
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Add the arguments."""
+        parser = super().get_parser(prog_name)
+        add_dry_run(parser, "what each row would become")
+        parser.add_argument(
+            "--sink",
+            metavar="NAME",
+            help="only the rows of this sink, such as nova:cell1",
+        )
+        return parser
+
+    def take_action(
+        self, parsed_args: argparse.Namespace
+    ) -> tuple[Sequence[str], Sequence[Any]]:
+        """Adopt."""
+        from ec2map_sync.adoption import Adoption  # noqa: PLC0415, slow
+
+        region = self.region
+        names = [parsed_args.sink] if parsed_args.sink else region.sinks
+        sinks = [region.sink(name) for name in names]
+        if not parsed_args.dry_run:
+            self._require_agreement()
+        adoption = Adoption(region.ledger, dry_run=parsed_args.dry_run)
+        with progress("rows", None) as advance:
+            for sink in sinks:
+                for done in adoption.go_through(sink):
+                    advance(done)
+        survey = adoption.survey
+        return COLUMNS, [
+            (
+                verdict.value,
+                count,
+                f"{survey.example[verdict].uuid} "
+                f"{survey.example[verdict].number}",
+            )
+            for verdict, count in sorted(survey.count.items())
+        ]
+
+    def _require_agreement(self) -> None:
+        from ec2map_sync.ledger.ledger import wall_clock  # noqa: PLC0415
+
+        states = self.region.ledger.journal.peer_states()
+        since = wall_clock() - FRESH
+        for peer in self.region.options.peers:
+            state = states.get(peer.name)
+            if (
+                state is None
+                or state.differs_since is not None
+                or (state.agrees_until or 0) < since
+            ):
+                raise Ec2MapError(
+                    f"{peer.name} does not agree with us at this moment: see "
+                    "'ec2map-sync peer list', and adopt when all peers agree"
+                )

@@ -1,0 +1,175 @@
+"""ec2map-sync backfill."""
+
+import argparse
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from ec2map_sync.cli.base import Lister, add_dry_run
+from ec2map_sync.cli.progress import progress
+from ec2map_sync.errors import ConfigError, Ec2MapError
+
+if TYPE_CHECKING:  # slow to import
+    from ec2map_sync.claims import Stamp
+    from ec2map_sync.images import Catalogue
+    from ec2map_sync.ledger import PeerState
+
+RATE = 1000
+"""Images a second: a million in 17 minutes, which no Glance feels."""
+
+FRESH = 600
+"""Seconds since the agent has compared with a peer, at most."""
+
+
+class NotCompared(Ec2MapError):
+    """The agent has not compared with every peer lately."""
+
+
+class Backfill(Lister):
+    """Make claims for every image that Glance has and the ledger has not.
+
+    The agent does the same once it runs, and then now and then; this is for
+    doing it at once, and for seeing how many there are. It may be repeated,
+    or go on after an interruption: what is known already is not written.
+
+    Nothing is claimed unless the agent runs and has compared the ledger with
+    every peer within the last ten minutes: one that was restored or emptied
+    would hand out numbers that are in use.
+
+    Example: ec2map-sync backfill --dry-run
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Add the arguments."""
+        parser = super().get_parser(prog_name)
+        add_dry_run(parser, "how many images it would claim")
+        parser.add_argument(
+            "--rate",
+            type=_rate,
+            default=RATE,
+            metavar="N",
+            help="images a second, at most (default: %(default)s)",
+        )
+        parser.add_argument(
+            "--without-peers",
+            action="store_true",
+            help="claim though the ledger has not been compared with every "
+            "peer; only where they are known to be gone",
+        )
+        return parser
+
+    def take_action(
+        self, parsed_args: argparse.Namespace
+    ) -> tuple[tuple[str, ...], list[tuple[str, int, int, int]]]:
+        """Claim."""
+        options = self.config.glance
+        if options is None:
+            raise ConfigError(
+                "[glance] says neither auth_type nor endpoint_override: how "
+                "Glance's API is reached"
+            )
+        if not (parsed_args.dry_run or parsed_args.without_peers):
+            self._require_peers()
+        from ec2map_sync.images import Catalogue  # noqa: PLC0415, slow
+
+        catalogue = Catalogue(self.config.conf, options)
+        try:
+            seen, claimed = self._run(
+                catalogue, parsed_args.rate, write=not parsed_args.dry_run
+            )
+        finally:
+            catalogue.close()
+        return ("region", "seen", "claimed", "known"), [
+            (self.config.region, seen, claimed, seen - claimed)
+        ]
+
+    def _run(
+        self, catalogue: "Catalogue", rate: float, *, write: bool
+    ) -> tuple[int, int]:
+        from ec2map_sync.audit import (  # noqa: PLC0415, slow
+            BATCH,
+            Survey,
+            news,
+        )
+
+        ledger = self.region.ledger
+        survey = Survey(catalogue)
+        size = max(1, min(BATCH, int(rate)))
+        pace = Pace(rate)
+        with progress("images", None) as advance:
+            while images := survey.batch(size):
+                sightings = survey.sightings(images)
+                found = (
+                    ledger.see(sightings).news
+                    if write
+                    else news(ledger, sightings)
+                )
+                survey.done(images, found)
+                advance(len(images))
+                pace.wait(survey.seen)
+        if survey.unusable:
+            self.note(
+                f"{len(survey.unusable)} images have ids that are no UUIDs, "
+                f"for example {survey.unusable[0][:60]}; they get no EC2 id"
+            )
+        return survey.seen - len(survey.unusable), survey.claimed
+
+    def _require_peers(self) -> None:
+        from ec2map_sync.ledger.ledger import (  # noqa: PLC0415, slow
+            wall_clock,
+        )
+
+        late = not_compared(
+            self.region.ledger.journal.peer_states(),
+            [peer.name for peer in self.config.bus.peers],
+            wall_clock(),
+        )
+        if late:
+            raise NotCompared(
+                f"nothing is claimed: the ledger was not compared with "
+                f"{', '.join(late)} lately; let the agent run, and see "
+                "'ec2map-sync peer list' (or --without-peers, if they are "
+                "gone)"
+            )
+
+
+class Pace:
+    """Keeps to so many a second."""
+
+    def __init__(self, rate: float) -> None:
+        self._rate = rate
+        self._began = time.monotonic()
+
+    def wait(self, done: int) -> None:
+        """Wait until so many may have been done."""
+        ahead = done / self._rate - (time.monotonic() - self._began)
+        if ahead > 0:
+            time.sleep(ahead)
+
+
+def not_compared(
+    states: Mapping[str, "PeerState"], peers: Sequence[str], now: "Stamp"
+) -> list[str]:
+    """Tell which peers the agent has not compared with lately.
+
+    A heartbeat that agrees is a comparison, too. Its own time says nothing
+    here: the peer's clock may go wrong.
+    """
+    fresh = now - FRESH * 1_000_000
+
+    def late(name: str) -> bool:
+        state = states.get(name)
+        if state is None:
+            return True
+        agrees = state.agrees_until is not None and state.differs_since is None
+        heard = (state.received_at or 0) >= fresh
+        return not (agrees and heard) and (state.compared_at or 0) < fresh
+
+    return [name for name in peers if late(name)]
+
+
+def _rate(text: str) -> float:
+    rate = float(text)
+    if not rate > 0:
+        raise argparse.ArgumentTypeError("it takes more than 0")
+    return rate

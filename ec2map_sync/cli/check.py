@@ -1,0 +1,43 @@
+"""ec2map-sync config check."""
+
+import argparse
+from functools import cached_property
+
+from ec2map_sync import config
+from ec2map_sync.cli.base import NOT_IN_ORDER, Lister
+
+
+class Check(Lister):
+    """See whether what the configuration names is there, and as it must be.
+
+    Brokers, exchanges and queues, databases and our rights there, keys,
+    heartbeats of peers, Glance. Nothing is made or changed, and no secret
+    is printed. Exit code 1 if anything is wrong.
+
+    Example: ec2map-sync config check
+    """
+
+    @cached_property
+    def config(self) -> config.Config:
+        """The configuration, with oslo.messaging's options."""
+        from ec2map_sync import glance  # noqa: PLC0415, slow
+
+        return config.load(
+            [],
+            files=self.config_files or None,
+            prepare=glance.register_options,
+        )
+
+    def take_action(
+        self, _parsed_args: argparse.Namespace
+    ) -> tuple[tuple[str, ...], list[tuple[str, str, str]]]:
+        """Check."""
+        from ec2map_sync import checks  # noqa: PLC0415, slow
+
+        findings = checks.run(checks.checks(self.config))
+        if not checks.in_order(findings):
+            self.exit_code = NOT_IN_ORDER
+        return ("check", "result", "advice"), [
+            (finding.check, finding.result, finding.advice)
+            for finding in findings
+        ]

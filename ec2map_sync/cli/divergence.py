@@ -1,0 +1,151 @@
+"""ec2map-sync divergence list, divergence resolve."""
+
+import argparse
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from ec2map_sync.cli.base import (
+    BadArgument,
+    Command,
+    Lister,
+    Unknown,
+    add_dry_run,
+)
+from ec2map_sync.ec2id import Kind, format_id, image_key
+
+if TYPE_CHECKING:
+    from ec2map_sync.rows import Divergence
+
+COLUMNS = ("sink", "image", "class", "found", "settled", "guest_sees")
+
+
+class ListDivergences(Lister):
+    """List the rows in Nova's cells that are not as settled.
+
+    What the agent has found at its latest audit of each sink. Legacy: Nova's
+    own from before, can be adopted. On-demand: Nova's own, made beside us.
+    Taken: our number is held by another image's row. Foreign: somebody's
+    row in our band. Kept: the operator has chosen to leave it.
+
+    Example: ec2map-sync divergence list -f json
+    """
+
+    def take_action(
+        self, _parsed_args: argparse.Namespace
+    ) -> tuple[Sequence[str], Sequence[Any]]:
+        """List."""
+        ledger = self.region.ledger
+        found = ledger.divergences.list()
+        claims = ledger.claims({one.image for one in found})
+        seen = self._guests_see(found)
+        rows = []
+        for one in found:
+            claim = claims.get(one.image)
+            kind = claim.kind.kind if claim and claim.kind else None
+            name = one.row_class.value + (", kept" if one.kept else "")
+            rows.append(
+                (
+                    one.sink,
+                    one.image,
+                    name,
+                    format_id(one.number, kind),
+                    _id(one.settled, kind),
+                    _id(seen[one.sink, one.image], kind),
+                )
+            )
+        return COLUMNS, rows
+
+    def _guests_see(
+        self, found: "Sequence[Divergence]"
+    ) -> dict[tuple[str, str], int | None]:
+        """Tell what Nova answers, from the rows that are known of.
+
+        By primary key: Nova's table has no index on uuid.
+        """
+        from ec2map_sync.rows import guest_sees  # noqa: PLC0415, slow
+
+        numbers: dict[tuple[str, str], set[int]] = {}
+        for one in found:
+            numbers.setdefault((one.sink, one.image), set()).add(one.number)
+        seen: dict[tuple[str, str], int | None] = dict.fromkeys(numbers)
+        for window in self.region.windows:
+            here = [one for one in found if one.sink == window.name]
+            ours = window.rows(o.settled for o in here if o.settled)
+            for one in here:
+                known = numbers[one.sink, one.image]
+                if one.settled and ours.get(one.settled, "").lower() == (
+                    one.image
+                ):
+                    known.add(one.settled)
+                seen[one.sink, one.image] = guest_sees(
+                    known, lowest=window.lowest
+                )
+        return seen
+
+
+class ResolveDivergences(Command):
+    """Leave diverging rows as they are, or make them as settled.
+
+    Keep: the rows stay, and count no longer as something to look at.
+    Rewrite: rows of these images that are not as settled are deleted, and
+    ours written. Nova's processes remember an old id for up to a week, or
+    until they are restarted.
+
+    Example: ec2map-sync divergence resolve rewrite --all --dry-run
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Add the arguments."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument("how", choices=["keep", "rewrite"])
+        parser.add_argument("images", metavar="IMAGE", nargs="*")
+        parser.add_argument("--all", action="store_true", help="every one")
+        add_dry_run(parser, "which rows it would be")
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:
+        """Resolve."""
+        for one in (found := self._choose(parsed_args)):
+            self.out(
+                f"{one.sink}: row {one.number} of {one.image} "
+                f"({one.row_class.value})"
+            )
+        if parsed_args.dry_run:
+            return
+        if parsed_args.how == "keep":
+            self.region.ledger.divergences.keep(found)
+            return
+        self._rewrite(found)
+        self.note(
+            "Nova's processes remember an old id for up to a week: restart "
+            "nova-conductor and nova-api-metadata to make it seen at once"
+        )
+
+    def _choose(self, parsed_args: argparse.Namespace) -> "list[Divergence]":
+        if parsed_args.all == bool(parsed_args.images):
+            raise BadArgument("name images, or give --all")
+        images = [image_key(text) for text in parsed_args.images]
+        found = self.region.ledger.divergences.list(images or None)
+        for image in images:
+            if all(one.image != image for one in found):
+                raise Unknown(f"no divergence of image {image} is known")
+        return found
+
+    def _rewrite(self, found: "Sequence[Divergence]") -> None:
+        from ec2map_sync.rows import SinkRow  # noqa: PLC0415, slow
+
+        for sink in sorted({one.sink for one in found}):
+            here = [one for one in found if one.sink == sink]
+            numbers = {o.number for o in here}
+            numbers |= {o.settled for o in here if o.settled is not None}
+            self.region.writer(sink).write(
+                sorted(numbers),
+                replacing={
+                    SinkRow(number=o.number, uuid=o.image) for o in here
+                },
+            )
+            self.region.ledger.divergences.forget(here)
+
+
+def _id(number: int | None, kind: Kind | None) -> str | None:
+    return None if number is None else format_id(number, kind)

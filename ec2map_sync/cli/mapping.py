@@ -1,0 +1,206 @@
+"""ec2map-sync show, list, explain."""
+
+import argparse
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from ec2map_sync.claims import BEGINNING, Bound
+from ec2map_sync.cli.base import BadArgument, Lister, ShowOne, Unknown
+from ec2map_sync.cli.values import moment, parse_name
+from ec2map_sync.ec2id import format_id
+
+if TYPE_CHECKING:
+    from ec2map_sync.cli.region import Region
+    from ec2map_sync.ledger.queries import Mapped
+
+LIMIT = 1000
+"""Mappings listed unless a command says otherwise."""
+
+
+class Show(ShowOne):
+    """Show an image's EC2 id, or the image that an EC2 id stands for.
+
+    Sinks tells what each sink holds under that number; an empty one holds
+    nothing, "unknown" stands for one that does not answer. Exit code 1 if
+    the image or the id is not known here.
+
+    Example: ec2map-sync show ami-1f2e3d4c
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Add the arguments."""
+        parser = super().get_parser(prog_name)
+        _add_name(parser)
+        return parser
+
+    def take_action(
+        self, parsed_args: argparse.Namespace
+    ) -> tuple[Sequence[str], Sequence[Any]]:
+        """Look it up."""
+        from ec2map_sync import lookup  # noqa: PLC0415, slow
+
+        mapped = find(self.region, parsed_args.name)
+        claim = mapped.claim
+        held = lookup.held(self.region.windows, mapped.number)
+        for one in held:
+            if one.trouble:
+                self.note(f"{one.sink} does not answer: {one.trouble}")
+        wanted = claim.wanted and format_id(
+            claim.wanted.number, claim.kind and claim.kind.kind
+        )
+        fields = {
+            "image": claim.uuid,
+            "ec2_id": mapped.ec2_id,
+            "number": mapped.number,
+            "kind": claim.kind and claim.kind.kind.value,
+            "claimed_at": moment(claim.claimed_at),
+            "wanted": wanted,
+            "sinks": {one.sink: one.text for one in held},
+        }
+        return tuple(fields), tuple(fields.values())
+
+
+class List(Lister):
+    """List images and their EC2 ids, in the order of their claims.
+
+    A long list comes in pages: the last image of one is the --marker of
+    the next.
+
+    Example: ec2map-sync list --divergent -f value -c image
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Add the arguments."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument(
+            "--moved",
+            action="store_true",
+            help="only images whose number has changed some time",
+        )
+        parser.add_argument(
+            "--divergent",
+            action="store_true",
+            help="only images that some sink does not hold as settled",
+        )
+        parser.add_argument(
+            "--marker",
+            metavar="ID",
+            help="begin after this image (UUID or EC2 id)",
+        )
+        parser.add_argument(
+            "--limit",
+            type=int,
+            default=LIMIT,
+            metavar="N",
+            help=f"list at most so many (default: {LIMIT}; 0 lists all)",
+        )
+        return parser
+
+    def take_action(
+        self, parsed_args: argparse.Namespace
+    ) -> tuple[Sequence[str], Iterable[Sequence[Any]]]:
+        """List."""
+        limit = parsed_args.limit
+        if limit < 0:
+            raise BadArgument(f"--limit {limit}: it takes 0 or more")
+        after = BEGINNING
+        if parsed_args.marker:
+            after = find(self.region, parsed_args.marker).after
+        found = self._found(
+            after,
+            moved=parsed_args.moved,
+            divergent=parsed_args.divergent,
+        )
+        return (
+            ("image", "ec2_id", "kind", "claimed_at"),
+            map(_row, self._some(found, limit) if limit else found),
+        )
+
+    def _found(
+        self, after: Bound, *, moved: bool, divergent: bool
+    ) -> "Iterator[Mapped]":
+        from ec2map_sync import lookup  # noqa: PLC0415, slow
+
+        region = self.region
+        for page in lookup.mappings(region.ledger, after, moved=moved):
+            if divergent:
+                wrong = lookup.divergent(page, region.windows)
+                yield from (m for m in page if m.claim.image in wrong)
+            else:
+                yield from page
+
+    def _some(
+        self, found: "Iterator[Mapped]", limit: int
+    ) -> "Iterator[Mapped]":
+        last = None
+        for last in islice(found, limit):
+            yield last
+        if last and next(found, None):
+            self.note(f"there are more: go on with --marker {last.claim.uuid}")
+
+
+class Explain(Lister):
+    """Explain why an image has the EC2 id that it has.
+
+    How its numbers are derived and who sits on them, adoption, moves and
+    their causes, what each sink holds, and what a guest sees there. The
+    last needs a look through the whole of s3_images, which has no index on
+    uuid: a quarter of a second with a million rows.
+
+    Example: ec2map-sync explain 71ed3a2c-33a0-4d3c-9d4e-2f6c6f2b6c34
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Add the arguments."""
+        parser = super().get_parser(prog_name)
+        _add_name(parser)
+        return parser
+
+    def take_action(
+        self, parsed_args: argparse.Namespace
+    ) -> tuple[Sequence[str], Iterable[Sequence[Any]]]:
+        """Explain."""
+        from ec2map_sync.lookup import Explanation  # noqa: PLC0415, slow
+
+        region = self.region
+        mapped = find(region, parsed_args.name)
+        steps = Explanation(region.ledger, region.windows, mapped).steps()
+        return (
+            ("step", "what", "detail"),
+            [(n, s.what, s.detail) for n, s in enumerate(steps, start=1)],
+        )
+
+
+def find(region: "Region", text: str) -> "Mapped":
+    """Look up what an operator names.
+
+    :raises Unknown: no such image is claimed, or no image has this id.
+    """
+    from ec2map_sync import lookup  # noqa: PLC0415, slow
+
+    name = parse_name(text)
+    mapped = lookup.find(region.ledger, name)
+    if mapped:
+        return mapped
+    if isinstance(name, str):
+        raise Unknown(f"image {name} is not known in {region.config.region}")
+    wish = region.ledger.queries.wishes([name]).get(name)
+    reserved = f"; it is reserved for image {wish.image}" if wish else ""
+    raise Unknown(f"no image has the id {text.lower()}{reserved}")
+
+
+def _add_name(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "name", metavar="UUID-or-EC2-id", help="an image's UUID, or ami-…"
+    )
+
+
+def _row(mapped: "Mapped") -> Sequence[Any]:
+    claim = mapped.claim
+    return (
+        claim.uuid,
+        mapped.ec2_id,
+        claim.kind and claim.kind.kind.value,
+        moment(claim.claimed_at),
+    )

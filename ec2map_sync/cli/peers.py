@@ -1,0 +1,94 @@
+"""ec2map-sync peer list, peer forget."""
+
+import argparse
+from collections.abc import Sequence
+from typing import Any
+
+from ec2map_sync.cli.base import Command, Lister, Unknown, add_dry_run
+from ec2map_sync.cli.values import moment
+from ec2map_sync.errors import ConfigError
+
+COLUMNS = (
+    "name",
+    "state",
+    "agrees_until",
+    "missing_here",
+    "missing_there",
+    "heartbeat_age",
+)
+
+
+class ListPeers(Lister):
+    """List the peers: who agrees with us, and until when.
+
+    Agrees: all claims made before agrees_until are the same on both sides.
+    Silent: no heartbeat for some time, heartbeat_age in seconds. Differs:
+    comparing goes on. Missing_here is what the last comparing has found
+    missing here (and has brought), missing_there what the peer lacked at
+    its last heartbeat.
+
+    Example: ec2map-sync peer list -f json
+    """
+
+    def take_action(
+        self, _parsed_args: argparse.Namespace
+    ) -> tuple[Sequence[str], Sequence[Any]]:
+        """List."""
+        from ec2map_sync.ledger.ledger import wall_clock  # noqa: PLC0415
+        from ec2map_sync.state import peer_views  # noqa: PLC0415, slow
+
+        region = self.region
+        states = region.ledger.journal.peer_states()
+        return COLUMNS, [
+            (
+                view.name,
+                view.state,
+                moment(view.known.agrees_until),
+                view.known.missing_here,
+                view.known.missing_there,
+                view.heartbeat_age,
+            )
+            for view in peer_views(states, region.options, wall_clock())
+        ]
+
+
+class ForgetPeer(Command):
+    """Retire a peer: delete its queue on our broker, and its traces here.
+
+    Its images and ids stay: every region holds all of them. First take the
+    peer out of [DEFAULT] peers and restart the agent, and stop the peer's
+    agent, or take away its account on our broker: it would make its queue
+    again.
+
+    Example: ec2map-sync peer forget RegionThree --dry-run
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Add the arguments."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument("name", metavar="NAME", help="the peer's name")
+        add_dry_run(parser, "what would go")
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:
+        """Forget."""
+        from ec2map_sync import retiring  # noqa: PLC0415, slow
+
+        region, name = self.region, parsed_args.name
+        if name in {peer.name for peer in region.options.peers}:
+            raise ConfigError(
+                f"{name} is in [DEFAULT] peers, and would be back at once: "
+                "take it out there, restart the agent, then forget it"
+            )
+        broker, exchange = region.own_broker, region.options.exchange
+        found = retiring.traces(region.ledger, broker, exchange, name)
+        if not found.any:
+            raise Unknown(f"nothing is known of a peer {name!r}")
+        if not parsed_args.dry_run:
+            retiring.forget(region.ledger, broker, exchange, name)
+        done = "would delete" if parsed_args.dry_run else "deleted"
+        queue = f"no queue {found.queue}"
+        if found.messages is not None:
+            queue = f"queue {found.queue} with {found.messages} messages"
+        traces = "its traces" if found.remembered else "no traces"
+        self.out(f"{name}: {done} {queue}, and {traces} in the ledger")

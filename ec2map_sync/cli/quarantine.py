@@ -1,0 +1,195 @@
+"""ec2map-sync quarantine list, show, retry, drop."""
+
+import argparse
+import time
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ec2map_sync.cli.base import (
+    NOT_IN_ORDER,
+    BadArgument,
+    Lister,
+    ShowOne,
+    Unknown,
+    add_dry_run,
+)
+from ec2map_sync.cli.values import moment
+from ec2map_sync.errors import BadMessage
+
+if TYPE_CHECKING:
+    from ec2map_sync.ledger.queries import Entry, FullEntry
+
+COLUMNS = ("id", "at", "source", "reason")
+LIMIT = 1000
+
+
+class ListQuarantine(Lister):
+    """List what could not be understood or trusted, the newest first.
+
+    Example: ec2map-sync quarantine list --limit 20
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Add the arguments."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument(
+            "--limit",
+            type=int,
+            default=LIMIT,
+            metavar="N",
+            help=f"list at most so many (default: {LIMIT}; 0 lists all)",
+        )
+        return parser
+
+    def take_action(
+        self, parsed_args: argparse.Namespace
+    ) -> tuple[Sequence[str], Sequence[Any]]:
+        """List."""
+        queries = self.region.ledger.queries
+        limit = parsed_args.limit
+        if limit < 0:
+            raise BadArgument(f"--limit {limit}: it takes 0 or more")
+        entries = queries.quarantined(limit or None)
+        if limit and len(entries) == limit:
+            count = queries.quarantine_count()
+            if count > limit:
+                self.note(f"there are {count - limit} more")
+        return COLUMNS, [_row(entry, entry.reason) for entry in entries]
+
+
+class ShowQuarantined(ShowOne):
+    """Show an entry of the quarantine, as it came.
+
+    Example: ec2map-sync quarantine show 17
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Add the arguments."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument("id", metavar="ID", type=int)
+        return parser
+
+    def take_action(
+        self, parsed_args: argparse.Namespace
+    ) -> tuple[Sequence[str], Sequence[Any]]:
+        """Show."""
+        entry = self.region.ledger.queries.quarantined_entry(parsed_args.id)
+        if entry is None:
+            raise Unknown(f"nothing in the quarantine has id {parsed_args.id}")
+        return (
+            (*COLUMNS, "headers", "body"),
+            (
+                *_row(entry, entry.reason),
+                entry.headers,
+                entry.body.decode(errors="backslashreplace"),
+            ),
+        )
+
+
+class _Each(Lister):
+    """A command for one entry, or all."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Add the arguments."""
+        parser = super().get_parser(prog_name)
+        which = parser.add_mutually_exclusive_group(required=True)
+        which.add_argument("id", metavar="ID", type=int, nargs="?")
+        which.add_argument("--all", action="store_true", help="every entry")
+        add_dry_run(parser, "what would happen to which entries")
+        return parser
+
+    def entries(
+        self, parsed_args: argparse.Namespace
+    ) -> "Iterator[FullEntry]":
+        """Give the entries that are meant, the oldest first."""
+        queries = self.region.ledger.queries
+        if parsed_args.all:
+            names = [e.id for e in reversed(queries.quarantined())]
+        else:
+            names = [parsed_args.id]
+        for name in names:
+            entry = queries.quarantined_entry(name)
+            if entry:
+                yield entry
+            elif not parsed_args.all:
+                raise Unknown(f"nothing in the quarantine has id {name}")
+
+
+class RetryQuarantined(_Each):
+    """Try entries of the quarantine again; what is understood leaves it.
+
+    For example after a peer's key was corrected here. Reason tells what
+    became of each. Exit code 1 if something still cannot be understood.
+
+    Example: ec2map-sync quarantine retry --all --dry-run
+    """
+
+    def take_action(
+        self, parsed_args: argparse.Namespace
+    ) -> tuple[Sequence[str], Sequence[Any]]:
+        """Try again."""
+        from ec2map_sync.quarantine import Retrial  # noqa: PLC0415, slow
+
+        region = self.region
+        trusted = {peer.name: region.trust(peer) for peer in region.peers()}
+        retrial = Retrial(region.ledger, trusted, region.pen)
+        if not parsed_args.dry_run:
+            self._await_peers()
+        rows = []
+        for entry in self.entries(parsed_args):
+            try:
+                taken = retrial.take(entry, dry_run=parsed_args.dry_run)
+            except BadMessage as error:
+                self.exit_code = NOT_IN_ORDER
+                rows.append(_row(entry, f"stays: {error}"))
+                continue
+            if not parsed_args.dry_run:
+                region.ledger.journal.release([entry.id])
+            rows.append(_row(entry, taken.outcome))
+        return COLUMNS, rows
+
+    def _await_peers(self) -> None:
+        """Wait, as the agent does, until the ledger is as good as theirs.
+
+        One that was just restored would hand out numbers that are in use.
+        """
+        from ec2map_sync.ledger.ledger import wall_clock  # noqa: PLC0415
+        from ec2map_sync.state import peer_views  # noqa: PLC0415, slow
+
+        region = self.region
+        deadline = time.monotonic() + region.options.claim_wait
+        while True:
+            states = region.ledger.journal.peer_states()
+            views = peer_views(states, region.options, wall_clock())
+            late = [
+                view.name
+                for view in views
+                if view.state not in {"agrees", "not configured"}
+            ]
+            if not late:
+                return
+            if time.monotonic() >= deadline:
+                self.note(f"goes on without having heard {', '.join(late)}")
+                return
+            time.sleep(0.2)
+
+
+class DropQuarantined(_Each):
+    """Drop entries of the quarantine for good.
+
+    Example: ec2map-sync quarantine drop 17
+    """
+
+    def take_action(
+        self, parsed_args: argparse.Namespace
+    ) -> tuple[Sequence[str], Sequence[Any]]:
+        """Drop."""
+        entries = list(self.entries(parsed_args))
+        if not parsed_args.dry_run:
+            self.region.ledger.journal.release([e.id for e in entries])
+        done = "would be dropped" if parsed_args.dry_run else "dropped"
+        return COLUMNS, [_row(e, f"{done}: {e.reason}") for e in entries]
+
+
+def _row(entry: "Entry", reason: str) -> Sequence[Any]:
+    return (entry.id, moment(entry.at), entry.source, reason)

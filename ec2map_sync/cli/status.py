@@ -1,0 +1,139 @@
+"""ec2map-sync status."""
+
+import argparse
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from ec2map_sync.cli.base import FAILURE, NOT_IN_ORDER, Lister, explain
+from ec2map_sync.cli.values import moment, present
+
+if TYPE_CHECKING:
+    from ec2map_sync.state import Line
+
+COLUMNS = (
+    "what",
+    "name",
+    "state",
+    "position",
+    "lag",
+    "lag_seconds",
+    "last_error",
+)
+_TIMES = frozenset({"service", "peer"})
+"""What has a time as position; the others a revision or a count."""
+
+
+class Status(Lister):
+    """Show how the region is: services, peers, sinks, quarantine.
+
+    Every figure is measured now; what is not known stays empty. For
+    services, lag_seconds is the age of their last sign of life; for peers
+    that of the last heartbeat, and position the time until which both sides
+    are known to agree; for sinks and the publisher, position is a revision
+    of the ledger, lag what they have not come to yet, and lag_seconds the
+    age of the oldest of that.
+
+    Loops that the configuration no longer asks for are listed for a day.
+    Exit code 1 if somebody has to look: a service is silent or waits, a
+    peer is silent or has differed for a minute, a sink does not move. What
+    lies in quarantine is shown and leaves the exit code alone. 2 if the
+    ledger does not answer.
+
+    Example: ec2map-sync status --watch 2
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Add the arguments."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument(
+            "--watch",
+            type=float,
+            metavar="S",
+            help="show it again every S seconds, until interrupted",
+        )
+        return parser
+
+    def run(self, parsed_args: argparse.Namespace) -> int:
+        """Look once, or again and again."""
+        code = super().run(parsed_args)
+        if parsed_args.watch is None:
+            return code
+        try:
+            while True:
+                time.sleep(max(0.1, parsed_args.watch))
+                self.exit_code = 0
+                code = super().run(parsed_args)
+        except KeyboardInterrupt:
+            return code
+
+    def take_action(
+        self, parsed_args: argparse.Namespace
+    ) -> tuple[Sequence[str], list[Sequence[Any]]]:
+        """Look."""
+        on_screen = self.app.stdout.isatty()
+        if (
+            parsed_args.watch is not None
+            and on_screen
+            and parsed_args.formatter == "table"
+        ):
+            raise SystemExit(self._live(parsed_args.watch))
+        return COLUMNS, [_row(line) for line in self._lines()]
+
+    def _lines(self) -> "list[Line]":
+        from ec2map_sync.ledger.ledger import wall_clock  # noqa: PLC0415
+        from ec2map_sync.state import Examination  # noqa: PLC0415, slow
+
+        region = self.region
+        examination = Examination(
+            region.ledger,
+            region.options,
+            region.sinks,
+            audited=self.config.glance is not None,
+            clock=wall_clock,
+        )
+        lines = examination.lines()
+        healthy = all(line.healthy for line in lines)
+        self.exit_code = 0 if healthy else NOT_IN_ORDER
+        return lines
+
+    def _live(self, seconds: float) -> int:
+        """Redraw one screen until interrupted; gives the exit code."""
+        from rich.live import Live  # noqa: PLC0415, slow
+
+        with Live(auto_refresh=False) as live, suppress(KeyboardInterrupt):
+            while True:
+                live.update(self._screen(), refresh=True)
+                time.sleep(max(0.1, seconds))
+        return self.exit_code
+
+    def _screen(self) -> Any:
+        from rich.table import Table  # noqa: PLC0415, slow
+
+        table = Table(*COLUMNS)
+        try:
+            lines = self._lines()
+        except Exception as error:  # noqa: BLE001, it is shown, and asked again
+            self.exit_code = FAILURE
+            return explain(error)
+        for line in lines:
+            cells = [str(present(v, machine=False)) for v in _row(line)]
+            style = "" if line.healthy else "bold red"
+            table.add_row(*cells, style=style)
+        return table
+
+
+def _row(line: "Line") -> Sequence[Any]:
+    position: Any = line.position
+    if line.what in _TIMES:
+        position = moment(line.position)
+    return (
+        line.what,
+        line.name,
+        line.state,
+        position,
+        line.lag,
+        line.lag_seconds,
+        line.last_error,
+    )

@@ -1,0 +1,147 @@
+"""ec2map-sync verify."""
+
+import argparse
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from ec2map_sync.cli.base import (
+    NOT_IN_ORDER,
+    Lister,
+    add_dry_run,
+    explain,
+)
+from ec2map_sync.cli.progress import progress
+from ec2map_sync.ec2id import format_id
+
+if TYPE_CHECKING:
+    from ec2map_sync.sinks.windows import Window
+    from ec2map_sync.verify import Verdict
+
+COLUMNS = ("what", "name", "checked", "missing", "foreign", "different")
+EXAMPLES = 10
+"""Differences told of each thing."""
+
+
+class Verify(Lister):
+    """Check that sinks, peers and Glance hold what they should.
+
+    Sinks: every settled number, by ranges of the primary key. Missing is
+    what has no row, foreign a row of somebody else in our numbers,
+    different another row than the settled one. Peers: the claims made
+    before their next heartbeat. Missing is what we lack, foreign what the
+    peer lacks, different what the peer knows more of. Without any of
+    --sinks, --peers and --glance, all are checked.
+
+    --repair writes what is missing or ours into the sinks again; rows that
+    are not ours stay ([nova] existing_rows). The first differences are told
+    beside the table. Exit code 1 if anything is (still) not in order, 2 if
+    something could not be checked.
+
+    Example: ec2map-sync verify --sinks --repair --dry-run
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Add the arguments."""
+        parser = super().get_parser(prog_name)
+        for name in ("sinks", "peers", "glance"):
+            parser.add_argument(
+                f"--{name}", action="store_true", help=f"check {name}"
+            )
+        parser.add_argument(
+            "--repair",
+            action="store_true",
+            help="write what sinks lack, or hold otherwise and is ours",
+        )
+        add_dry_run(parser, "what --repair would write")
+        return parser
+
+    def take_action(
+        self, parsed_args: argparse.Namespace
+    ) -> tuple[Sequence[str], Sequence[Any]]:
+        """Check."""
+        chosen = parsed_args
+        everything = not (chosen.sinks or chosen.peers or chosen.glance)
+        verdicts: list[Verdict] = []
+        if chosen.sinks or everything:
+            verdicts += self._sinks(chosen)
+        if chosen.peers or everything:
+            verdicts += self._peers()
+        if chosen.glance or everything:
+            verdicts += self._glance()
+        for verdict in verdicts:
+            if verdict.trouble:
+                self.refuse(f"{verdict.name}: {verdict.trouble}")
+        return COLUMNS, [
+            tuple(getattr(verdict, column) for column in COLUMNS)
+            for verdict in verdicts
+        ]
+
+    def _sinks(self, chosen: argparse.Namespace) -> "Iterator[Verdict]":
+        total = self.region.ledger.head().total.count
+        for window in self.region.windows:
+            with progress(window.name, total) as advance:
+                check = partial(self._sink, window, advance, chosen)
+                verdict = self._guarded("sink", window.name, check)
+            yield verdict
+
+    def _sink(
+        self,
+        window: "Window",
+        advance: Callable[[int], None],
+        chosen: argparse.Namespace,
+    ) -> "Verdict":
+        from ec2map_sync.verify import (  # noqa: PLC0415, slow
+            SinkCheck,
+            repair,
+        )
+
+        check = SinkCheck(self.region.ledger, window, advance=advance)
+        verdict = check.run()
+        for one in verdict.differences[:EXAMPLES]:
+            self.note(
+                f"{window.name}: {format_id(one.number)} is settled for "
+                f"{one.settled or 'nobody'}, and holds "
+                f"{one.found or 'nothing'}"
+            )
+        left = verdict.differences
+        if chosen.repair and left:
+            writer = self.region.writer(window.name)
+            changed, left = repair(
+                check, writer, verdict, dry_run=chosen.dry_run
+            )
+            said = "would be" if chosen.dry_run else "were"
+            self.note(f"{window.name}: {changed} rows {said} put right")
+        if left:
+            self.exit_code = max(self.exit_code, NOT_IN_ORDER)
+        return verdict
+
+    def _peers(self) -> "Iterator[Verdict]":
+        from ec2map_sync.verify import check_peer  # noqa: PLC0415, slow
+
+        region = self.region
+        for peer in region.peers():
+            with region.asker(peer) as asker:
+                check = partial(check_peer, region.ledger, asker, peer.name)
+                verdict = self._guarded("peer", peer.name, check)
+            if not verdict.in_order:
+                self.exit_code = max(self.exit_code, NOT_IN_ORDER)
+            yield verdict
+
+    def _glance(self) -> "Iterator[Verdict]":
+        """Compare with Glance's images, where that is configured."""
+        from ec2map_sync.verify import Verdict  # noqa: PLC0415, slow
+
+        yield Verdict(what="glance", name="not configured")
+
+    def _guarded(
+        self, what: str, name: str, check: "Callable[[], Verdict]"
+    ) -> "Verdict":
+        """Check one thing; one that does not answer spoils no other."""
+        from ec2map_sync.cli.region import OUTAGES  # noqa: PLC0415, slow
+        from ec2map_sync.verify import Verdict  # noqa: PLC0415, slow
+
+        try:
+            return check()
+        except OUTAGES as error:
+            return Verdict(what=what, name=name, trouble=explain(error))

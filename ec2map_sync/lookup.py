@@ -1,0 +1,257 @@
+"""Looking images up: which id each has, why, and what the sinks hold."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from ec2map_sync.claims import END, Bound, Claim, Span
+from ec2map_sync.database import describe
+from ec2map_sync.ec2id import DERIVED, LEGACY, Kind, format_id
+from ec2map_sync.ledger import Ledger
+from ec2map_sync.ledger.queries import Mapped
+from ec2map_sync.rows import guest_sees
+from ec2map_sync.settle import Wish, wishes
+from ec2map_sync.sinks.windows import Window
+from ec2map_sync.times import iso, time_of
+
+PAGE = 1000
+"""Mappings read at a time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """What a sink holds under one number.
+
+    ``trouble`` says why that is not known.
+    """
+
+    sink: str
+    uuid: str | None = None
+    trouble: str | None = None
+
+    @property
+    def text(self) -> str | None:
+        """The UUID; "unknown" if the sink does not answer."""
+        return "unknown" if self.trouble else self.uuid
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One step of an explanation."""
+
+    what: str
+    detail: str
+
+
+def find(ledger: Ledger, name: str | int) -> Mapped | None:
+    """Look up an image's key, or the number of an EC2 id."""
+    if isinstance(name, int):
+        return ledger.queries.by_number(name)
+    return ledger.queries.by_image(name)
+
+
+def held(windows: Sequence[Window], number: int | None) -> list[Held]:
+    """Read what each sink holds under a number; waits for no dead one."""
+    found = []
+    for window in windows:
+        try:
+            rows = window.rows([] if number is None else [number])
+        except SQLAlchemyError as error:
+            found.append(Held(sink=window.name, trouble=describe(error)))
+        else:
+            uuid = rows.get(number) if number is not None else None
+            found.append(Held(sink=window.name, uuid=uuid))
+    return found
+
+
+def mappings(
+    ledger: Ledger, after: Bound, *, moved: bool
+) -> Iterator[list[Mapped]]:
+    """Give all mappings from a place on, a page at a time."""
+    while page := ledger.queries.mappings(Span(after, END), PAGE, moved=moved):
+        yield page
+        after = page[-1].after
+
+
+def divergent(page: Sequence[Mapped], windows: Sequence[Window]) -> set[str]:
+    """Tell which images of a page some sink does not hold as settled."""
+    numbers = [m.number for m in page if m.number is not None]
+    wrong = set()
+    for window in windows:
+        rows = window.rows(numbers)
+        wrong |= {
+            m.claim.image
+            for m in page
+            if m.number is not None
+            and rows.get(m.number) != m.claim.uuid
+            and (m.claim.kind or not window.needs_kind)
+        }
+    return wrong
+
+
+class Explanation:
+    """Why an image has the id that it has."""
+
+    def __init__(
+        self, ledger: Ledger, windows: Sequence[Window], mapped: Mapped
+    ) -> None:
+        self._ledger = ledger
+        self._windows = windows
+        self._mapped = mapped
+        self._claim = mapped.claim
+        self._kind = mapped.claim.kind.kind if mapped.claim.kind else None
+
+    def steps(self) -> list[Step]:
+        """Give the steps in order."""
+        return [
+            *self._known(),
+            *self._derivation(),
+            *self._wanted(),
+            *self._moves(),
+            *self._sinks(),
+        ]
+
+    def _known(self) -> Iterator[Step]:
+        claim, mapped = self._claim, self._mapped
+        yield Step(
+            what="image",
+            detail=f"{claim.uuid} is {mapped.ec2_id or 'without an id'}",
+        )
+        kind = "not known yet, so it reads as ami"
+        if claim.kind:
+            kind = f"{claim.kind.kind}, known since {stamp(claim.kind.at)}"
+        yield Step(what="claim", detail=f"made at {stamp(claim.claimed_at)}")
+        yield Step(what="kind", detail=kind)
+
+    def _derivation(self) -> Iterator[Step]:
+        scheme = self._ledger.scheme
+        band = scheme.band
+        key = "the hash_key" if scheme.hash_key else "an empty hash_key"
+        yield Step(
+            what="derivation",
+            detail=f"BLAKE2b of {self._claim.image} with {key}, into the "
+            f"numbers {band.first} to {band.stop - 1}; scheme "
+            f"{scheme.fingerprint}",
+        )
+        wish = wishes(self._claim)[0]
+        # Up to the number held; the next one is read only if need be.
+        for attempt, number in enumerate(wish.choices(scheme)):
+            holder = self._ledger.queries.wishes([number]).get(number)
+            yield Step(
+                what=f"probe {attempt}",
+                detail=f"{self._id(number)} (number {number}): "
+                + self._sitting(wish, holder),
+            )
+            if holder is None or holder == wish:
+                return
+
+    def _sitting(self, wish: Wish, holder: Wish | None) -> str:
+        if holder is None:
+            return "nobody sits there"
+        if holder == wish:
+            return "is free for it, and held by it"
+        rival = self._ledger.claims([holder.image]).get(holder.image)
+        rank = "earlier" if holder < wish else "later"
+        how = "adopted" if holder.wanted else "claimed"
+        spelled = rival.uuid if rival else holder.image
+        return f"held by {spelled}, which was {how} {rank}: {_at(holder)}"
+
+    def _wanted(self) -> Iterator[Step]:
+        wanted = self._claim.wanted
+        if wanted is None:
+            yield Step(what="wanted", detail="no existing id was adopted")
+            return
+        holder = self._ledger.queries.wishes([wanted.number]).get(
+            wanted.number
+        )
+        got = "it got that, and keeps the derived one in reserve"
+        if self._mapped.number != wanted.number:
+            got = "it did not get that"
+            if holder:
+                got += f": held by {holder.image}, {_at(holder)}"
+        yield Step(
+            what="wanted",
+            detail=f"{self._id(wanted.number)} was adopted at "
+            f"{stamp(wanted.at)}; {got}",
+        )
+
+    def _moves(self) -> Iterator[Step]:
+        moves = self._ledger.queries.moves([self._claim.image])
+        causes = self._ledger.claims({move.cause for move in moves})
+        for move in moves:
+            new = "nothing" if move.new is None else self._id(move.new)
+            yield Step(
+                what="move",
+                detail=f"{self._id(move.old)} became {new} at "
+                f"{stamp(move.at)}, because of "
+                + _cause(causes.get(move.cause), move.cause),
+            )
+        if not moves:
+            yield Step(what="moves", detail="never")
+
+    def _sinks(self) -> Iterator[Step]:
+        number = self._mapped.number
+        for window, one in zip(
+            self._windows, held(self._windows, number), strict=True
+        ):
+            yield Step(what=f"sink {one.sink}", detail=self._holds(one))
+            if not one.trouble:
+                yield Step(
+                    what=f"guest {one.sink}", detail=self._guest(window)
+                )
+
+    def _holds(self, one: Held) -> str:
+        if one.trouble:
+            return f"not known: {one.trouble}"
+        if self._mapped.number is None:
+            return "nothing, as the image has no number"
+        where = self._id(self._mapped.number)
+        if one.uuid is None:
+            return f"holds nothing under {where}: not written yet, or lost"
+        if one.uuid == self._claim.uuid:
+            return f"holds {where} as settled"
+        return f"holds {where} for another image: {one.uuid}"
+
+    def _guest(self, window: Window) -> str:
+        numbers = window.numbers_of(self._claim.uuid)
+        seen = guest_sees(numbers, lowest=window.lowest)
+        if numbers and seen is None:
+            return "sees the row that was inserted first; there are " + (
+                ", ".join(map(self._id, numbers))
+            )
+        if seen is None:
+            return "no row: the first boot would make an id of its own"
+        others = [self._id(n) for n in numbers if n != seen]
+        text = f"sees {self._id(seen)}"
+        if seen != self._mapped.number:
+            text += f", not as settled: {_origin(seen)}"
+        if others:
+            text += f"; further rows: {', '.join(others)}"
+        return text
+
+    def _id(self, number: int) -> str:
+        return format_id(number, self._kind or Kind.AMI)
+
+
+def stamp(at: int) -> str:
+    """Write a stamp so that even rivals' can be told apart."""
+    return iso(time_of(at), exact=True)
+
+
+def _at(wish: Wish) -> str:
+    return stamp(wish.at)
+
+
+def _cause(cause: Claim | None, image: str) -> str:
+    if cause is None:
+        return image
+    return f"{cause.uuid}, claimed at {stamp(cause.claimed_at)}"
+
+
+def _origin(number: int) -> str:
+    if number in LEGACY:
+        return "an id from before, which 'adopt' takes over"
+    if number in DERIVED:
+        return "another number of our band"
+    return "an id that Nova has made on demand"

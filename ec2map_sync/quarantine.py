@@ -1,0 +1,103 @@
+"""Trying again what lies in the quarantine."""
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+
+from ec2map_sync import messages, wire
+from ec2map_sync.claims import Claim
+from ec2map_sync.errors import BadMessage
+from ec2map_sync.ledger import Ledger
+from ec2map_sync.ledger.journal import QUARANTINE_BODY
+from ec2map_sync.ledger.queries import FullEntry
+
+GLANCE = "glance"
+REQUESTS = "requests"
+_PEER = "peer:"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """That an entry was understood this time, and what it has brought."""
+
+    outcome: str
+
+
+class Retrial:
+    """Understands entries of the quarantine as if they came now."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        trusted: Mapping[str, wire.Trust],
+        pen: wire.Pen,
+    ) -> None:
+        self._ledger = ledger
+        self._trusted = trusted
+        self._pen = pen
+
+    def take(self, entry: FullEntry, *, dry_run: bool) -> Taken:
+        """Try an entry again.
+
+        :raises BadMessage: it still cannot be understood or trusted.
+        """
+        if entry.source == GLANCE:
+            return self._notification(entry, dry_run=dry_run)
+        if entry.headers is not None:
+            return self._message(entry, entry.headers, dry_run=dry_run)
+        # It stood in a message that was signed, and was kept alone.
+        fields = _parse(entry)
+        claim = messages.claim_from_json(fields, self._pen.clock())
+        return self._claims([claim], dry_run=dry_run)
+
+    def _notification(self, entry: FullEntry, *, dry_run: bool) -> Taken:
+        from ec2map_sync.glance import understand  # noqa: PLC0415, slow
+
+        notification = _parse(entry)
+        if not isinstance(notification, Mapping):
+            raise BadMessage("a notification that is no object")
+        sighting = understand(notification)
+        if sighting is None:
+            return Taken(outcome="it tells nothing about an image")
+        if dry_run:
+            return Taken(outcome=f"it would make image {sighting.uuid} known")
+        news = self._ledger.see([sighting]).news
+        told = "is known now" if news else "was known already"
+        return Taken(outcome=f"image {sighting.uuid} {told}")
+
+    def _message(
+        self, entry: FullEntry, headers: str, *, dry_run: bool
+    ) -> Taken:
+        trusted = self._trusted
+        peer = entry.source.removeprefix(_PEER)
+        if peer != entry.source:
+            trusted = {n: t for n, t in trusted.items() if n == peer}
+        if len(entry.body) >= QUARANTINE_BODY:
+            raise BadMessage("only its beginning was kept: it was too long")
+        known = json.loads(headers)
+        received = wire.decode(known, entry.body, trusted, self._pen.clock())
+        match received.message:
+            case messages.Claims(claims=claims, bad=bad):
+                pass
+            case messages.Answer(claims=claims, bad=bad):
+                pass
+            case _:
+                return Taken(outcome="nobody waits for it any more")
+        if bad:
+            raise BadMessage(bad[0].reason)
+        return self._claims(claims, dry_run=dry_run)
+
+    def _claims(
+        self, claims: "list[Claim] | tuple[Claim, ...]", *, dry_run: bool
+    ) -> Taken:
+        if dry_run:
+            return Taken(outcome=f"{len(claims)} claims could be taken")
+        news = self._ledger.record(claims).news
+        return Taken(outcome=f"{len(claims)} claims, {news} of them news")
+
+
+def _parse(entry: FullEntry) -> object:
+    with suppress(ValueError, RecursionError):
+        return json.loads(entry.body)
+    raise BadMessage("it is no JSON, or was too long to be kept whole")

@@ -1,0 +1,116 @@
+"""Replaying: a range of claims compared, written or published once more."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from ec2map_sync import messages, wire
+from ec2map_sync.asking import Asker, news
+from ec2map_sync.bus import Outlet
+from ec2map_sync.claims import Bound, Claim, Span
+from ec2map_sync.ledger import Ledger
+from ec2map_sync.ledger.queries import Mapped
+from ec2map_sync.writer import BATCH, Writer
+
+Advance = Callable[[int], None]
+"""Is told how many more claims are done."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a replay has come to.
+
+    ``examined`` counts claims of the range, ``missed`` what was not where
+    it belongs; None is what is not known.
+    """
+
+    what: str
+    name: str
+    examined: int | None = None
+    missed: int | None = None
+    trouble: str | None = None
+
+
+def from_peer(
+    ledger: Ledger,
+    asker: Asker,
+    peer: str,
+    span: Span,
+    *,
+    dry_run: bool,
+    advance: Advance,
+) -> Outcome:
+    """Compare a range with a peer now, and record what was missed."""
+    missed: set[str] = set()
+
+    def take(claims: Sequence[Claim]) -> None:
+        missed.update(claim.image for claim in news(ledger, claims))
+        if not dry_run:
+            ledger.record(claims)
+        advance(len(claims))
+
+    asker.pull(span, take)
+    return Outcome(
+        what="peer",
+        name=peer,
+        examined=ledger.print_of(span).count,
+        missed=len(missed),
+    )
+
+
+def into_sink(
+    ledger: Ledger,
+    writer: Writer,
+    sink: str,
+    span: Span,
+    *,
+    dry_run: bool,
+    advance: Advance,
+) -> Outcome:
+    """Write all images that were claimed in a range into a sink again."""
+    examined = missed = 0
+    for page in _pages(ledger.queries.mappings, span, BATCH):
+        moves = ledger.queries.moves(m.claim.image for m in page)
+        # Also where an image was before: a restored sink may hold that.
+        numbers = {m.number for m in page} | {move.old for move in moves}
+        steps = writer.write(
+            sorted(n for n in numbers if n is not None), dry_run=dry_run
+        )
+        wrong = {r.number for r in (*steps.add, *steps.remove, *steps.taken)}
+        missed += len(wrong)
+        examined += len(page)
+        advance(len(page))
+    return Outcome(what="sink", name=sink, examined=examined, missed=missed)
+
+
+def push(
+    ledger: Ledger,
+    outlet: Outlet,
+    pen: wire.Pen,
+    span: Span,
+    *,
+    batch_size: int,
+    exchange: str,
+    dry_run: bool,
+    advance: Advance,
+) -> Outcome:
+    """Publish the claims of a range again that were made here.
+
+    Who had missed them is not known here: peers do not answer.
+    """
+    examined = 0
+    for page in _pages(ledger.queries.own, span, batch_size):
+        if not dry_run:
+            message = messages.Claims(claims=tuple(m.claim for m in page))
+            outlet.send("claims", *wire.encode(message, pen))
+        examined += len(page)
+        advance(len(page))
+    return Outcome(what="push", name=exchange, examined=examined)
+
+
+def _pages(
+    read: Callable[[Span, int], list[Mapped]], span: Span, limit: int
+) -> Iterator[list[Mapped]]:
+    start, stop = span
+    while page := read(Span(start, stop), limit):
+        yield page
+        start = Bound(*page[-1].after)

@@ -1,0 +1,59 @@
+"""Retiring a peer: its queue on our broker, its traces in the ledger."""
+
+from dataclasses import dataclass
+
+import amqp.exceptions
+
+from ec2map_sync import bus
+from ec2map_sync.ledger import Ledger
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traces:
+    """What is left here of a peer."""
+
+    queue: str
+    messages: int | None
+    """In the queue; None if there is no queue."""
+    remembered: bool
+
+    @property
+    def any(self) -> bool:
+        """Whether there is anything to forget."""
+        return self.remembered or self.messages is not None
+
+
+def traces(ledger: Ledger, url: str, exchange: str, peer: str) -> Traces:
+    """Look what there is of a peer.
+
+    :raises Exception: one of `bus.OUTAGES` if the broker is away.
+    """
+    queue = f"{exchange}.{peer}"
+    return Traces(
+        queue=queue,
+        messages=_count(url, queue),
+        remembered=peer in ledger.journal.peer_states(),
+    )
+
+
+def forget(ledger: Ledger, url: str, exchange: str, peer: str) -> None:
+    """Delete a peer's queue and its traces; its claims stay everybody's.
+
+    :raises Exception: one of `bus.OUTAGES` if the broker is away.
+    """
+    with bus.connect(url) as connection:
+        connection.ensure_connection(max_retries=1)
+        connection.default_channel.queue_delete(f"{exchange}.{peer}")
+    ledger.journal.forget_peer(peer)
+
+
+def _count(url: str, queue: str) -> int | None:
+    with bus.connect(url) as connection:
+        connection.ensure_connection(max_retries=1)
+        try:
+            found = connection.default_channel.queue_declare(
+                queue, passive=True
+            )
+        except amqp.exceptions.NotFound:
+            return None
+        return int(found.message_count)

@@ -1,0 +1,244 @@
+"""ec2-api's database: the table items, where images have ids of their own."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+from sqlalchemy.engine import Engine
+
+from ec2map_sync.database import WRITE
+from ec2map_sync.ec2id import Kind, format_id, parse_id
+from ec2map_sync.errors import BadId
+from ec2map_sync.rows import SinkRow
+from ec2map_sync.settle import Numbered
+from ec2map_sync.sinks import Judge, Plan, in_parts
+from ec2map_sync.sinks.lock import alone
+
+_IN_LIMIT = 1000
+
+# As ec2-api 17 has it; os_id is unique.
+items = sa.Table(
+    "items",
+    sa.MetaData(),
+    sa.Column("id", sa.String(30), primary_key=True),
+    sa.Column("project_id", sa.String(64)),
+    sa.Column("vpc_id", sa.String(12)),
+    sa.Column("os_id", sa.String(36)),
+    sa.Column("data", sa.Text),
+)
+
+# A row with nothing but its two ids only maps; ec2-api uses it, and the
+# owner's first call fills it in and keeps the id.
+_bare = sa.and_(
+    items.c.project_id.is_(None),
+    items.c.vpc_id.is_(None),
+    items.c.data.is_(None),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """A row of an image as it was found."""
+
+    id: str
+    row: SinkRow
+    """Its uuid is empty while ec2-api waits for the image."""
+    adopted: bool
+
+    @property
+    def image(self) -> str:
+        """The lower-cased UUID."""
+        return self.row.uuid.lower()
+
+
+def item_of(id_: str, uuid: str | None, *, adopted: bool) -> Item:
+    """Understand a row; one of another form has number 0, which none has."""
+    try:
+        kind, number = parse_id(id_)
+    except BadId:
+        kind, number = Kind.AMI, 0
+    if format_id(number, kind) != id_:
+        number = 0
+    row = SinkRow(number=number, uuid=uuid or "", kind=kind)
+    return Item(id=id_, row=row, adopted=adopted)
+
+
+@dataclass(slots=True)
+class _Planning:
+    """Makes a plan, number by number."""
+
+    found: Mapping[str, Item]
+    is_ours: Callable[[SinkRow], bool]
+    rewrite: bool
+    remove: dict[str, SinkRow] = field(default_factory=dict)
+    add: list[SinkRow] = field(default_factory=list)
+    taken: list[SinkRow] = field(default_factory=list)
+
+    def empty(self, items: Iterable[Item]) -> None:
+        """Remove rows of ours that are no longer what is settled."""
+        for item in items:
+            if not item.adopted and self.is_ours(item.row):
+                self.remove[item.id] = item.row
+
+    def fill(self, row: SinkRow, own: Item | None) -> None:
+        """Have a row; ``own`` is the one that its image has now."""
+        id_ = format_id(row.number, row.kind)
+        if own is not None:
+            if own.id == id_ and (own.row.uuid == row.uuid or own.adopted):
+                return
+            if not self._give_way(own):
+                if own.row.number != row.number:
+                    self.taken.append(own.row)
+                return
+        holder = self.found.get(id_)
+        if holder is not None and not self._give_way(holder):
+            if holder.image:  # else ec2-api waits there for this very one
+                self.taken.append(holder.row)
+            return
+        self.add.append(row)
+
+    def _give_way(self, item: Item) -> bool:
+        if item.id in self.remove:
+            return True
+        if item.adopted or not (self.rewrite or self.is_ours(item.row)):
+            return False
+        self.remove[item.id] = item.row
+        return True
+
+
+def plan(
+    found: Sequence[Item],
+    settled: Iterable[Numbered],
+    *,
+    is_ours: Callable[[SinkRow], bool],
+    rewrite: bool,
+) -> Plan:
+    """Compare what ec2-api holds with what it should hold.
+
+    An image has one row at most, whatever its number: one of ours gives
+    way, another is divergence, and nothing is written. Nor is it while the
+    kind is unknown: a wrong prefix makes calls of the image's owner fail. A
+    row that was adopted stays as it is, always.
+    """
+    under: dict[int, list[Item]] = defaultdict(list)
+    for item in found:
+        under[item.row.number].append(item)
+    by_image = {item.image: item for item in found if item.image}
+    planning = _Planning({item.id: item for item in found}, is_ours, rewrite)
+    for wanted in settled:
+        image = wanted.uuid.lower() if wanted.uuid else None
+        planning.empty(i for i in under[wanted.number] if i.image != image)
+        if image and wanted.uuid and wanted.kind:
+            row = SinkRow(
+                number=wanted.number, uuid=wanted.uuid, kind=wanted.kind
+            )
+            planning.fill(row, by_image.get(image))
+    return Plan(
+        remove=tuple(planning.remove.values()),
+        add=tuple(planning.add),
+        taken=tuple(planning.taken),
+    )
+
+
+class Ec2ApiSession:
+    """One transaction in ec2-api's database."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def plan(
+        self, settled: Sequence[Numbered], *, judge: Judge, rewrite: bool
+    ) -> Plan:
+        """Find what stands under the numbers, and what the images have."""
+        found = self._find(settled)
+        is_ours = judge(item.row for item in found)
+        return plan(found, settled, is_ours=is_ours, rewrite=rewrite)
+
+    def apply(self, plan: Plan) -> None:
+        """Empty, fill and commit.
+
+        What ec2-api has adopted meanwhile stays; the row that should take
+        its place then fails, and all is looked at again.
+        """
+        for row in plan.remove:
+            self._connection.execute(
+                sa.delete(items).where(
+                    items.c.id == format_id(row.number, row.kind),
+                    items.c.os_id == row.uuid,
+                    _bare,
+                )
+            )
+        for rows in in_parts(plan.add, _IN_LIMIT):
+            self._connection.execute(
+                sa.insert(items),
+                [
+                    {"id": format_id(row.number, row.kind), "os_id": row.uuid}
+                    for row in rows
+                ],
+            )
+        self._connection.commit()
+
+    def _find(self, settled: Sequence[Numbered]) -> list[Item]:
+        ids = [format_id(n.number, kind) for n in settled for kind in Kind]
+        uuids = {n.uuid for n in settled if n.uuid}
+        uuids |= {uuid.lower() for uuid in uuids}
+        found = self._select(items.c.id, ids)
+        found |= self._select(items.c.os_id, sorted(uuids))
+        return list(found.values())
+
+    def _select(
+        self, column: sa.Column[str], values: Sequence[str]
+    ) -> dict[str, Item]:
+        statement = sa.select(items.c.id, items.c.os_id, _bare.label("bare"))
+        return {
+            row.id: item_of(row.id, row.os_id, adopted=not row.bare)
+            for start in range(0, len(values), _IN_LIMIT)
+            for row in self._connection.execute(
+                statement.where(column.in_(values[start : start + _IN_LIMIT]))
+            )
+        }
+
+
+class Ec2ApiSink:
+    """ec2-api's database."""
+
+    name = "ec2api"
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._writing = engine.execution_options(**WRITE)
+
+    def reserve(self) -> None:
+        """Do nothing: ec2-api draws its ids at random."""
+
+    def scan(self, after: int, limit: int) -> list[SinkRow]:
+        """Read rows of images by number, one of each.
+
+        Ids have one width, so that they sort as their numbers do.
+        """
+        key: sa.ColumnElement[str] = items.c.id
+        if self._engine.dialect.name == "postgresql":
+            key = sa.collate(items.c.id, "C")
+        rows: dict[int, SinkRow] = {}
+        with self._engine.connect() as connection:
+            for kind in Kind:
+                page = connection.execute(
+                    sa.select(items.c.id, items.c.os_id)
+                    .where(key > format_id(after, kind), key < f"{kind}-g")
+                    .order_by(key)
+                    .limit(limit)
+                )
+                for id_, uuid in page:
+                    row = item_of(id_, uuid, adopted=False).row
+                    rows.setdefault(row.number, row)
+        rows.pop(0, None)
+        return [rows[number] for number in sorted(rows)[:limit]]
+
+    @contextmanager
+    def session(self) -> Iterator[Ec2ApiSession]:
+        """Begin a transaction that no other writer of ours can be in."""
+        with alone(self._writing, self.name) as connection:
+            yield Ec2ApiSession(connection)

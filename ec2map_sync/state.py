@@ -1,0 +1,313 @@
+"""How a region is: services, peers, sinks, quarantine, all of it measured."""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from ec2map_sync.claims import Stamp
+from ec2map_sync.config import Bus
+from ec2map_sync.ledger import PUBLISHER, Head, Ledger, PeerState, ServiceState
+from ec2map_sync.ledger.queries import Backlog
+
+SILENT_AFTER = 20.0
+"""Seconds: a loop says something every 5 (see `health`)."""
+FORGOTTEN_AFTER = 86_400.0
+"""Seconds after which a host that is gone is no longer listed."""
+TOLERATED = 60.0
+"""Seconds for which peers may differ, and a sink may be behind, before that
+counts as unhealthy."""
+SECOND_LOOK = 1.0
+"""Seconds between the two looks that tell a moving reader from a stuck one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One thing that was looked at; None is what is not known."""
+
+    what: str
+    name: str
+    state: str
+    healthy: bool = True
+    position: Stamp | int | None = None
+    lag: int | None = None
+    lag_seconds: float | None = None
+    last_error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerView:
+    """A peer as seen from here now.
+
+    ``missing_here`` is what the last comparing has found missing here,
+    ``missing_there`` what the peer lacked at its last heartbeat.
+    """
+
+    name: str
+    state: str
+    known: PeerState
+    heartbeat_age: float | None
+    differs_for: float
+
+    @property
+    def healthy(self) -> bool:
+        """Whether nobody has to look after it."""
+        return self.state == "agrees" or (
+            self.state == "differs" and self.differs_for < TOLERATED
+        )
+
+
+def seconds_since(stamp: Stamp | None, now: Stamp) -> float | None:
+    """Give the age of a stamp; never below zero."""
+    return None if stamp is None else max(0.0, (now - stamp) / 1_000_000)
+
+
+def peer_views(
+    states: dict[str, PeerState], bus: Bus, now: Stamp
+) -> list[PeerView]:
+    """Look at every peer: those configured, then those only remembered."""
+    configured = [peer.name for peer in bus.peers]
+    names = [*configured, *sorted(states.keys() - set(configured))]
+    # The peers' own interval is not known; usually it is ours.
+    patience = max(SILENT_AFTER, 4 * bus.heartbeat_interval)
+    views = []
+    for name in names:
+        known = states.get(name, PeerState(name=name))
+        age = seconds_since(known.received_at, now)
+        if name not in configured:
+            state = "not configured"
+        elif age is None:
+            state = "never heard"
+        elif age > patience:
+            state = "silent"
+        else:
+            state = "agrees" if known.differs_since is None else "differs"
+        views.append(
+            PeerView(
+                name=name,
+                state=state,
+                known=known,
+                heartbeat_age=age,
+                differs_for=seconds_since(known.differs_since, now) or 0.0,
+            )
+        )
+    return views
+
+
+class Examination:
+    """Looks at everything once.
+
+    ``sinks`` are the names of the sinks, ``audited`` tells whether Glance
+    is asked; ``clock`` gives stamps, ``sleep`` waits between two looks.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        bus: Bus,
+        sinks: Iterable[str],
+        *,
+        audited: bool,
+        clock: Callable[[], Stamp],
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._ledger = ledger
+        self._bus = bus
+        self._sinks = tuple(sinks)
+        self._audited = audited
+        self._clock = clock
+        self._sleep = sleep
+
+    def lines(self) -> list[Line]:
+        """Give a line for each thing."""
+        head = self._ledger.head()
+        services = self._ledger.journal.service_states()
+        return [
+            *_ledger_lines(self._bus.region, head),
+            *self._service_lines(services),
+            *self._peer_lines(head),
+            *self._reader_lines(services),
+            self._quarantine_line(),
+        ]
+
+    def expected_services(self) -> list[str]:
+        """Name the loops that an agent with this configuration runs."""
+        peers = [f"follower of {peer.name}" for peer in self._bus.peers]
+        sinks = [f"writer of {sink}" for sink in self._sinks]
+        publishing = self._bus.url and self._bus.key
+        bus = ["publisher", "answerer"] if publishing else []
+        audit = ["auditor"] if self._audited else []
+        return ["listener", "memory", *audit, *bus, *peers, *sinks]
+
+    def _service_lines(self, states: Sequence[ServiceState]) -> list[Line]:
+        now = self._clock()
+        hosts = {s.host for s in states if not _gone(s, now)}
+        expected = self.expected_services()
+        lines = []
+        for name in expected:
+            there = [s for s in states if s.name == name]
+            # One who has been gone for long is missed only if alone.
+            shown = [s for s in there if not _gone(s, now)] or there[:1]
+            lines += [_service(s, now, several=len(hosts) > 1) for s in shown]
+            if not shown:
+                lines.append(_unheard(name))
+        others = [
+            s for s in states if s.name not in expected and not _gone(s, now)
+        ]
+        lines += [
+            _service(s, now, several=len(hosts) > 1, optional=True)
+            for s in others
+        ]
+        return lines
+
+    def _peer_lines(self, head: Head) -> list[Line]:
+        states = self._ledger.journal.peer_states()
+        lines = []
+        for view in peer_views(states, self._bus, self._clock()):
+            lines.append(
+                Line(
+                    what="peer",
+                    name=view.name,
+                    state=view.state,
+                    healthy=view.healthy or view.state == "not configured",
+                    position=view.known.agrees_until,
+                    lag=_claims_differing(view, head),
+                    lag_seconds=view.heartbeat_age,
+                )
+            )
+        return lines
+
+    def _reader_lines(self, services: Sequence[ServiceState]) -> list[Line]:
+        readers = [
+            (sink, "sink", f"writer of {sink}", self._numbers_after)
+            for sink in self._sinks
+        ]
+        if self._bus.url and self._bus.key:
+            readers.append(
+                (PUBLISHER, "publisher", "publisher", self._claims_after)
+            )
+        before = self._ledger.queries.cursors()
+        waiting = {
+            name: count(before.get(name, 0)) for name, _, _, count in readers
+        }
+        after = before
+        if any(backlog.count for backlog in waiting.values()):
+            self._sleep(SECOND_LOOK)
+            after = self._ledger.queries.cursors()
+        return [
+            self._reader(
+                what=what,
+                name=name,
+                cursors=(before.get(name), after.get(name)),
+                backlog=count(after.get(name, 0)),
+                service=[s for s in services if s.name == loop],
+            )
+            for name, what, loop, count in readers
+        ]
+
+    def _reader(
+        self,
+        *,
+        what: str,
+        name: str,
+        cursors: tuple[int | None, int | None],
+        backlog: Backlog,
+        service: Sequence[ServiceState],
+    ) -> Line:
+        now = self._clock()
+        age = seconds_since(backlog.oldest, now)
+        works = any(s.working and not _late(s, now) for s in service)
+        before, after = cursors
+        if after is None:
+            state, healthy = "not begun", False
+        elif not backlog.count:
+            state, healthy = "up to date", True
+        elif before != after:
+            state, healthy = "catching up", True
+        else:
+            state = "behind"
+            healthy = works and age is not None and age < TOLERATED
+        errors = [s.last_error for s in service if not s.working]
+        return Line(
+            what=what,
+            name=self._bus.exchange if what == "publisher" else name,
+            state=state,
+            healthy=healthy,
+            position=after,
+            lag=backlog.count,
+            lag_seconds=age if backlog.count else 0.0,
+            last_error=errors[0] if errors else None,
+        )
+
+    def _quarantine_line(self) -> Line:
+        count = self._ledger.queries.quarantine_count()
+        newest = self._ledger.queries.quarantined(1)
+        return Line(
+            what="quarantine",
+            name="quarantine",
+            state="look at it" if count else "empty",
+            lag=count,
+            lag_seconds=seconds_since(newest[0].at, self._clock())
+            if newest
+            else None,
+            last_error=newest[0].reason if newest else None,
+        )
+
+    def _numbers_after(self, revision: int) -> Backlog:
+        return self._ledger.queries.numbers_after(revision)
+
+    def _claims_after(self, revision: int) -> Backlog:
+        return self._ledger.queries.own_claims_after(revision)
+
+
+def _ledger_lines(region: str, head: Head) -> list[Line]:
+    return [
+        Line(
+            what="ledger",
+            name=region,
+            state="reachable",
+            position=head.revision,
+        ),
+        Line(
+            what="claims", name=region, state="held", position=head.total.count
+        ),
+    ]
+
+
+def _claims_differing(view: PeerView, head: Head) -> int | None:
+    """Tell by how many claims a peer differs, if that can be told."""
+    if view.state == "agrees":
+        return 0
+    if view.state != "differs" or view.known.total is None:
+        return None
+    # Two sets of one size may differ too: by how much, nobody has counted.
+    return abs(view.known.total - head.total.count) or None
+
+
+def _late(state: ServiceState, now: Stamp) -> bool:
+    return now - state.seen_at > SILENT_AFTER * 1_000_000
+
+
+def _gone(state: ServiceState, now: Stamp) -> bool:
+    return now - state.seen_at > FORGOTTEN_AFTER * 1_000_000
+
+
+def _service(
+    state: ServiceState, now: Stamp, *, several: bool, optional: bool = False
+) -> Line:
+    """Say how a loop is; an ``optional`` one may be gone, as a cell may."""
+    word = "works" if state.working else "waits"
+    if _late(state, now):
+        word = "gone" if optional else "silent"
+    return Line(
+        what="service",
+        name=f"{state.name}@{state.host}" if several else state.name,
+        state=word,
+        healthy=word in {"works", "gone"},
+        position=state.seen_at,
+        lag_seconds=seconds_since(state.seen_at, now),
+        last_error=state.last_error,
+    )
+
+
+def _unheard(name: str) -> Line:
+    return Line(what="service", name=name, state="never heard", healthy=False)

@@ -1,0 +1,52 @@
+"""Stamps as operators write and read them."""
+
+import re
+from datetime import UTC, datetime, timedelta
+
+from ec2map_sync.claims import Stamp
+from ec2map_sync.errors import Ec2MapError
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_AGO = re.compile(r"(\d+(?:\.\d+)?)([smhdw])")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class BadTime(Ec2MapError):
+    """A text is no time."""
+
+
+def time_of(stamp: Stamp) -> datetime:
+    """Give a stamp as a time."""
+    try:
+        return _EPOCH + timedelta(microseconds=stamp)
+    except OverflowError:  # after the year 9999
+        return datetime.max.replace(tzinfo=UTC)
+
+
+def parse_time(text: str, now: Stamp) -> Stamp:
+    """Read ISO 8601 (UTC unless it says otherwise), or "2h", "3d" ago.
+
+    :raises BadTime: it is neither.
+    """
+    ago = _AGO.fullmatch(text)
+    if ago:
+        seconds = float(ago[1]) * _SECONDS[ago[2]]
+        return max(0, now - int(seconds * 1_000_000))
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise BadTime(
+            f"{text[:40]!r} is no time: 2026-01-31T12:00:00 (UTC), or 90m, "
+            "2h, 3d ago"
+        ) from error
+    if time.tzinfo is None:
+        time = time.replace(tzinfo=UTC)
+    return max(0, (time - _EPOCH) // timedelta(microseconds=1))
+
+
+def iso(time: datetime, *, exact: bool) -> str:
+    """Write a time in UTC, with seconds, or exactly (microseconds)."""
+    text = time.astimezone(UTC).isoformat(
+        timespec="microseconds" if exact else "seconds"
+    )
+    return text.replace("+00:00", "Z")

@@ -1,0 +1,286 @@
+"""Verifying: whether sinks hold what is settled, and peers what we hold."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from ec2map_sync import messages
+from ec2map_sync.asking import Asker, news
+from ec2map_sync.claims import BEGINNING, Bound, Claim, Print, Span
+from ec2map_sync.ec2id import LEGACY, Band
+from ec2map_sync.ledger import Ledger
+from ec2map_sync.ledger.queries import Settled
+from ec2map_sync.settle import Numbered
+from ec2map_sync.sinks.windows import Window
+from ec2map_sync.writer import BATCH, Writer
+
+PAGE = 5000
+"""Rows read at a time from either side."""
+
+PATIENT = 10_000
+"""Differences up to which is looked again: more are no matter of timing."""
+LOOKS = 4
+PAUSE = 0.5
+"""How often, and seconds between: what is being written is not missing."""
+HEARTBEATS = 3
+"""Heartbeats after which a peer that differs is compared with in detail."""
+
+
+class Kind(StrEnum):
+    """How a sink's row differs from what is settled."""
+
+    MISSING = "missing"
+    """A number is settled, and the sink holds nothing under it."""
+    FOREIGN = "foreign"
+    """Nothing is settled, and the sink holds a row that is not ours."""
+    DIFFERENT = "different"
+    """Another row than the settled one, or one of ours left over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A number under which a sink does not hold what is settled."""
+
+    number: int
+    settled: str | None
+    found: str | None
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What checking one thing has come to; None is what is not known."""
+
+    what: str
+    name: str
+    checked: int | None = None
+    missing: int | None = None
+    foreign: int | None = None
+    different: int | None = None
+    differences: list[Difference] = field(default_factory=list)
+    trouble: str | None = None
+
+    @property
+    def in_order(self) -> bool:
+        """Whether nothing at all was found."""
+        return not (self.missing or self.foreign or self.different)
+
+
+class SinkCheck:
+    """Compares one sink with the ledger, by ranges of the primary key."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        window: Window,
+        *,
+        advance: Callable[[int], None] = lambda _count: None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._ledger = ledger
+        self._window = window
+        self._advance = advance
+        self._sleep = sleep
+        self._checked = 0
+
+    def run(self) -> Verdict:
+        """Compare everything."""
+        verdict = Verdict(what="sink", name=self._window.name)
+        band = self._ledger.scheme.band
+        # Of the rows from before us, only adopted ones are ours.
+        differences = list(self._by_number(LEGACY.first, band.first))
+        if self._window.our_band:
+            differences += self._by_range(band)
+        else:
+            differences += self._by_number(band.first, band.stop)
+        found = self._confirmed(differences)
+        verdict.checked = self._checked
+        self.judge(verdict, found)
+        return verdict
+
+    def judge(self, verdict: Verdict, found: Sequence[Difference]) -> None:
+        """Count differences by kind."""
+        kinds = [self.kind(difference) for difference in found]
+        verdict.missing = kinds.count(Kind.MISSING)
+        verdict.foreign = kinds.count(Kind.FOREIGN)
+        verdict.different = kinds.count(Kind.DIFFERENT)
+        verdict.differences = list(found)
+
+    def kind(self, difference: Difference) -> Kind:
+        """Tell what a difference is."""
+        number, uuid = difference.number, difference.found
+        if uuid is None:
+            return Kind.MISSING
+        if difference.settled is None and not (
+            self._ledger.scheme.could_derive(uuid, number)
+        ):
+            return Kind.FOREIGN
+        return Kind.DIFFERENT
+
+    def repairable(self, found: Sequence[Difference]) -> list[int]:
+        """Give the numbers that writing again may put right.
+
+        A row of an image that nobody has claimed here stays: it may be the
+        ledger that lacks something.
+        """
+        keys = {d.found.lower() for d in found if d.found and not d.settled}
+        known = self._ledger.claims(keys)
+        return [
+            d.number
+            for d in found
+            if d.settled
+            or (
+                self.kind(d) is Kind.DIFFERENT
+                and d.found
+                and d.found.lower() in known
+            )
+        ]
+
+    def again(self, found: Sequence[Difference]) -> list[Difference]:
+        """Look again at what was different."""
+        left = []
+        for start in range(0, len(found), BATCH):
+            numbers = [d.number for d in found[start : start + BATCH]]
+            rows = self._window.rows(numbers)
+            settled = self._ledger.numbered(numbers)
+            for number in numbers:
+                held = settled.get(number)
+                uuid = held.uuid if held and self._expected(held) else None
+                if uuid != rows.get(number):
+                    left.append(Difference(number, uuid, rows.get(number)))
+        return left
+
+    def _confirmed(self, found: list[Difference]) -> list[Difference]:
+        """Leave out what is being written just now."""
+        if len(found) <= PATIENT:
+            for _ in range(LOOKS):
+                if not found:
+                    break
+                self._sleep(PAUSE)
+                left = self.again(found)
+                if len(left) == len(found):
+                    break
+                found = left
+        return found
+
+    def _by_range(self, band: Band) -> Iterator[Difference]:
+        """Compare whole ranges, where nobody else has a row."""
+        low, stop = band.first, band.stop
+        while low < stop:
+            ours = self._settled(low, stop, PAGE)
+            theirs = self._window.page(low, stop, PAGE)
+            high = min(_end(ours, stop), _end(theirs, stop))
+            ours, theirs = _below(ours, high), _below(theirs, high)
+            if ours != theirs:
+                yield from _differences(dict(ours), dict(theirs))
+            self._count(len(ours))
+            low = high
+
+    def _by_number(self, low: int, stop: int) -> Iterator[Difference]:
+        """Compare the numbers that are settled, and no others."""
+        while ours := self._settled(low, stop, BATCH):
+            rows = self._window.rows(number for number, _ in ours)
+            yield from _differences(dict(ours), rows)
+            self._count(len(ours))
+            low = ours[-1][0] + 1
+
+    def _settled(self, low: int, stop: int, limit: int) -> list[Settled]:
+        return self._ledger.queries.settled(
+            low, stop, limit, known_kind=self._window.needs_kind
+        )
+
+    def _expected(self, held: Numbered) -> bool:
+        return held.kind is not None or not self._window.needs_kind
+
+    def _count(self, numbers: int) -> None:
+        self._checked += numbers
+        self._advance(numbers)
+
+
+def repair(
+    check: SinkCheck, writer: Writer, verdict: Verdict, *, dry_run: bool
+) -> tuple[int, list[Difference]]:
+    """Write again what a sink lacks, or holds otherwise.
+
+    Gives how many rows were written or removed, or would be, and what is
+    different after that.
+    """
+    numbers = check.repairable(verdict.differences)
+    changed = 0
+    for start in range(0, len(numbers), BATCH):
+        steps = writer.write(numbers[start : start + BATCH], dry_run=dry_run)
+        touched = {row.number for row in (*steps.add, *steps.remove)}
+        changed += len(touched)
+    if dry_run:
+        return changed, verdict.differences
+    return changed, check.again(verdict.differences)
+
+
+def check_peer(ledger: Ledger, asker: Asker, name: str) -> Verdict:
+    """Compare with a peer: claims made before its next heartbeat.
+
+    Missing are claims that we lack, foreign those that the peer lacks,
+    different those of which the peer knows more.
+    """
+    heartbeat, own = _heard(ledger, asker)
+    if own == heartbeat.before:
+        return Verdict(
+            what="peer",
+            name=name,
+            checked=own.count,
+            missing=0,
+            foreign=0,
+            different=0,
+        )
+    verdict = Verdict(what="peer", name=name, checked=own.count)
+    pulled: dict[str, Claim] = {}
+    span = Span(BEGINNING, Bound(heartbeat.until))
+    asker.pull(
+        span,
+        lambda claims: pulled.update(
+            (claim.image, claim) for claim in news(ledger, claims)
+        ),
+    )
+    lacking = news(ledger, list(pulled.values()))
+    known = ledger.claims(claim.image for claim in lacking)
+    verdict.missing = len(lacking) - len(known)
+    verdict.foreign = max(
+        0, own.count - heartbeat.before.count + verdict.missing
+    )
+    # Where each side holds the same images and prints still differ, it is
+    # the peer that knows less of some.
+    verdict.different = len(known) or int(
+        not verdict.missing and not verdict.foreign
+    )
+    return verdict
+
+
+def _heard(ledger: Ledger, asker: Asker) -> tuple[messages.Heartbeat, Print]:
+    """Hear what a peer holds, and look what we held then; is patient."""
+    for _ in range(HEARTBEATS - 1):
+        heartbeat = asker.heartbeat()
+        own = ledger.print_before(heartbeat.until)[1]
+        if own == heartbeat.before:
+            return heartbeat, own
+    heartbeat = asker.heartbeat()
+    return heartbeat, ledger.print_before(heartbeat.until)[1]
+
+
+def _end(page: Sequence[Settled], stop: int) -> int:
+    """Give up to which number, not included, a page is complete."""
+    return stop if len(page) < PAGE else page[-1][0] + 1
+
+
+def _below(page: list[Settled], high: int) -> list[Settled]:
+    if page and page[-1][0] >= high:
+        return [row for row in page if row[0] < high]
+    return page
+
+
+def _differences(
+    settled: dict[int, str], found: dict[int, str]
+) -> Iterable[Difference]:
+    for number in sorted(settled.keys() | found.keys()):
+        one, other = settled.get(number), found.get(number)
+        if one != other:
+            yield Difference(number, one, other)

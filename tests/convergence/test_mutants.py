@@ -1,0 +1,146 @@
+"""Breaking the package must be noticed: else the histories show nothing."""
+
+from dataclasses import replace
+
+from histories import attempt
+from simulation.history import ANY, LOSSY, PUSHED, SERIAL, Profile
+from simulation.region import Parts
+
+from ec2map_sync import claims as claims_module
+from ec2map_sync.compare import Gate, Pull
+from ec2map_sync.follower import Agreement, Follower
+from ec2map_sync.ledger import PUBLISHER, recording
+from ec2map_sync.messages import Claims
+from ec2map_sync.publisher import Publisher
+from ec2map_sync.settle import Board
+from ec2map_sync.writer import Writer
+
+TRIES = 60
+
+
+def is_caught(
+    profile: Profile, parts: Parts | None = None, tries: int = TRIES
+) -> bool:
+    return any(
+        isinstance(attempt(seed, profile, parts), str) for seed in range(tries)
+    )
+
+
+class NeverPulls(Agreement):
+    def next_span(self, _heartbeat):
+        return None
+
+
+class DoesNotCompare(Follower):
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        self._agreement = NeverPulls("somebody")
+
+
+def test_a_follower_that_never_pulls_is_caught():
+    assert is_caught(LOSSY, Parts(follower=DoesNotCompare))
+
+
+class AcknowledgesFirst(Follower):
+    def _take(self, messages):
+        self._inlet.acknowledge(messages)
+        super()._take(messages)
+
+
+def test_a_follower_that_acknowledges_before_it_records_is_caught():
+    assert is_caught(PUSHED, Parts(follower=AcknowledgesFirst))
+
+
+class AdvancesFirst(Publisher):
+    """Its cursor is committed before the broker has the claims."""
+
+    def step(self):
+        with self._ledger.reader(PUBLISHER) as reader:
+            claims, upto = reader.own_claims(self._batch_size)
+            reader.advance(upto)
+        for claim in claims:
+            self._send("claims", Claims(claims=(claim,)))
+        return super().step()
+
+
+def test_a_publisher_that_advances_before_it_sends_needs_comparing():
+    parts = Parts(publisher=AdvancesFirst)
+
+    assert is_caught(PUSHED, parts)
+    assert not is_caught(ANY, parts, tries=10)
+
+
+class WritesLast(Writer):
+    """Its cursor is committed before the sink has the rows."""
+
+    def step(self):
+        with self._ledger.reader(self._sink.name) as reader:
+            numbers, upto = reader.numbers(1000)
+            reader.advance(upto)
+        if numbers:
+            self.write(numbers)
+        return False
+
+
+def test_a_writer_that_advances_before_the_sink_commits_is_caught():
+    assert is_caught(ANY, Parts(writer=WritesLast))
+
+
+class AlwaysOpen(Gate):
+    def is_open(self):
+        return True
+
+
+def test_claims_made_before_comparing_are_caught():
+    assert is_caught(SERIAL, Parts(gate=AlwaysOpen))
+
+
+class ForgetsToLookAgain(Board):
+    def _leave(self, number, slot):
+        queue = list(self._queue)
+        super()._leave(number, slot)
+        self._queue[:] = queue
+
+
+def test_a_board_that_forgets_to_look_again_is_caught(monkeypatch):
+    monkeypatch.setattr(recording, "Board", ForgetsToLookAgain)
+
+    assert is_caught(ANY)
+
+
+def test_a_join_that_keeps_the_last_kind_is_caught(monkeypatch):
+    def join(one, other):
+        return replace(claims_module.join(one, other), kind=other.kind)
+
+    monkeypatch.setattr(recording, "join", join)
+
+    assert is_caught(ANY)
+
+
+def test_moves_that_are_not_recorded_are_caught(monkeypatch):
+    monkeypatch.setattr(
+        recording.Recording, "_write_moves", lambda *_args: None
+    )
+
+    assert is_caught(ANY)
+
+
+def test_a_clock_that_does_not_follow_is_caught(monkeypatch):
+    def next_stamp(self):
+        self.last_stamp = self._clock()
+        return self.last_stamp
+
+    monkeypatch.setattr(recording.Recording, "next_stamp", next_stamp)
+
+    assert is_caught(SERIAL)
+
+
+def test_a_pull_that_forgets_what_did_not_fit_is_caught(monkeypatch):
+    take = Pull.take
+    monkeypatch.setattr(
+        Pull,
+        "take",
+        lambda self, reply: take(self, replace(reply, rest=(), ranges=())),
+    )
+
+    assert is_caught(ANY)

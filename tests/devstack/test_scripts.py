@@ -1,0 +1,117 @@
+"""The plugin's files, as they lie there."""
+
+import os
+import re
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from servers import find_program
+
+ROOT = Path(__file__).parent.parent.parent
+PLUGIN = ROOT / "devstack"
+SCRIPTS = [
+    PLUGIN / "settings",
+    PLUGIN / "plugin.sh",
+    PLUGIN / "lib" / "ec2map-sync",
+    PLUGIN / "exercise.sh",
+]
+WORLD = Path(__file__).parent / "world"
+STUBS = [WORLD / name for name in ("functions.sh", "devstack.sh", "systemctl")]
+SAMPLES = sorted(PLUGIN.glob("local.conf*.sample"))
+NAME = re.compile(r"\bEC2MAP_SYNC_[A-Z_]+\b")
+
+
+def complaints(*command):
+    done = subprocess.run(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=ROOT,
+        check=False,
+    )
+    return done.stdout or f"exit code {done.returncode}"[: done.returncode]
+
+
+def defaults():
+    """Variables of `settings`, and their defaults where they are plain."""
+    text = (PLUGIN / "settings").read_text()
+    found = re.findall(r"^(EC2MAP_\w+)=\$\{(\w+):-(.*)\}$", text, re.MULTILINE)
+    assert all(name == again for name, again, _ in found)
+    return {name: default for name, _, default in found}
+
+
+def table():
+    """Rows of the table in README.rst: variable, default."""
+    text = (PLUGIN / "README.rst").read_text()
+    rows = re.findall(r"^   \* - ``(\w+)``\n     - (.*)$", text, re.MULTILINE)
+    assert len(rows) == len(dict(rows))
+    return dict(rows)
+
+
+@pytest.mark.parametrize("script", SCRIPTS + STUBS, ids=lambda p: p.name)
+def test_bash_can_read_it(script):
+    assert complaints("bash", "-n", script) == ""
+
+
+@pytest.mark.skipif(not find_spec("bashate"), reason="extra lint is missing")
+def test_bashate_has_nothing_to_say():
+    bashate = [sys.executable, "-m", "bashate.bashate"]
+
+    assert complaints(*bashate, *SCRIPTS, *STUBS) == ""
+
+
+def test_shellcheck_has_nothing_to_say():
+    shellcheck = find_program("shellcheck", "shellcheck")
+    follow = ["--shell=bash", "--exclude=SC1090,SC1091"]
+
+    assert complaints(shellcheck, *follow, *SCRIPTS, *STUBS) == ""
+
+
+def test_every_setting_can_be_overridden():
+    text = (PLUGIN / "settings").read_text()
+    assigned = re.findall(r"^(EC2MAP_SYNC_\w+)=", text, re.MULTILINE)
+
+    assert len(assigned) > 10
+    assert sorted(assigned) == sorted(defaults())
+
+
+def test_no_script_knows_a_setting_that_is_none():
+    used = {n for s in SCRIPTS for n in NAME.findall(s.read_text())}
+
+    assert used - {"_XTRACE_EC2MAP_SYNC"} == set(defaults())
+
+
+def test_the_readme_lists_every_setting_with_its_default():
+    settings = defaults()
+    rows = table()
+
+    assert list(rows) == list(settings)
+    for name, default in settings.items():
+        expected = default.replace("$_ec2map_etc", "$EC2MAP_SYNC_CONF_DIR")
+        if not re.search(r"\$[_(]", expected):
+            assert rows[name] == (f"``{expected}``" if expected else "(empty)")
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda p: p.name)
+def test_a_sample_sets_nothing_that_is_no_setting(sample):
+    text = sample.read_text()
+
+    assert "enable_plugin ec2map-sync " in text
+    assert set(NAME.findall(text)) <= set(defaults())
+
+
+def test_there_are_samples_for_one_region_and_for_two():
+    names = [f"local.conf{s}.sample" for s in (".RegionOne", ".RegionTwo", "")]
+    assert [sample.name for sample in SAMPLES] == names
+
+    two = (PLUGIN / names[1]).read_text()
+    assert "region create RegionTwo" in two
+    assert "endpoint create --region RegionTwo" in two
+
+
+def test_the_exercise_can_be_started():
+    assert os.access(PLUGIN / "exercise.sh", os.X_OK)

@@ -1,0 +1,334 @@
+"""The audit against Glance, the watchdog and the checks, for real."""
+
+import json
+import subprocess
+from contextlib import contextmanager
+
+import amqp.exceptions
+import kombu
+import pytest
+from fake_glance import FakeGlance
+from fleet import (
+    BIN,
+    INFO,
+    Region,
+    await_reading,
+    create_envelope,
+    pair,
+    running,
+)
+from servers import wait_until
+
+pytestmark = pytest.mark.services
+
+
+@pytest.fixture
+def glance():
+    with FakeGlance() as server:
+        yield server
+
+
+def audited(glance, **options):
+    options = {"poll_interval": 0.5, "audit_interval": 600} | options
+    lines = "".join(f"{k} = {v}\n" for k, v in options.items())
+    return f"\n[glance]\nendpoint_override = {glance.url}\n{lines}"
+
+
+def command(region, *arguments):
+    done = subprocess.run(
+        [
+            BIN / "ec2map-sync",
+            *arguments,
+            "--config-file",
+            region.config_file,
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def backfill(region, *arguments):
+    done = command(region, "backfill", "-f", "json", *arguments)
+    assert done.returncode == 0, done.stderr
+    (row,) = json.loads(done.stdout)
+    return row
+
+
+def kinds(region):
+    found = region.sql("ledger", "SELECT image, kind FROM claims")
+    return {str(image): kind for image, kind in found}
+
+
+def revision(region):
+    return region.sql("ledger", "SELECT revision FROM head")
+
+
+def test_what_half_of_the_notifications_did_not_say_an_audit_finds(
+    rabbit_a, rabbit_b, mariadb, tmp_path, glance
+):
+    one, two = pair(rabbit_a, rabbit_b, mariadb, tmp_path)
+    one.configure(two, extra=audited(glance))
+    images = [glance.add(os_hidden=n % 10 == 0) for n in range(40)]
+    with running(one, two):
+        one.glance.send(
+            (INFO, create_envelope(image.id)) for image in images[::2]
+        )
+
+        for region in (one, two):
+            region.await_images(image.id for image in images)
+
+        settled = revision(one)
+        one.await_log("audit of Glance: 40 images, ")
+        late = glance.add(os_hidden=True)
+        unknown = glance.add(container_format=None)
+        known = glance.add(container_format="aki")
+        two.await_images([late.id, unknown.id, known.id])
+        glance.update(unknown, container_format="ari")
+        glance.update(known, container_format="ari")
+        wait_until(lambda: kinds(two).get(unknown.id) == "ari")
+
+        assert kinds(two)[known.id] == "aki"
+        assert revision(one) != settled
+        assert backfill(one) == {
+            "region": "RegionOne",
+            "seen": 43,
+            "claimed": 0,
+            "known": 43,
+        }
+        assert one.rows("cell1") == two.rows("cell1")
+
+
+def test_a_glance_that_is_away_is_waited_for(
+    rabbit_a, mariadb, tmp_path, glance
+):
+    region = Region("RegionOne", rabbit_a, mariadb, tmp_path)
+    region.configure(extra=audited(glance, timeout=2))
+    glance.page = 5
+    images = [glance.add() for _ in range(30)]
+    glance.fail_after = 4
+    with running(region):
+        region.await_log("auditor waits and tries again: Glance's API: HTTP")
+        glance.stop()
+        region.await_log("auditor waits and tries again: Glance's API: Unable")
+        glance.fail_after = None
+        glance.start()
+
+        region.await_images(image.id for image in images)
+
+        region.await_log("auditor goes on")
+        assert region.log().count("auditor waits") <= 4
+        assert region.stop() == 0
+
+
+def test_backfill_claims_what_is_missing_and_then_nothing(
+    rabbit_a, mariadb, tmp_path, glance
+):
+    region = Region("RegionOne", rabbit_a, mariadb, tmp_path)
+    region.configure(extra=audited(glance))
+    for n in range(30):
+        glance.add(os_hidden=n % 3 == 0)
+    row = {"region": "RegionOne", "seen": 30, "claimed": 30, "known": 0}
+
+    assert backfill(region, "--dry-run") == row
+    assert kinds(region) == {}
+    assert backfill(region, "--rate", "1000") == row
+    settled = revision(region)
+    assert backfill(region) == row | {"claimed": 0, "known": 30}
+
+    assert revision(region) == settled
+    assert len(kinds(region)) == 30
+
+
+def test_backfill_that_cannot_ask_glance_says_so(
+    rabbit_a, mariadb, tmp_path, glance
+):
+    region = Region("RegionOne", rabbit_a, mariadb, tmp_path)
+    region.configure(extra=audited(glance))
+    glance.status = 403
+
+    refused = command(region, "backfill")
+    glance.stop()
+    away = command(region, "backfill")
+    region.configure()
+    unconfigured = command(region, "backfill")
+
+    for done, said in (
+        (refused, "the account needs a role"),
+        (away, "Glance's API"),
+        (unconfigured, "[glance] says neither"),
+    ):
+        assert done.returncode == 2
+        assert said in done.stderr
+        assert len(done.stderr.splitlines()) == 1, done.stderr
+
+
+def test_backfill_claims_nothing_before_peers_were_compared(
+    rabbit_a, rabbit_b, mariadb, tmp_path, glance
+):
+    one, two = pair(rabbit_a, rabbit_b, mariadb, tmp_path)
+    one.configure(two, extra=audited(glance, poll_interval=600))
+    glance.add()
+
+    done = command(one, "backfill")
+
+    assert done.returncode == 2
+    assert "was not compared with RegionTwo" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert kinds(one) == {}
+    with running(one, two):
+        one.await_log("agrees with RegionTwo")
+        late = glance.add()
+        wait_until(lambda: command(one, "backfill").returncode == 0)
+        two.await_images([late.id])
+
+
+@contextmanager
+def holding(region):
+    """Keep the ledger's lock: what is being recorded has to wait."""
+    import sqlalchemy as sa
+
+    engine = sa.create_engine(region.ledger)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE head SET revision = revision")
+        yield
+        connection.rollback()
+    engine.dispose()
+
+
+def test_a_listener_that_has_stalled_is_seen_and_healed(
+    rabbit_a, mariadb, tmp_path
+):
+    region = Region("RegionOne", rabbit_a, mariadb, tmp_path)
+    # One at a time, and a link that is down when it is acknowledged: then
+    # oslo.messaging ignores what comes again, and gets nothing else.
+    region.configure(
+        extra="\n[oslo_messaging_rabbit]\nrabbit_qos_prefetch_count = 1\n"
+        "rabbit_retry_interval = 5\nkombu_reconnect_delay = 4\n"
+        "[notifications]\nstall_timeout = 3\n"
+    )
+    region.glance.create(1)
+    with running(region):
+        region.await_log("listening on")
+        listener = region.services()["listener"]
+        with holding(region):
+            first = region.glance.create(1)
+            wait_until(lambda: unacknowledged(region) == 1)
+            rabbit_a.ctl(
+                "close_all_connections",
+                "--vhost",
+                region.vhost,
+                "the test breaks the link",
+            )
+        later = region.glance.create(5)
+
+        region.await_images(first | later, 60)
+
+        assert "the listener has got nothing for" in region.log()
+        assert region.services()["listener"] != listener
+
+
+def unacknowledged(region):
+    listed = region.rabbit.ctl(
+        "list_queues",
+        f"--vhost={region.vhost}",
+        "--formatter=json",
+        "name",
+        "messages_unacknowledged",
+    )
+    return {
+        row["name"]: row["messages_unacknowledged"]
+        for row in json.loads(listed)
+    }.get(INFO)
+
+
+def check(region):
+    done = command(region, "config", "check", "-f", "json")
+    rows = {row["check"]: row for row in json.loads(done.stdout)}
+    assert "guest:" not in done.stdout
+    return done.returncode, rows
+
+
+def test_config_check_is_content_with_what_is_in_order(
+    rabbit_a, rabbit_b, mariadb, tmp_path, glance
+):
+    one, two = pair(rabbit_a, rabbit_b, mariadb, tmp_path)
+    one.configure(two, extra=audited(glance))
+    one.glance.create(1)
+    glance.add()
+
+    code, rows = check(one)
+
+    assert code == 0, rows
+    assert rows["heartbeats of RegionTwo"]["result"] == "unknown: none yet"
+    assert rows["Glance's exchange"]["result"] == "ok: glance, durable: False"
+    assert "CREATE INDEX" in rows["cell cell1"]["advice"]
+    with running(one, two):
+        await_reading(one, two)
+        await_reading(two, one)
+        one.await_log("listening on")
+        one.await_log("agrees with")
+        mariadb.execute(
+            f"CREATE INDEX u ON {one.vhost}_cell1.s3_images (uuid)"
+        )
+
+        code, rows = check(one)
+
+    assert code == 0, rows
+    assert all(r["result"].startswith("ok") for r in rows.values()), rows
+    assert rows["cell cell1"]["advice"] == ""
+
+
+def test_config_check_finds_what_is_wrong_and_changes_nothing(
+    rabbit_a, rabbit_b, mariadb, tmp_path, glance
+):
+    one, two = pair(rabbit_a, rabbit_b, mariadb, tmp_path)
+    reader = f"{tmp_path.name}_reader"[-30:].replace("-", "_")
+    mariadb.execute(f"CREATE USER '{reader}'@'%' IDENTIFIED BY 'geheim'")
+    mariadb.execute(
+        f"GRANT SELECT, INSERT ON {one.vhost}_cell1.s3_images "
+        f"TO '{reader}'@'%'"
+    )
+    one.cells["cell0"] = mariadb.create_database(f"{one.vhost}_api")
+    one.cells["cell1"] = one.cells["cell1"].replace(
+        "root@", f"{reader}:geheim@"
+    )
+    one.configure(two, extra=audited(glance))
+    one.durable = True  # Glance is not
+    one.glance.create(1)
+    two.rabbit.ctl("clear_permissions", "-p", two.vhost, "guest")
+    (tmp_path / "RegionOne.key").chmod(0o644)
+    glance.status = 401
+    one.configure(two, extra=audited(glance))
+
+    code, rows = check(one)
+
+    assert code == 1
+    for name, result, advice in (
+        ("Glance's exchange", "inequivalent arg 'durable'", "as in glance-"),
+        ("cell cell0", "there is no table s3_images", "not that of the API"),
+        ("cell cell1", "no right to UPDATE, DELETE", "GRANT SELECT, INSERT"),
+        ("broker of RegionTwo", "wrong", ""),
+        ("signing key", "open to others", "chmod 600"),
+        ("Glance's API", "it does not know us", ""),
+    ):
+        assert rows[name]["result"].startswith("wrong"), rows[name]
+        assert result in rows[name]["result"], rows[name]
+        assert advice in rows[name]["advice"], rows[name]
+    assert rows["own broker"]["result"].startswith("ok")
+    assert "geheim" not in json.dumps(rows)
+    assert not has_exchange(one, "ec2map_sync")
+
+
+def has_exchange(region, name):
+    with kombu.Connection(region.bus_url) as connection:
+        try:
+            connection.default_channel.exchange_declare(
+                name, "topic", passive=True
+            )
+        except amqp.exceptions.NotFound:
+            return False
+    return True

@@ -1,0 +1,77 @@
+"""A dead link between regions is noticed, and never waited for for ever."""
+
+import time
+from contextlib import suppress
+
+import pytest
+from proxy import Proxy, Way
+from servers import wait_until
+
+from ec2map_sync import bus
+
+pytestmark = pytest.mark.services
+
+HEARTBEAT = 2
+
+
+@pytest.fixture
+def link(rabbit_a):
+    with Proxy(rabbit_a.port) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def outlet(rabbit_a, link):
+    outlet = bus.Outlet(link.url(rabbit_a.url(), heartbeat=HEARTBEAT), "x")
+    outlet.send("nobody", {}, b"{}")
+    return outlet
+
+
+def fails(outlet):
+    """Whether the link is seen to be dead by who only keeps it alive."""
+    try:
+        outlet.pump()
+    except bus.OUTAGES:
+        return True
+    return False
+
+
+def test_links_have_heartbeats_unless_the_url_says_otherwise(rabbit_a):
+    assert bus.connect(rabbit_a.url()).heartbeat == bus.HEARTBEAT > 0
+
+
+def test_an_idle_link_stays_up(outlet):
+    end = time.monotonic() + 4 * HEARTBEAT
+
+    with suppress(TimeoutError):
+        wait_until(lambda: fails(outlet), end - time.monotonic())
+
+    assert time.monotonic() >= end
+    outlet.send("nobody", {}, b"{}")
+    outlet.close()
+
+
+@pytest.mark.parametrize("way", Way)
+def test_a_dead_link_is_noticed_and_can_be_left(link, outlet, way):
+    link.swallow(way)
+
+    wait_until(lambda: fails(outlet), 5 * HEARTBEAT)
+    begun = time.monotonic()
+    outlet.close()
+    assert time.monotonic() - begun < 10
+
+    link.heal()
+    outlet.send("nobody", {}, b"{}")
+    outlet.close()
+
+
+def test_a_link_that_dies_while_it_is_set_up_is_given_up(rabbit_a, link):
+    link.swallow(Way.TO_READER)
+    outlet = bus.Outlet(link.url(rabbit_a.url()), "x")
+    begun = time.monotonic()
+
+    with pytest.raises(bus.OUTAGES):
+        outlet.send("nobody", {}, b"{}")
+
+    outlet.close()
+    assert time.monotonic() - begun < 30

@@ -1,0 +1,122 @@
+"""A ledger that was restored or emptied comes back to the common set."""
+
+import json
+
+import pytest
+from fleet import INFO, await_reading, create_envelope, pair, running
+from one_set import (
+    await_equal,
+    await_same_cells,
+    claim_many,
+    colliding,
+    dump,
+    empty,
+    moves,
+    open_ledger,
+    restore,
+)
+from servers import wait_until
+
+from ec2map_sync.ledger.ledger import wall_clock
+
+pytestmark = pytest.mark.services
+
+AN_HOUR = 3600 * 1_000_000
+
+
+@pytest.fixture
+def regions(rabbit_a, rabbit_b, mariadb, tmp_path):
+    one, two = pair(rabbit_a, rabbit_b, mariadb, tmp_path)
+    with running(one, two):
+        await_reading(one, two)
+        await_reading(two, one)
+        yield one, two
+
+
+def announce(region, *images):
+    region.glance.send((INFO, create_envelope(image)) for image in images)
+
+
+def await_remembered(region):
+    """Wait until the agent has noted how far its ledger has come."""
+    note = region.directory / f"{region.name}.ledger"
+
+    def remembered():
+        revision = open_ledger(region).head().revision
+        return json.loads(note.read_text())["revision"] == revision
+
+    wait_until(remembered)
+
+
+def come_back(one, two, held, rival):
+    """Start both; the one with a poor ledger first, to be tempted.
+
+    What Glance tells meanwhile, an image among it that wishes for a number
+    in use, has to wait for the peer.
+    """
+    new = one.glance.create(20)
+    announce(one, rival)
+    before = open_ledger(one).head()
+    since = len(one.log())
+    one.start()
+    await_reading(one, two, since)
+    with pytest.raises(TimeoutError):
+        one.await_log("listening on", 3, since=since)
+    assert open_ledger(one).head().total == before.total
+
+    two.start()
+
+    one.await_images([*held, *new, rival])
+    two.await_images([*held, *new, rival])
+    await_equal(one, two, count=len(held) + 21, seconds=30)
+    await_same_cells(one, two)
+    claims = open_ledger(one).claims([*held, *new, rival])
+    newest = max(claims[image].newest for image in held)
+    assert min(claims[i].claimed_at for i in (*new, rival)) > newest
+    assert moves(one) == moves(two) == []
+    return one.log(since)
+
+
+def test_claims_made_after_the_dump_come_back_from_the_peer(
+    regions, mariadb, tmp_path
+):
+    one, two = regions
+    first, rival = colliding()
+    early = claim_many(open_ledger(one), 300) | one.glance.create(20)
+    await_equal(one, two, count=320, seconds=30)
+    dump(mariadb, one, tmp_path / "dump.sql")
+    announce(one, first)
+    late = one.glance.create(20)
+    await_equal(one, two, count=341, seconds=30)
+    # Made here alone, by a clock that was wrong.
+    ahead = open_ledger(one, lambda: wall_clock() + AN_HOUR)
+    late |= claim_many(ahead, 300)
+    held = early | late | {first}
+    await_equal(one, two, count=len(held), seconds=30)
+    await_remembered(one)
+    one.kill()
+    two.kill()
+    restore(mariadb, one, tmp_path / "dump.sql")
+    assert open_ledger(one).claims(held).keys() == early
+
+    log = come_back(one, two, held, rival)
+
+    assert "it was restored" in log
+
+
+def test_an_emptied_ledger_hands_out_no_number_in_use(regions, mariadb):
+    one, two = regions
+    first, rival = colliding()
+    held = claim_many(open_ledger(one), 300) | one.glance.create(20) | {first}
+    announce(one, first)
+    await_equal(one, two, count=len(held), seconds=30)
+    await_same_cells(one, two)
+    one.kill()
+    two.kill()
+    empty(mariadb, one)
+    one.command("db", "upgrade")
+    assert open_ledger(one).head().total.count == 0
+
+    log = come_back(one, two, held, rival)
+
+    assert "the ledger is a new one" in log

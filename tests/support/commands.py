@@ -1,0 +1,113 @@
+"""A region in SQLite for tests of commands, and the program run on it."""
+
+import io
+import logging
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from ec2map_sync.cli.main import main
+from ec2map_sync.database import create_engine, parse_url
+from ec2map_sync.ec2id import Scheme
+from ec2map_sync.ledger import Ledger, schema
+from ec2map_sync.signing import SigningKey
+from ec2map_sync.sinks.nova import NovaSink
+from ec2map_sync.writer import Writer
+
+S3_IMAGES = """
+CREATE TABLE s3_images (
+    created_at DATETIME, updated_at DATETIME, deleted_at DATETIME,
+    id INTEGER NOT NULL PRIMARY KEY, uuid VARCHAR(36) NOT NULL,
+    deleted INTEGER
+)
+"""
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command has answered."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+def run(*arguments: str) -> Done:
+    """Run `ec2map-sync …` in this process."""
+    out, err = io.StringIO(), io.StringIO()
+    root = logging.getLogger()
+    before = root.handlers[:], root.level
+    try:
+        with redirect_stdout(out), redirect_stderr(err):
+            code = main(arguments)
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else 1
+    finally:
+        # The program logs to what it takes for stderr.
+        root.handlers[:], root.level = before
+    return Done(code, out.getvalue(), err.getvalue())
+
+
+class SmallRegion:
+    """A ledger and one cell in SQLite; no agent, and nobody to talk to."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.config_file = directory / "region.conf"
+        self.ledger_file = directory / "ledger"
+        self.scheme = Scheme(b"tests")
+        self.peer_key = SigningKey.generate()
+        key = SigningKey.generate()
+        key.save(directory / "key")
+        self.key = key
+        engine = create_engine(parse_url(self.url("ledger"), "ledger"))
+        schema.upgrade(engine)
+        self.ledger = Ledger(engine, self.scheme)
+        self.sql("cell1", S3_IMAGES)
+        self.configure()
+
+    def configure(self, *, peers: str = "RegionTwo", broker: str = "") -> None:
+        """Write the configuration; no broker listens unless one is given."""
+        dead = "amqp://guest:guest@127.0.0.1:1//"
+        text = (
+            f"[DEFAULT]\nregion = RegionOne\npeers = {peers}\n"
+            f"[ledger]\nconnection = {self.url('ledger')}\n"
+            "[ec2_ids]\nhash_key = tests\n"
+            f"[bus]\nurl = {broker or dead}\nclaim_wait = 0\n"
+            f"signing_key_file = {self.directory / 'key'}\n"
+            "[nova]\ncells = cell1\n"
+            f"[cell:cell1]\nconnection = {self.url('cell1')}\n"
+        )
+        for peer in filter(None, peers.split(",")):
+            text += (
+                f"[peer:{peer}]\nurl = {broker or dead}\n"
+                f"public_keys = {self.peer_key.public}\n"
+            )
+        self.config_file.write_text(text)
+
+    def url(self, database: str) -> str:
+        """Give the address of "ledger" or the cell."""
+        return f"sqlite:///{self.directory / database}"
+
+    def run(self, *arguments: str, code: int = 0) -> Done:
+        """Run a command on this region; it has to end with this code."""
+        done = run(*arguments, "--config-file", str(self.config_file))
+        assert done.code == code, done
+        return done
+
+    def sql(self, database: str, statement: str) -> list[tuple[object, ...]]:
+        """Run a statement in "ledger" or the cell."""
+        engine = sa.create_engine(self.url(database), poolclass=sa.NullPool)
+        with engine.begin() as connection:
+            result = connection.exec_driver_sql(statement)
+            return [tuple(r) for r in result] if result.returns_rows else []
+
+    def write_sinks(self) -> None:
+        """Bring the cell up to date, as the agent does."""
+        engine = create_engine(parse_url(self.url("cell1"), "cell1"))
+        writer = Writer(self.ledger, NovaSink("cell1", engine), rewrite=False)
+        while writer.step():
+            pass
+        engine.dispose()

@@ -1,0 +1,108 @@
+"""What commands find out before they act, and within which bounds."""
+
+import threading
+import time
+
+import pytest
+
+from ec2map_sync.checks import finding
+from ec2map_sync.checks.finding import ok, run, unknown
+from ec2map_sync.cli.backfill import Pace, not_compared
+from ec2map_sync.errors import ConfigError
+from ec2map_sync.ledger import PeerState
+
+SECOND = 1_000_000
+NOW = 1_800_000_000 * SECOND
+LONG_AGO = NOW - 3600 * SECOND
+
+
+def fails(error):
+    def check():
+        raise error
+
+    return check
+
+
+def test_a_check_that_hangs_is_given_up():
+    began, answered = time.monotonic(), threading.Event()
+
+    def hangs():
+        answered.wait(30)
+        return ok()
+
+    findings = run({"hangs": hangs, "answers": ok}, deadline=0.3)
+
+    assert [f.result for f in findings] == [
+        "wrong: no answer within 0 s",
+        "ok",
+    ]
+    assert [f.check for f in findings] == ["hangs", "answers"]
+    assert time.monotonic() - began < 5
+    answered.set()
+
+
+def test_a_check_that_fails_holds_no_other_up():
+    findings = run(
+        {
+            "refused": fails(ConnectionRefusedError("nobody there")),
+            "wrong": fails(ConfigError("[bus] url is missing")),
+            "broken": fails(ZeroDivisionError("oops")),
+            "not yet": lambda: unknown("none yet"),
+        }
+    )
+
+    assert [f.result for f in findings] == [
+        "wrong: nobody there",
+        "wrong: [bus] url is missing",
+        "wrong: ZeroDivisionError: oops",
+        "unknown: none yet",
+    ]
+    assert not finding.in_order(findings)
+    assert finding.in_order(findings[-1:])
+
+
+def test_no_password_of_a_url_is_shown():
+    error = OSError("amqp://user:geheim@host/ does not answer")
+
+    (found,) = run({"broker": fails(error)})
+
+    assert found.result == "wrong: amqp://***@host/ does not answer"
+
+
+@pytest.mark.parametrize(
+    ("state", "late"),
+    [
+        (None, True),
+        ({}, True),
+        ({"compared_at": NOW - SECOND}, False),
+        ({"compared_at": LONG_AGO}, True),
+        # Agrees, by a heartbeat of now; its clock may be anywhere.
+        ({"agrees_until": 5, "received_at": NOW}, False),
+        ({"agrees_until": NOW, "received_at": LONG_AGO}, True),
+        (
+            {
+                "agrees_until": NOW,
+                "received_at": NOW,
+                "differs_since": NOW,
+                "compared_at": LONG_AGO,
+            },
+            True,
+        ),
+    ],
+)
+def test_whether_the_agent_has_compared_with_a_peer_lately(state, late):
+    states = {"other": PeerState(name="other", compared_at=NOW)}
+    if state is not None:
+        states["peer"] = PeerState(name="peer", **state)
+
+    assert not_compared(states, ["peer"], NOW) == (["peer"] if late else [])
+
+
+def test_a_rate_is_kept_to():
+    began = time.monotonic()
+    pace = Pace(100)
+
+    for done in (10, 20, 30):
+        pace.wait(done)
+
+    assert 0.3 <= time.monotonic() - began < 3

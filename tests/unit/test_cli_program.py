@@ -1,0 +1,170 @@
+"""The program itself: starts fast, fails in one line, completes itself."""
+
+import resource
+import subprocess
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import pytest
+from commands import SmallRegion, run
+
+PROGRAM = Path(sys.executable).parent / "ec2map-sync"
+SLOW = (
+    "alembic",
+    "cryptography",
+    "keystoneauth1",
+    "kombu",
+    "openstack",
+    "oslo_messaging",
+    "rich",
+    "sqlalchemy",
+)
+COMMANDS = sorted(
+    point.name.replace("_", " ")
+    for point in entry_points(group="ec2map_sync.cli")
+)
+IMAGE = "71ed3a2c-33a0-4d3c-9d4e-2f6c6f2b6c34"
+
+
+@pytest.fixture
+def region(tmp_path):
+    return SmallRegion(tmp_path)
+
+
+def imported_by(*arguments):
+    """Give which of the slow modules a command has imported."""
+    code = (
+        "import sys\n"
+        "from ec2map_sync.cli.main import main\n"
+        "try:\n"
+        "    main(sys.argv[1:])\n"
+        "except SystemExit:\n"
+        "    pass\n"
+        f"print([m for m in {SLOW} if m in sys.modules], file=sys.stderr)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    return done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["help", "replay"], ["list", "--help"]]
+)
+def test_help_waits_for_no_database_or_broker_library(arguments):
+    assert imported_by(*arguments) == "[]"
+
+
+def test_an_id_needs_no_database_or_broker_library(region):
+    config = str(region.config_file)
+
+    assert imported_by("id", IMAGE, "--config-file", config) == "[]"
+
+
+def test_an_id_is_there_well_below_a_second(region):
+    """Measured in seconds of the processor: others may use it too."""
+    command = [PROGRAM, "id", IMAGE, "--config-file", region.config_file]
+
+    def used():
+        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return usage.ru_utime + usage.ru_stime
+
+    before = used()
+    subprocess.run(command, capture_output=True, timeout=60, check=True)
+
+    assert used() - before < 0.7
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example(command):
+    done = run(*command.split(), "--help")
+
+    assert done.code == 0
+    assert f"Example: ec2map-sync {command}" in done.stdout
+
+
+def test_the_shell_completes_commands_and_options():
+    done = run("complete")
+
+    assert done.code == 0
+    assert "cmds_quarantine='drop list retry show'" in done.stdout
+    assert "--divergent" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["id", "nonsense"],
+        ["list", "--config-file", "/nowhere.conf"],
+        ["replay", "--since", "tomorrow"],
+        ["replay", "--since", "1h", "--until", "2h"],
+        ["replay", "--sink", "nova:cell9"],
+        ["replay", "--peer", "RegionNine"],
+        ["peer", "forget", "RegionTwo"],
+        ["list", "-c", "nonsense"],
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(region, arguments):
+    done = region.run(*arguments, code=2)
+
+    assert done.stdout == ""
+    assert done.stderr.startswith("ec2map-sync: ")
+    assert done.stderr.count("\n") == 1
+    assert "Traceback" not in done.stderr
+    assert "mistake in the program" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments", [["nonsense"], [], ["list", "--nonsense"], ["show"]]
+)
+def test_a_wrong_command_line_is_exit_code_2(arguments):
+    assert run(*arguments).code == 2
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["show", IMAGE],
+        ["list"],
+        ["explain", IMAGE],
+        ["status"],
+        ["verify"],
+        ["replay"],
+        ["peer", "list"],
+        ["quarantine", "list"],
+        ["quarantine", "drop", "--all"],
+        ["db", "version"],
+    ],
+)
+def test_a_ledger_that_does_not_answer_is_one_line(region, arguments):
+    text = region.config_file.read_text().replace(
+        region.url("ledger"), "mysql://u:topsecret@127.0.0.1:1/ledger"
+    )
+    region.config_file.write_text(text)
+
+    done = region.run(*arguments, code=2)
+
+    assert done.stdout == ""
+    assert done.stderr.startswith("ec2map-sync: [ledger] connection: ")
+    assert done.stderr.count("\n") == 1
+    assert "topsecret" not in done.stderr
+
+
+def test_a_broker_that_does_not_answer_is_one_line(region):
+    done = region.run("peer", "forget", "RegionSeven", code=2)
+
+    assert done.stderr.startswith("ec2map-sync: a broker does not answer: "), (
+        done.stderr
+    )
+    assert done.stderr.count("\n") == 1
+
+
+def test_debug_shows_where(region):
+    done = region.run("--debug", "list", "--limit", "-1", code=2)
+
+    assert "Traceback" in done.stderr

@@ -1,0 +1,200 @@
+"""quarantine list, show, retry, drop: from being refused to being known."""
+
+import json
+
+import pytest
+from commands import SmallRegion
+
+from ec2map_sync import messages, wire
+from ec2map_sync.claims import Claim
+from ec2map_sync.ledger import Quarantined
+from ec2map_sync.ledger.journal import QUARANTINE_BODY
+from ec2map_sync.ledger.ledger import wall_clock
+from ec2map_sync.signing import SigningKey
+
+COLUMNS = ["id", "at", "source", "reason"]
+
+
+def image(n):
+    return f"00000000-0000-4000-8000-{n:012x}"
+
+
+@pytest.fixture
+def region(tmp_path):
+    return SmallRegion(tmp_path)
+
+
+def keep(region, *entries):
+    region.ledger.journal.quarantine(entries)
+
+
+def message(region, key, *claims, source="peer:RegionTwo"):
+    pen = wire.Pen(
+        region="RegionTwo",
+        scheme=region.scheme.fingerprint,
+        key=key,
+        clock=wall_clock,
+    )
+    headers, body = wire.encode(messages.Claims(claims=claims), pen)
+    return Quarantined(
+        source=source, reason="not trusted", body=body, headers=headers
+    )
+
+
+def notification(event="image.create", **payload):
+    body = json.dumps({"event_type": event, "payload": payload})
+    return Quarantined(
+        source="glance", reason="not understood", body=body.encode()
+    )
+
+
+def act(region, *arguments, code=0):
+    done = region.run("quarantine", *arguments, "-f", "json", code=code)
+    rows = json.loads(done.stdout)
+    assert all(list(row) == COLUMNS for row in rows)
+    return [(row["id"], row["reason"]) for row in rows]
+
+
+def known(region):
+    return region.ledger.claims(map(image, range(10)))
+
+
+def test_what_is_kept_is_listed_newest_first(region):
+    keep(region, notification(), message(region, region.peer_key))
+
+    done = region.run("quarantine", "list", "-f", "json")
+
+    rows = json.loads(done.stdout)
+    assert [list(row) for row in rows] == [COLUMNS] * 2
+    assert [row["source"] for row in rows] == ["peer:RegionTwo", "glance"]
+    assert rows[0]["at"].endswith("Z")
+    limited = region.run("quarantine", "list", "--limit", "1")
+    assert limited.stderr == "there are 1 more\n"
+
+
+def test_one_is_shown_as_it_came(region):
+    keep(region, message(region, region.peer_key))
+
+    shown = json.loads(
+        region.run("quarantine", "show", "1", "-f", "json").stdout
+    )
+
+    assert list(shown) == [*COLUMNS, "headers", "body"]
+    assert json.loads(shown["headers"])["sender"] == "RegionTwo"
+    assert json.loads(shown["body"]) == {"claims": []}
+    gone = region.run("quarantine", "show", "2", code=1)
+    assert gone.stderr == ("ec2map-sync: nothing in the quarantine has id 2\n")
+
+
+def test_a_message_is_taken_once_its_sender_is_trusted(region):
+    claim = Claim(claimed_at=wall_clock(), image=image(1))
+    stranger = SigningKey.generate()
+    keep(region, message(region, stranger, claim))
+
+    ((_, reason),) = act(region, "retry", "1", code=1)
+    assert reason.startswith("stays: signed with a key that [peer:RegionTwo]")
+    assert not known(region)
+
+    region.peer_key = stranger
+    region.configure()
+    planned = act(region, "retry", "1", "--dry-run")
+    assert planned == [(1, "1 claims could be taken")]
+    assert not known(region)
+
+    assert act(region, "retry", "--all") == [(1, "1 claims, 1 of them news")]
+    assert known(region) == {image(1): claim}
+    assert act(region, "list") == []
+
+
+def test_a_peer_does_not_speak_for_another(region):
+    claim = Claim(claimed_at=wall_clock(), image=image(1))
+    keep(
+        region,
+        message(region, region.peer_key, claim, source="peer:RegionThree"),
+    )
+
+    ((_, reason),) = act(region, "retry", "--all", code=1)
+
+    assert reason.startswith("stays: sender 'RegionTwo'")
+
+
+def test_one_claim_of_a_good_message_is_tried_alone(region):
+    claim = Claim(claimed_at=wall_clock(), image=image(2))
+    body = json.dumps(messages.claim_to_json(claim)).encode()
+    keep(
+        region,
+        Quarantined(source="peer:RegionTwo", reason="ahead", body=body),
+        Quarantined(source="peer:RegionTwo", reason="bad", body=b'{"image":'),
+    )
+
+    outcomes = act(region, "retry", "--all", code=1)
+
+    assert outcomes[0] == (1, "1 claims, 1 of them news")
+    assert outcomes[1][1].startswith("stays: ")
+    assert known(region) == {image(2): claim}
+    assert [i for i, _ in act(region, "list")] == [2]
+
+
+def test_notifications_are_understood_as_if_they_came_now(region):
+    keep(
+        region,
+        notification(id=image(3), container_format="aki"),
+        notification(id=7),
+        notification(event="image.delete", id=image(4)),
+        Quarantined(source="glance", reason="no", body=b"['repr']"),
+    )
+
+    outcomes = dict(act(region, "retry", "--all", code=1))
+
+    assert outcomes[1] == f"image {image(3)} is known now"
+    assert outcomes[2] == "stays: image.create without the image's id"
+    assert outcomes[3] == "it tells nothing about an image"
+    assert outcomes[4].startswith("stays: it is no JSON")
+    assert known(region)[image(3)].kind.kind == "aki"
+    assert [i for i, _ in act(region, "list")] == [4, 2]
+
+
+def test_a_body_that_was_cut_says_so(region):
+    keep(
+        region,
+        Quarantined(
+            source="peer:RegionTwo",
+            reason="x",
+            body=b"x" * (QUARANTINE_BODY + 1),
+            headers={},
+        ),
+    )
+
+    ((_, reason),) = act(region, "retry", "1", code=1)
+
+    assert reason == "stays: only its beginning was kept: it was too long"
+
+
+def test_a_question_of_the_past_is_no_longer_waited_for(region):
+    pen = wire.Pen(
+        region="RegionTwo",
+        scheme=region.scheme.fingerprint,
+        key=region.peer_key,
+        clock=wall_clock,
+    )
+    question = messages.Compare(id="x", ranges=())
+    headers, body = wire.encode(question, pen)
+    keep(
+        region,
+        Quarantined(source="requests", reason="x", body=body, headers=headers),
+    )
+
+    assert act(region, "retry", "1") == [(1, "nobody waits for it any more")]
+
+
+def test_drop_drops(region):
+    keep(region, notification(), notification(), notification())
+
+    planned = act(region, "drop", "--all", "--dry-run")
+    assert planned[0] == (1, "would be dropped: not understood")
+    assert act(region, "drop", "2") == [(2, "dropped: not understood")]
+    assert [i for i, _ in act(region, "list")] == [3, 1]
+    assert len(act(region, "drop", "--all")) == 2
+    assert act(region, "list") == []
+    region.run("quarantine", "drop", "2", code=1)
+    region.run("quarantine", "drop", code=2)

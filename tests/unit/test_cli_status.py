@@ -1,0 +1,268 @@
+"""status and peer list: what is measured, and when somebody has to look."""
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from commands import SmallRegion
+
+from ec2map_sync.claims import Claim
+from ec2map_sync.ledger import Quarantined, ServiceState
+from ec2map_sync.ledger.ledger import wall_clock
+
+PROGRAM = Path(sys.executable).parent / "ec2map-sync"
+COLUMNS = [
+    "what",
+    "name",
+    "state",
+    "position",
+    "lag",
+    "lag_seconds",
+    "last_error",
+]
+LOOPS = [
+    "listener",
+    "memory",
+    "publisher",
+    "answerer",
+    "follower of RegionTwo",
+    "writer of nova:cell1",
+]
+SECOND = 1_000_000
+
+
+def image(n):
+    return f"00000000-0000-4000-8000-{n:012x}"
+
+
+@pytest.fixture
+def region(tmp_path):
+    return SmallRegion(tmp_path)
+
+
+def note(region, name, *, host="one", ago=1, error=None):
+    region.ledger.journal.note_service(
+        ServiceState(
+            host=host,
+            name=name,
+            seen_at=wall_clock() - ago * SECOND,
+            working=error is None,
+            last_error=error,
+            last_error_at=error and wall_clock(),
+        )
+    )
+
+
+def hear(region, *, ago=1, **fields):
+    now = wall_clock() - ago * SECOND
+    region.ledger.journal.note_peer(
+        "RegionTwo", received_at=now, sent_at=now, total=1, **fields
+    )
+
+
+@pytest.fixture
+def healthy(region):
+    """A region as an agent leaves it that works."""
+    region.ledger.record([Claim(claimed_at=wall_clock(), image=image(1))])
+    region.write_sinks()
+    with region.ledger.reader("publisher") as reader:
+        reader.advance(0)
+    for loop in LOOPS:
+        note(region, loop)
+    hear(region, agrees_until=wall_clock() - 3 * SECOND, differs_since=None)
+    return region
+
+
+def status(region, code):
+    done = region.run("status", "-f", "json", code=code)
+    lines = json.loads(done.stdout)
+    assert all(list(line) == COLUMNS for line in lines)
+    return {(line["what"], line["name"]): line for line in lines}
+
+
+def test_a_region_that_works_is_healthy(healthy):
+    lines = status(healthy, 0)
+
+    assert list(lines) == [
+        ("ledger", "RegionOne"),
+        ("claims", "RegionOne"),
+        *(("service", loop) for loop in LOOPS),
+        ("peer", "RegionTwo"),
+        ("sink", "nova:cell1"),
+        ("publisher", "ec2map_sync"),
+        ("quarantine", "quarantine"),
+    ]
+    assert lines["ledger", "RegionOne"]["position"] == 1
+    assert lines["claims", "RegionOne"]["position"] == 1
+    sink = lines["sink", "nova:cell1"]
+    assert (sink["state"], sink["position"], sink["lag"]) == (
+        "up to date",
+        1,
+        0,
+    )
+    peer = lines["peer", "RegionTwo"]
+    assert (peer["state"], peer["lag"]) == ("agrees", 0)
+    assert 1 <= peer["lag_seconds"] < 20
+    assert lines["quarantine", "quarantine"]["state"] == "empty"
+
+
+def test_before_an_agent_ever_ran_nothing_is_assumed(region):
+    lines = status(region, 1)
+
+    assert lines["service", "listener"]["state"] == "never heard"
+    peer = lines["peer", "RegionTwo"]
+    assert peer["state"] == "never heard"
+    assert {peer[c] for c in ("position", "lag", "lag_seconds")} == {None}
+    assert lines["sink", "nova:cell1"]["state"] == "not begun"
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_silent_service_is_unhealthy(healthy, loop):
+    note(healthy, loop, ago=25)
+
+    lines = status(healthy, 1)
+
+    assert lines["service", loop]["state"] == "silent"
+    assert lines["service", loop]["lag_seconds"] >= 25
+
+
+def test_a_service_that_waits_says_for_what(healthy):
+    note(healthy, "writer of nova:cell1", error="the cell is away")
+    healthy.ledger.record([Claim(claimed_at=wall_clock(), image=image(2))])
+
+    lines = status(healthy, 1)
+
+    service = lines["service", "writer of nova:cell1"]
+    assert (service["state"], service["last_error"]) == (
+        "waits",
+        "the cell is away",
+    )
+    sink = lines["sink", "nova:cell1"]
+    assert (sink["state"], sink["lag"]) == ("behind", 1)
+    assert sink["last_error"] == "the cell is away"
+    assert sink["lag_seconds"] >= 0
+
+
+def test_a_peer_that_is_silent_is_unhealthy(healthy):
+    hear(healthy, ago=30)
+
+    peer = status(healthy, 1)["peer", "RegionTwo"]
+
+    assert (peer["state"], peer["lag"]) == ("silent", None)
+    assert peer["lag_seconds"] >= 30
+
+
+@pytest.mark.parametrize(("seconds", "code"), [(10, 0), (70, 1)])
+def test_a_peer_may_differ_for_a_minute(healthy, seconds, code):
+    hear(healthy, differs_since=wall_clock() - seconds * SECOND)
+    healthy.ledger.record([Claim(claimed_at=wall_clock(), image=image(2))])
+    healthy.write_sinks()
+
+    peer = status(healthy, code)["peer", "RegionTwo"]
+
+    assert (peer["state"], peer["lag"]) == ("differs", 1)
+
+
+def test_what_lies_in_quarantine_is_said_and_tolerated(healthy):
+    healthy.ledger.journal.quarantine(
+        [Quarantined(source="glance", reason="broken", body=b"x")]
+    )
+
+    line = status(healthy, 0)["quarantine", "quarantine"]
+
+    assert (line["lag"], line["last_error"]) == (1, "broken")
+
+
+def test_of_several_hosts_each_is_told(healthy):
+    note(healthy, "listener", host="two", ago=30)
+    note(healthy, "listener", host="three", ago=2 * 86400)
+
+    lines = status(healthy, 1)
+
+    assert lines["service", "listener@one"]["state"] == "works"
+    assert lines["service", "listener@two"]["state"] == "silent"
+    assert ("service", "listener@three") not in lines
+
+
+def test_in_a_table_nothing_unknown_is_a_word(region):
+    assert "None" not in region.run("status", code=1).stdout
+
+
+def test_watch_prints_again_until_interrupted(healthy):
+    with subprocess.Popen(
+        [
+            PROGRAM,
+            *("status", "--watch", "0.2", "-f", "value", "-c", "what"),
+            *("--config-file", healthy.config_file),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as watching:
+        assert watching.stdout
+        seen = 0
+        while seen < 3:
+            seen += watching.stdout.readline() == "ledger\n"
+        watching.send_signal(signal.SIGINT)
+        _, said = watching.communicate(timeout=20)
+
+    assert watching.returncode == 0
+    assert said == ""
+
+
+def test_watch_redraws_on_a_terminal(healthy):
+    screen, end = pty.openpty()
+    with subprocess.Popen(
+        [
+            PROGRAM,
+            *("status", "--watch", "0.2"),
+            *("--config-file", healthy.config_file),
+        ],
+        stdout=end,
+        stderr=end,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "120"},
+    ) as watching:
+        os.close(end)
+        shown = b""
+        deadline = time.monotonic() + 30
+        while shown.count(b"nova:cell1") < 3 and time.monotonic() < deadline:
+            shown += os.read(screen, 65536)
+        watching.send_signal(signal.SIGINT)
+        watching.wait(20)
+    os.close(screen)
+
+    assert watching.returncode == 0
+    assert shown.count(b"nova:cell1") >= 3
+    assert b"Traceback" not in shown
+
+
+def test_peer_list_tells_who_agrees_until_when(healthy):
+    done = healthy.run("peer", "list", "-f", "json")
+
+    (peer,) = json.loads(done.stdout)
+    assert list(peer) == [
+        "name",
+        "state",
+        "agrees_until",
+        "missing_here",
+        "missing_there",
+        "heartbeat_age",
+    ]
+    assert (peer["name"], peer["state"]) == ("RegionTwo", "agrees")
+    assert peer["agrees_until"].endswith("Z")
+    assert peer["missing_here"] is None
+
+
+def test_a_peer_that_is_no_longer_configured_is_listed_as_such(healthy):
+    healthy.configure(peers="")
+
+    (peer,) = json.loads(healthy.run("peer", "list", "-f", "json").stdout)
+
+    assert peer["state"] == "not configured"
+    assert status(healthy, 0)["peer", "RegionTwo"]["state"] == "not configured"

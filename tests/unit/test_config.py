@@ -1,0 +1,267 @@
+"""What is wrong with a configuration is said in one line, before a start."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ec2map_sync import config, glance
+from ec2map_sync.errors import ConfigError
+from ec2map_sync.signing import SigningKey
+
+AGENT = Path(sys.executable).parent / "ec2map-sync-agent"
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory):
+    """A configuration that fits: section, then option and value."""
+    directory = tmp_path_factory.mktemp("keys")
+    key = SigningKey.generate()
+    key.save(directory / "key")
+    (directory / "no-key").write_text("not a key\n")
+    return {
+        "DEFAULT": {
+            "region": "RegionOne",
+            "peers": "RegionTwo",
+            "transport_url": "rabbit://u:p@localhost:5672/",
+        },
+        "ledger": {"connection": "mysql+pymysql://u:p@localhost/ledger"},
+        "bus": {
+            "url": "amqp://u:p@localhost:5672//",
+            "signing_key_file": f"{directory}/key",
+        },
+        "peer:RegionTwo": {
+            "url": "amqp://u:p@elsewhere:5672//",
+            "public_keys": key.public,
+        },
+        "nova": {"cells": "cell0,cell1"},
+        "cell:cell0": {"connection": "mysql+pymysql://u:p@localhost/cell0"},
+        "cell:cell1": {"connection": "mysql+pymysql://u:p@localhost/cell1"},
+    }
+
+
+# What is changed, and what the one line has to mention. None takes an
+# option away, or a whole section if there is no option.
+SLIPS = {
+    "no region": ("DEFAULT", "region", None, "[DEFAULT] region"),
+    "region with a blank": ("DEFAULT", "region", "Region One", "region"),
+    "transport_url of kombu": (
+        "DEFAULT",
+        "transport_url",
+        "amqp://localhost/",
+        "transport_url",
+    ),
+    "transport_url of a database": (
+        "DEFAULT",
+        "transport_url",
+        "mysql://localhost/x",
+        "transport_url",
+    ),
+    "transport_url with a bad port": (
+        "DEFAULT",
+        "transport_url",
+        "rabbit://localhost:port/",
+        "transport_url",
+    ),
+    "bus of oslo.messaging": (
+        "bus",
+        "url",
+        "rabbit://localhost/",
+        "[bus] url",
+    ),
+    "bus with a bad port": ("bus", "url", "amqp://host:port//", "[bus] url"),
+    "no bus, but peers": ("bus", "url", None, "[bus] url"),
+    "ledger of another kind": (
+        "ledger",
+        "connection",
+        "oracle://u:p@localhost/x",
+        "[ledger] connection",
+    ),
+    "ledger on a broker": (
+        "ledger",
+        "connection",
+        "amqp://localhost/",
+        "[ledger] connection",
+    ),
+    "ledger no URL": ("ledger", "connection", "ledger", "[ledger] connection"),
+    "no ledger": ("ledger", "connection", None, "[ledger] connection"),
+    "peer without a section": ("peer:RegionTwo", None, None, "RegionTwo"),
+    "section without a peer": ("DEFAULT", "peers", "", "[peer:RegionTwo]"),
+    "this region as a peer": ("DEFAULT", "peers", "RegionOne", "peers"),
+    "peer without a URL": ("peer:RegionTwo", "url", None, "url is missing"),
+    "peer with a bad URL": ("peer:RegionTwo", "url", "http://x", "url"),
+    "peer without a key": ("peer:RegionTwo", "public_keys", None, "key"),
+    "peer with a bad key": (
+        "peer:RegionTwo",
+        "public_keys",
+        "ed25519:AAAA",
+        "public key",
+    ),
+    "peer with a private key": (
+        "peer:RegionTwo",
+        "public_keys",
+        "-----BEGIN PRIVATE KEY-----",
+        "public key",
+    ),
+    "peer named twice": (
+        "DEFAULT",
+        "peers",
+        "RegionTwo,RegionTwo",
+        "[DEFAULT] peers",
+    ),
+    "cell without a section": ("cell:cell1", None, None, "cell1"),
+    "section without a cell": ("nova", "cells", "cell0", "[cell:cell1]"),
+    "cell without a database": (
+        "cell:cell1",
+        "connection",
+        None,
+        "[cell:cell1] connection",
+    ),
+    "cell with a bad database": (
+        "cell:cell1",
+        "connection",
+        "http://localhost/",
+        "[cell:cell1] connection",
+    ),
+    "unknown choice": ("nova", "existing_rows", "maybe", "existing_rows"),
+    "no number": ("notifications", "batch_size", "many", "batch_size"),
+    "number too low": ("notifications", "batch_size", "0", "batch_size"),
+    "no topic": ("notifications", "topics", "", "topics"),
+    "no number for the broker": (
+        "oslo_messaging_rabbit",
+        "rabbit_qos_prefetch_count",
+        "many",
+        "rabbit_qos_prefetch_count",
+    ),
+    "long hash key": ("ec2_ids", "hash_key", "x" * 65, "hash_key"),
+    "no signing key": ("bus", "signing_key_file", None, "signing_key_file"),
+    "missing key file": ("bus", "signing_key_file", "/nowhere", "/nowhere"),
+    "key file that is none": (
+        "bus",
+        "signing_key_file",
+        "{keys}/no-key",
+        "no-key",
+    ),
+    "key file that is a directory": (
+        "bus",
+        "signing_key_file",
+        "{keys}",
+        "signing key",
+    ),
+}
+
+
+def write(path, sections):
+    path.write_text(
+        "".join(
+            f"[{name}]\n" + "".join(f"{o} = {v}\n" for o, v in options.items())
+            for name, options in sections.items()
+        )
+    )
+    return path
+
+
+def slipped(good, section, option, value):
+    """The good configuration with one slip of the pen."""
+    sections = {name: dict(options) for name, options in good.items()}
+    if option is None:
+        del sections[section]
+    elif value is None:
+        del sections[section][option]
+    else:
+        keys = Path(good["bus"]["signing_key_file"]).parent
+        text = value.replace("{keys}", str(keys))
+        sections.setdefault(section, {})[option] = text
+    return sections
+
+
+def check(path):
+    """What the agent does with its configuration before it starts."""
+    config.load(
+        ["--config-file", str(path)], prepare=glance.register_options
+    ).check()
+
+
+def run_agent(path):
+    return subprocess.run(
+        [AGENT, "--config-file", path],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_a_good_configuration_is_taken(tmp_path, good):
+    check(write(tmp_path / "conf", good))
+
+
+@pytest.mark.parametrize("slip", SLIPS.values(), ids=SLIPS)
+def test_a_slip_is_refused_in_one_line(tmp_path, good, slip):
+    *change, mentioned = slip
+    path = write(tmp_path / "conf", slipped(good, *change))
+
+    with pytest.raises(ConfigError) as refused:
+        check(path)
+
+    text = str(refused.value)
+    assert mentioned in text
+    assert "\n" not in text
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ("DEFAULT", "transport_url", "amqp://u:hunter2@localhost:x/"),
+        ("ledger", "connection", "nothing://u:hunter2@localhost/x"),
+        ("ledger", "connection", "mysql://u:hunter2@localhost:x/x"),
+        ("bus", "url", "http://u:hunter2@localhost/"),
+        ("bus", "url", "amqp://u:hunter2@localhost:x/"),
+        ("bus", "url", "amqp://u:hunter2/3@localhost:5672/"),
+        ("peer:RegionTwo", "url", "//u:hunter2@localhost/"),
+        ("peer:RegionTwo", "url", "u:hunter2@localhost"),
+        ("cell:cell0", "connection", "mysql//u:hunter2@localhost/x"),
+    ],
+)
+def test_a_password_is_never_repeated(tmp_path, good, change):
+    path = write(tmp_path / "conf", slipped(good, *change))
+
+    with pytest.raises(ConfigError) as refused:
+        check(path)
+
+    assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "no region",
+        "section without a cell",
+        "unknown choice",
+        "key file that is none",
+    ],
+)
+def test_the_agent_refuses_with_one_line_and_exit_code_2(tmp_path, good, name):
+    *change, mentioned = SLIPS[name]
+    path = write(tmp_path / "conf", slipped(good, *change))
+
+    refused = run_agent(path)
+
+    assert refused.returncode == 2
+    assert refused.stdout == ""
+    assert len(refused.stderr.splitlines()) == 1
+    assert mentioned in refused.stderr
+
+
+@pytest.mark.parametrize("content", [None, "region = x\n", "[DEFAULT\n"])
+def test_the_agent_refuses_a_file_that_is_none(tmp_path, content):
+    path = tmp_path / "conf"
+    if content is not None:
+        path.write_text(content)
+
+    refused = run_agent(path)
+
+    assert refused.returncode == 2
+    assert len(refused.stderr.splitlines()) == 1
+    assert str(path) in refused.stderr

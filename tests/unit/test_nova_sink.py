@@ -1,0 +1,156 @@
+"""What is written into a Nova cell, on every database."""
+
+import pytest
+import schemas
+import sqlalchemy as sa
+
+from ec2map_sync.claims import Claim, Sighting
+from ec2map_sync.database import create_engine, parse_url
+from ec2map_sync.ec2id import Band, Scheme
+from ec2map_sync.ledger import Ledger, schema
+from ec2map_sync.rows import SinkRow
+from ec2map_sync.sinks import Plan, lock
+from ec2map_sync.sinks.nova import NovaSink
+from ec2map_sync.writer import Writer
+
+ON_DEMAND = 2**30
+SMALL = Scheme(b"test", Band(100, 132))
+UPPER = "ABCDEF00-0000-4000-8000-000000000000"
+
+# SQLite has no counter, and BEGIN IMMEDIATE is its own affair.
+servers = pytest.mark.parametrize(
+    "database",
+    [
+        pytest.param("mariadb", marks=pytest.mark.services),
+        pytest.param("postgresql", marks=pytest.mark.services),
+    ],
+    indirect=True,
+)
+
+
+def image(n: int) -> str:
+    return f"00000000-0000-4000-8000-{n:012x}"
+
+
+@pytest.fixture
+def cell(database):
+    engine = create_engine(parse_url(database, "x"))
+    schemas.create(engine, schemas.S3_IMAGES)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def sink(cell):
+    return NovaSink("cell1", cell)
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    engine = create_engine(parse_url(f"sqlite:///{tmp_path}/ledger", "x"))
+    schema.upgrade(engine)
+    yield Ledger(engine, SMALL)
+    engine.dispose()
+
+
+def rows(cell):
+    table = schemas.S3_IMAGES.c
+    with cell.connect() as connection:
+        found = connection.execute(sa.select(table.id, table.uuid)).all()
+    return {row.id: row.uuid for row in found}
+
+
+def boot(cell, uuid):
+    """Let Nova make a row on demand; its id."""
+    with cell.begin() as connection:
+        made = connection.execute(
+            sa.insert(schemas.S3_IMAGES).values(uuid=uuid)
+        )
+        return made.inserted_primary_key.id
+
+
+def test_an_image_is_written_as_glance_spells_it(cell, sink, ledger):
+    key = UPPER.lower()
+    number = SMALL.derive(key)
+    writer = Writer(ledger, sink, rewrite=False)
+    ledger.record([Claim(claimed_at=5, image=key)])
+    writer.step()
+    assert rows(cell) == {number: key}
+
+    ledger.see([Sighting(image=key, uuid=UPPER)])
+    writer.step()
+
+    assert rows(cell) == {number: UPPER}
+
+
+def test_numbers_change_hands(cell, sink, ledger):
+    late, early = [
+        image(n) for n in range(500) if SMALL.derive(image(n)) == 100
+    ][:2]
+    writer = Writer(ledger, sink, rewrite=False)
+    ledger.record([Claim(claimed_at=20, image=late)])
+    writer.step()
+    ledger.record([Claim(claimed_at=10, image=early)])
+
+    writer.step()
+
+    assert rows(cell) == {100: early, SMALL.probe(late, 1): late}
+
+
+@servers
+def test_what_nova_counts_itself_lies_above_our_band(cell, sink):
+    legacy = boot(cell, "before")
+    highest = SinkRow(number=ON_DEMAND - 2, uuid=image(1))
+    with sink.session() as session:
+        session.apply(Plan(add=(highest,)))
+
+    assert legacy < 2**24
+    assert boot(cell, "after") >= ON_DEMAND
+
+
+@servers
+def test_reserving_again_never_takes_the_counter_back(cell, sink):
+    drawn = []
+    for n in range(3):
+        sink.reserve()
+        drawn.append(boot(cell, f"a{n}"))
+        with sink.session() as session:
+            row = SinkRow(number=1000 + n, uuid=image(n))
+            session.apply(Plan(add=(row,)))
+        drawn.append(boot(cell, f"b{n}"))
+
+    assert drawn == sorted(set(drawn))
+    assert drawn[0] >= ON_DEMAND
+
+
+def test_a_row_that_changed_since_it_was_seen_stays(cell, sink):
+    seen = SinkRow(number=100, uuid=image(1))
+    with sink.session() as session:
+        session.apply(Plan(add=(SinkRow(number=100, uuid=image(2)),)))
+
+    with sink.session() as session:
+        session.apply(Plan(remove=(seen,)))
+
+    assert rows(cell) == {100: image(2)}
+
+
+@servers
+def test_two_writers_of_ours_take_turns(sink, monkeypatch):
+    monkeypatch.setattr(lock, "LOCK_TIMEOUT", 1)
+    with sink.session(), pytest.raises(lock.Busy), sink.session():
+        pass
+
+    for _ in range(2):
+        with sink.session() as session:
+            session.apply(Plan())
+
+
+def test_a_writer_that_fails_lets_the_next_one_in(cell, sink, monkeypatch):
+    monkeypatch.setattr(lock, "LOCK_TIMEOUT", 1)
+    twice = SinkRow(number=100, uuid=image(1))
+    with pytest.raises(sa.exc.IntegrityError), sink.session() as session:
+        session.apply(Plan(add=(twice, twice)))
+
+    with sink.session() as session:
+        session.apply(Plan(add=(twice,)))
+    assert rows(cell) == {100: image(1)}
