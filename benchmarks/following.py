@@ -65,12 +65,13 @@ def _drain(stand: Stand, sender: Region, reader: Region, n: int) -> Drained:
         for headers, body in written:
             outlet.send("claims", headers, body)
 
+    said = len(reader.log())
+
     def prime() -> None:
-        logged = f"reading ec2map_sync.{reader.name}"
-        wait_until(lambda: reader.log(begin).count(logged) > 0, 120)
+        # Until its follower has declared its queue, nothing is kept for it.
+        wait_until(lambda: "reading ec2map_sync." in reader.log(said), 120)
         publish(first)
 
-    begin = len(reader.log())
     with (
         Progress(reader, [WRITER]) as progress,
         warm(reader, progress, prime),

@@ -4,6 +4,7 @@ from collections import defaultdict
 
 from figures import Line
 from fleet import S3_IMAGES, Region
+from servers import wait_until
 from stand import (
     CELL,
     OURS,
@@ -84,10 +85,14 @@ def measure(stand: Stand, size: Size) -> list[Line]:
 
 
 def _drain(stand: Stand, region: Region, held: Held, count: int) -> Drained:
-    with (
-        Progress(region, CURSORS) as progress,
-        warm(region, progress, held.let_one_go),
-    ):
+    said = len(region.log())
+
+    def prime() -> None:
+        # Until our listener has declared its queue, nothing goes there.
+        wait_until(lambda: "listening on" in region.log(said), 120)
+        held.let_one_go()
+
+    with Progress(region, CURSORS) as progress, warm(region, progress, prime):
         return drain(stand, region, progress, count - 1, held.let_go)
 
 

@@ -279,7 +279,7 @@ class Drained:
 def warm(
     region: Region, progress: Progress, prime: Callable[[], None]
 ) -> Iterator[None]:
-    """Run an agent whose every service has seen a claim that ``prime`` made."""
+    """Run an agent whose services have all seen what ``prime`` claims."""
     total = progress.total() + 1
     region.start()
     try:

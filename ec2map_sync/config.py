@@ -249,6 +249,16 @@ _nova = [
         help="What to do where our number is held by a row that is not "
         "ours. Nova processes remember an old id for up to a week.",
     ),
+    cfg.FloatOpt(
+        "audit_interval",
+        default=3600,
+        min=1,
+        help="Seconds between two audits of all rows of each sink, by "
+        "primary key: rows that are missing, as after a restore of a cell's "
+        "database, are written again, and rows of others listed. A million "
+        "rows take about a minute of one core. What Nova adds is looked at "
+        "every minute besides.",
+    ),
 ]
 
 _cell = [
@@ -601,6 +611,11 @@ class Config:
     def rewrite_rows(self) -> bool:
         """Whether rows that are not ours are made ours."""
         return bool(self.conf.nova.existing_rows == "rewrite")
+
+    @property
+    def sink_audit_interval(self) -> float:
+        """Seconds between two audits of a sink."""
+        return float(self.conf.nova.audit_interval)
 
     def check(self) -> None:
         """Read every part once, so that an agent starts only if all fit."""

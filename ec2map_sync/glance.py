@@ -301,13 +301,12 @@ class Queues:
         )
         self._connection: kombu.Connection | None = None
 
-    def waiting(self) -> int | None:
-        """Count what is not delivered yet; None while the broker is away."""
-        try:
-            return sum(self._depth(name) for name in self.names)
-        except bus.OUTAGES:
-            self.close()
-            return None
+    def waiting(self) -> int:
+        """Count what is not delivered yet.
+
+        :raises Exception: one of `bus.OUTAGES` if the broker is away.
+        """
+        return sum(self._depth(name) for name in self.names)
 
     def close(self) -> None:
         """Drop the connection; it is made anew when needed."""
@@ -352,7 +351,7 @@ class Watchdog:
         self._since: float | None = None
 
     def step(self) -> bool:
-        """Look once."""
+        """Look once; raises what `Queues.waiting` does."""
         waiting = self._queues.waiting()
         now = self._monotonic()
         moves = self._recorder.busy or self._recorder.batches != self._batches

@@ -32,6 +32,7 @@ from ec2map_sync.publisher import Answerer, Publisher
 from ec2map_sync.sinks import Sink
 from ec2map_sync.sinks.ec2api import Ec2ApiSink
 from ec2map_sync.sinks.nova import NovaSink
+from ec2map_sync.sweep import SinkAuditor, Sweep
 from ec2map_sync.threads import Fan, Threads
 from ec2map_sync.writer import Writer
 
@@ -182,9 +183,10 @@ def listener(config: Config, host: Host) -> Threads:
     ears = Listener(config.conf, options, recorder)
     gate = parts.gate()
     broker = broker_url(config.conf)
+    queues = Queues(broker, options)
     watchdog = Watchdog(
         recorder,
-        Queues(broker, options),
+        queues,
         patience=options.stall_timeout,
         heal=_end_process,
     )
@@ -208,7 +210,14 @@ def listener(config: Config, host: Host) -> Threads:
     ]
     if not broker.startswith("memory:"):
         often = min(WATCH, options.stall_timeout / 2)
-        loops.append(parts.loop("watchdog", watch, interval=often))
+        loops.append(
+            parts.loop(
+                "listener's watch",
+                watch,
+                interval=often,
+                release=queues.close,
+            )
+        )
     return Threads(loops, ears.stop)
 
 
@@ -324,7 +333,8 @@ class _Writers:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._fan = Fan()
-        self._loops: dict[str, Loop] = {}
+        self._loops: dict[str, list[Loop]] = {}
+        self._gate = parts.gate()
         wake_ups = Loop(
             "wake-ups",
             self._fan.step,
@@ -342,8 +352,8 @@ class _Writers:
     def end_cell(self, cell: Cell) -> None:
         sink = f"nova:{cell.name}"
         self._fan.forget(sink)
-        if sink in self._loops:
-            self.threads.end(self._loops.pop(sink))
+        for loop in self._loops.pop(sink, []):
+            self.threads.end(loop)
         self._parts.ledger.forget_reader(sink)
 
     def follow_cells(self, api: NovaApi) -> None:
@@ -358,10 +368,22 @@ class _Writers:
         )
 
     def start(self, sink: Sink, engine: Engine, *, rewrite: bool) -> None:
-        self._loops[sink.name] = loop = self._parts.loop(
-            f"writer of {sink.name}",
-            Writer(self._parts.ledger, sink, rewrite=rewrite).step,
-            wake=self._fan.nudge(sink.name),
-            release=engine.dispose,
+        parts = self._parts
+        worker = Writer(parts.ledger, sink, rewrite=rewrite)
+        auditor = SinkAuditor(
+            Sweep(parts.ledger, sink, worker),
+            sink.name,
+            may_begin=self._gate.is_open,
+            interval=parts.config.sink_audit_interval,
         )
-        self.threads.add(loop)
+        self._loops[sink.name] = [
+            parts.loop(
+                f"writer of {sink.name}",
+                worker.step,
+                wake=self._fan.nudge(sink.name),
+                release=engine.dispose,
+            ),
+            parts.loop(f"audit of {sink.name}", auditor.step),
+        ]
+        for loop in self._loops[sink.name]:
+            self.threads.add(loop)

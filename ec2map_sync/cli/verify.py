@@ -132,7 +132,37 @@ class Verify(Lister):
         """Compare with Glance's images, where that is configured."""
         from ec2map_sync.verify import Verdict  # noqa: PLC0415, slow
 
-        yield Verdict(what="glance", name="not configured")
+        if self.config.glance is None:
+            yield Verdict(what="glance", name="not configured")
+            return
+        verdict = self._guarded("glance", self.config.region, self._images)
+        if verdict.missing or verdict.trouble:
+            self.exit_code = max(self.exit_code, NOT_IN_ORDER)
+        yield verdict
+
+    def _images(self) -> "Verdict":
+        from ec2map_sync.audit import Survey, news  # noqa: PLC0415, slow
+        from ec2map_sync.images import Catalogue  # noqa: PLC0415, slow
+        from ec2map_sync.verify import Verdict  # noqa: PLC0415, slow
+
+        assert self.config.glance is not None
+        catalogue = Catalogue(self.config.conf, self.config.glance)
+        survey = Survey(catalogue)
+        try:
+            with progress("images", None) as advance:
+                while images := survey.batch():
+                    sightings = survey.sightings(images)
+                    missing = news(self.region.ledger, sightings)
+                    survey.done(images, missing)
+                    advance(len(images))
+        finally:
+            catalogue.close()
+        return Verdict(
+            what="glance",
+            name=self.config.region,
+            checked=survey.seen,
+            missing=survey.claimed,
+        )
 
     def _guarded(
         self, what: str, name: str, check: "Callable[[], Verdict]"

@@ -13,11 +13,12 @@ from ec2map_sync.database import WRITE
 from ec2map_sync.ledger import tables
 from ec2map_sync.ledger.recording import batched
 
-QUARANTINE_LIMIT = 10_000
+QUARANTINE_LIMIT = 2_000
 """Entries kept; the oldest go first."""
 
-QUARANTINE_BODY = 65_536
-"""Bytes kept of a body."""
+QUARANTINE_BODY = 1024 * 1024
+"""Bytes kept of a body: what is longer cannot be tried again. Pages of
+claims have 700 KB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ def region(rabbit_a, mariadb, tmp_path_factory):
     directory = tmp_path_factory.mktemp("stopping")
     region = Region("RegionOne", rabbit_a, mariadb, directory)
     # Small batches, so that there is always something left to do.
-    region.configure(extra="[notifications]\nbatch_size = 20\n")
+    region.configure(extra="[notifications]\nbatch_size = 5\n")
     return region
 
 
@@ -34,14 +34,14 @@ def kept(region):
 
 def test_under_load_what_is_not_recorded_stays_with_the_broker(region):
     region.glance.declare()
-    with Load(region.glance, pause=0.003) as load:
-        with running(region):
-            region.await_log("listening on")
+    with running(region):
+        region.await_log("listening on")
+        with Load(region.glance, pause=0.002) as load:
             load.await_more(100)
 
             assert region.stop() == 0
 
-        load.await_more()
+            load.await_more()
     assert waiting(region) > 0
     assert len(recorded(region)) > 0
     assert kept(region) >= len(load.confirmed)
@@ -52,7 +52,7 @@ def test_under_load_what_is_not_recorded_stays_with_the_broker(region):
 
 def test_with_a_backlog_what_is_not_recorded_stays_with_the_broker(region):
     before, known = kept(region), recorded(region)
-    images = region.glance.create(1000)
+    images = region.glance.create(400)
     with running(region):
         wait_until(lambda: recorded(region) > known)
 
