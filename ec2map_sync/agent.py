@@ -132,6 +132,7 @@ def main() -> None:
     try:
         conf = config.load(sys.argv[1:], prepare=_register)
         conf.check()
+        glance.check_options(conf.conf)
     except Ec2MapError as error:
         sys.exit(_refuse(error))
     log.setup(conf.conf, config.PROJECT)

@@ -766,25 +766,44 @@ def _broker(urls: str | None, option: str) -> str:
     if not urls:
         raise ConfigError(f"{option} is missing")
     for url in urls.split(";"):
-        scheme = url.partition("://")[0]
-        if scheme not in {"amqp", "amqps", "memory"}:
-            raise ConfigError(
-                f"{option} begins with {scheme[:20]!r}; kombu's form is "
-                "needed: amqp://user:password@host:5672/vhost"
-            )
-        try:
-            _ = urlsplit(url).port
-        except ValueError as error:
-            raise ConfigError(f"{option} is no URL: {error}") from error
+        _check_url(
+            url,
+            option,
+            schemes=("amqp", "amqps", "memory"),
+            form="amqp://user:password@host:5672/vhost",
+        )
     return urls
 
 
 def _transport(conf: cfg.ConfigOpts) -> None:
     url = conf.transport_url if "transport_url" in conf else None
-    scheme = (url or "rabbit://").partition("://")[0]
-    if scheme not in {"rabbit", "kombu+memory"}:
-        raise ConfigError(
-            f"[DEFAULT] transport_url begins with {scheme[:20]!r}; "
-            "oslo.messaging's form is needed: "
-            "rabbit://user:password@host:5672/vhost"
+    if not url:
+        return
+    # Hosts of a cluster stand in one URL, each with its own port.
+    scheme, mark, rest = url.partition("://")
+    for host in rest.split("/")[0].split(","):
+        _check_url(
+            f"{scheme}{mark}{host}",
+            "[DEFAULT] transport_url",
+            schemes=("rabbit", "kombu+memory"),
+            form="rabbit://user:password@host:5672/vhost",
         )
+
+
+def _check_url(
+    url: str, option: str, *, schemes: Sequence[str], form: str
+) -> None:
+    """Check a broker's URL; what is wrong is said without its password."""
+    scheme = re.match(r"([a-z0-9+]+)://", url)
+    if scheme is None:
+        raise ConfigError(f"{option} is no URL; needed is {form}")
+    if scheme[1] not in schemes:
+        raise ConfigError(
+            f"{option} begins with {scheme[1][:20]}://; needed is {form}"
+        )
+    try:
+        _ = urlsplit(url).port
+    except ValueError as error:
+        raise ConfigError(
+            f"{option}: the port is no number up to 65535; needed is {form}"
+        ) from error

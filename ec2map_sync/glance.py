@@ -19,7 +19,7 @@ from ec2map_sync import bus, database
 from ec2map_sync.claims import Sighting
 from ec2map_sync.config import Notifications
 from ec2map_sync.ec2id import image_key, kind_of, wanted_number
-from ec2map_sync.errors import BadId, BadMessage, Ec2MapError
+from ec2map_sync.errors import BadId, BadMessage, ConfigError, Ec2MapError
 from ec2map_sync.ledger import Ledger, Quarantined
 from ec2map_sync.loop import Pause
 from ec2map_sync.selection import EVERYTHING, Selection
@@ -47,6 +47,20 @@ def register_options(conf: cfg.ConfigOpts) -> None:
     """Register oslo.messaging's options, before the files are read."""
     for group, options in messaging_opts.list_opts():
         conf.register_opts(options, group=group)
+
+
+def check_options(conf: cfg.ConfigOpts) -> None:
+    """Read oslo.messaging's options once, so that slips show at the start.
+
+    :raises ConfigError: naming the option and what it should be.
+    """
+    for group, options in messaging_opts.list_opts():
+        for option in options:
+            try:
+                _ = (conf[group] if group else conf)[option.dest]
+            except (cfg.Error, ValueError) as error:
+                text = " ".join(str(error).split())
+                raise ConfigError(text) from error
 
 
 def understand(notification: Mapping[str, Any]) -> Sighting | None:

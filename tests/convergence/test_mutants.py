@@ -12,7 +12,6 @@ from ec2map_sync.follower import Agreement, Follower
 from ec2map_sync.ledger import PUBLISHER, recording
 from ec2map_sync.messages import Claims
 from ec2map_sync.publisher import Publisher
-from ec2map_sync.settle import Board
 from ec2map_sync.writer import Writer
 
 TRIES = 60
@@ -93,19 +92,6 @@ class AlwaysOpen(Gate):
 
 def test_claims_made_before_comparing_are_caught():
     assert is_caught(SERIAL, Parts(gate=AlwaysOpen))
-
-
-class ForgetsToLookAgain(Board):
-    def _leave(self, number, slot):
-        queue = list(self._queue)
-        super()._leave(number, slot)
-        self._queue[:] = queue
-
-
-def test_a_board_that_forgets_to_look_again_is_caught(monkeypatch):
-    monkeypatch.setattr(recording, "Board", ForgetsToLookAgain)
-
-    assert is_caught(ANY)
 
 
 def test_a_join_that_keeps_the_last_kind_is_caught(monkeypatch):

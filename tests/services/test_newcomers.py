@@ -46,23 +46,20 @@ def test_a_newcomer_killed_half_way_gets_all_even_a_retired_region_s_images(
     assert queue_of(old) not in one.rabbit.queue_depths(one.vhost)
     claim_many(open_ledger(one), MANY)
     ledger = open_ledger(three)
-    with running(one, two, three), Load(one.glance, 0.1) as load:
-        load.await_more(1)
-        # What lies under its claims is there only when the rest is, too.
-        wait_until(lambda: ledger.head().total.count >= 2000, 60)
-        three.kill()
-        taken_over = ledger.head().total.count
-        load.await_more(10)
+    with running(one, two, three):
+        with Load(one.glance, 0.1) as load:
+            load.await_more(1)
+            wait_until(lambda: ledger.head().total.count >= 2000, 60)
+            three.kill()
+            taken_over = ledger.head().total.count
+            load.await_more(10)
 
-        three.start()
+            three.start()
 
-        load.await_more(10)
-        await_equal(
-            one, two, three, count=MANY + len(load.confirmed), seconds=60
-        )
+            load.await_more(10)
+
+        everything = len(images) + MANY + len(load.confirmed)
+        await_equal(one, two, three, count=everything, seconds=60)
         assert taken_over < MANY
         assert ledger.claims(images).keys() == images
-        three.await_images([*images, *load.confirmed], 60)
-        wait_until(lambda: two.name in three.log())
-    with running(one, two, three):
         await_same_cells(one, two, three)

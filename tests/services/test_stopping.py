@@ -47,7 +47,7 @@ def test_under_load_what_is_not_recorded_stays_with_the_broker(region):
     assert kept(region) >= len(load.confirmed)
 
     with running(region):
-        region.await_images(load.confirmed)
+        region.await_images(load.confirmed, 90)
 
 
 def test_with_a_backlog_what_is_not_recorded_stays_with_the_broker(region):
@@ -61,7 +61,7 @@ def test_with_a_backlog_what_is_not_recorded_stays_with_the_broker(region):
     assert images - recorded(region)  # it was interrupted
     assert kept(region) >= before + len(images)
     with running(region):
-        region.await_images(images)
+        region.await_images(images, 90)
 
 
 def test_while_the_ledger_is_away_notifications_in_hand_go_back(

@@ -39,10 +39,10 @@ def test_whoever_is_killed_the_other_goes_on_and_nothing_counts_twice(
 ):
     one, twin, two = regions
     twin.await_log("listening on", 60)
-    with Load(one.glance, 0.1) as load, Load(two.glance, 0.1) as other:
+    with Load(one.glance, 0.3) as load, Load(two.glance, 0.3) as other:
         for victim, heir in ((one, twin), (twin, one), (one, twin)):
-            load.await_more(10)
-            other.await_more(10)
+            load.await_more(3)
+            other.await_more(3)
             since = len(victim.log())
             victim.kill()
 
@@ -53,7 +53,7 @@ def test_whoever_is_killed_the_other_goes_on_and_nothing_counts_twice(
             victim.start()
             victim.await_log("listening on", 60, since=since)
             assert heir.services().keys() >= {"listener", "follower"}
-        load.await_more(10)
+        load.await_more(3)
 
     images = {*load.confirmed, *other.confirmed}
     total = await_equal(one, two, count=len(images) + 30, seconds=30)

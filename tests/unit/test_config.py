@@ -178,9 +178,11 @@ def slipped(good, section, option, value):
 
 def check(path):
     """What the agent does with its configuration before it starts."""
-    config.load(
+    conf = config.load(
         ["--config-file", str(path)], prepare=glance.register_options
-    ).check()
+    )
+    conf.check()
+    glance.check_options(conf.conf)
 
 
 def run_agent(path):
