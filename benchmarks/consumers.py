@@ -27,7 +27,7 @@ PREFETCH = 1000
 TIMEOUT = 0.2
 """Seconds for a batch to fill up: long enough, for they are the limit."""
 
-EXCHANGE = "straight"
+EXCHANGE = "forwarded"
 
 rows = sa.Table(
     "s3_images",

@@ -262,7 +262,11 @@ class Held:
 
     def let_go(self) -> None:
         """Move all the others."""
-        self._channel.basic_nack(self._tags[-1], multiple=True, requeue=False)
+        # RabbitMQ's basic.nack, which py-amqp has no method for: up to this
+        # one (multiple), and not back into the same queue (requeue).
+        self._channel.send_method(
+            (60, 120), "Lbb", (self._tags[-1], True, False)
+        )
         self._tags.clear()
 
 

@@ -2,6 +2,7 @@
 
 import logging
 import multiprocessing
+import signal
 import sys
 import threading
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from cotyledon.types import WorkerId
 from oslo_config import cfg
 from oslo_log import log
 
-from ec2map_sync import config, glance, services
+from ec2map_sync import config, listener, services
 from ec2map_sync.config import Config
 from ec2map_sync.errors import Ec2MapError
 from ec2map_sync.services import Host, Service
@@ -117,22 +118,25 @@ def _register(conf: cfg.ConfigOpts) -> None:
             *log.get_default_log_levels(),
             "alembic=WARN",
             "kombu=WARN",
-            # What they warn of, we say ourselves, once: the first of them
+            # What they warn of, we say ourselves, once: the broker's driver
             # has a line for every second that a broker is away.
             "oslo.messaging._drivers.impl_rabbit=CRITICAL",
+            "sqlalchemy.pool=CRITICAL",
             "keystoneauth=ERROR",
             "openstack=ERROR",
         ]
     )
-    glance.register_options(conf)
+    listener.register_options(conf)
 
 
 def main() -> None:
     """Start the daemon in the foreground."""
+    # Until cotyledon has its own: a stop so early is a clean one too.
+    signal.signal(signal.SIGTERM, lambda _signal, _frame: sys.exit(0))
     try:
         conf = config.load(sys.argv[1:], prepare=_register)
         conf.check()
-        glance.check_options(conf.conf)
+        listener.check_options(conf.conf)
     except Ec2MapError as error:
         sys.exit(_refuse(error))
     log.setup(conf.conf, config.PROJECT)

@@ -183,7 +183,7 @@ class Follower:
         if pull.everything:
             fields["compared_at"] = self._pen.clock()
         self._ledger.journal.note_peer(self._peer.sender, **fields)
-        if pull.found:
+        if pull.found and pull.everything:
             LOG.info(
                 "compared with %s: %d claims were missing or older here",
                 self._peer.sender,
@@ -206,7 +206,9 @@ class Agreement:
 
     def __init__(self, peer: str) -> None:
         self._peer = peer
-        self._agrees: bool | None = None
+        self._agrees = False
+        self._said: bool | None = None
+        self._mismatches = 0
         self._differs_since: Stamp | None = None
         self._totals_differ = 0
         self._barren: object = None
@@ -215,23 +217,34 @@ class Agreement:
     def judge(
         self, heartbeat: messages.Heartbeat, own: Print, own_total: int
     ) -> bool:
-        """Tell whether both sides hold the same; logs when that changes."""
+        """Tell whether there is nothing to compare."""
         if heartbeat.total == own_total:
             self._totals_differ = 0
         else:
             self._totals_differ += 1
-        agrees = heartbeat.before == own
-        if agrees and self._agrees is not True:
-            LOG.info("agrees with %s on all %d claims", self._peer, own.count)
-        elif not agrees and self._agrees is not False:
+        self._agrees = heartbeat.before == own
+        self._mismatches = 0 if self._agrees else self._mismatches + 1
+        self._say(own.count, heartbeat.before.count)
+        return self._agrees and self._totals_differ < PATIENT_HEARTBEATS
+
+    def _say(self, here: int, there: int) -> None:
+        """Log that agreement has come or gone.
+
+        Claims on their way make heartbeats differ now and then under load;
+        only what lasts is worth a line.
+        """
+        if self._agrees and self._said is not True:
+            LOG.info("agrees with %s on all %d claims", self._peer, here)
+            self._said = True
+        lasts = self._mismatches >= PATIENT_HEARTBEATS
+        if lasts and self._said is not False:
             LOG.info(
                 "differs from %s: %d claims here, %d there; comparing",
                 self._peer,
-                own.count,
-                heartbeat.before.count,
+                here,
+                there,
             )
-        self._agrees = agrees
-        return agrees and self._totals_differ < PATIENT_HEARTBEATS
+            self._said = False
 
     def fields(
         self, heartbeat: messages.Heartbeat, own: Print, now: Stamp

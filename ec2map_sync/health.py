@@ -76,8 +76,9 @@ class Memory:
 
     def check(self, ledger: Ledger) -> None:
         """Rewind the sinks' cursors of a ledger that was restored."""
-        head = ledger.head()
+        # The file first: what another process writes meanwhile is newer.
         known = self._read()
+        head = ledger.head()
         if known.get("ledger") == head.identity:
             revision = known.get("revision")
             if isinstance(revision, int) and revision > head.revision:

@@ -1,7 +1,7 @@
 """Glance's API: which images it has (openstacksdk)."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -75,7 +75,8 @@ class Catalogue:
             query["updated_at"] = f"gte:{updated_since}"
         with _Said():
             for page in self._pages(hidden, query):
-                yield from filter(self._is_selected, page)
+                for image in filter(self._is_selected, page):
+                    yield self._believed(image)
 
     def newest_update(self) -> str | None:
         """Tell when an image was last changed; None if there is none."""
@@ -106,6 +107,11 @@ class Catalogue:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
+
+    def _believed(self, image: Image) -> Image:
+        if self._options.selection.ec2_ids:
+            return image
+        return replace(image, ec2_id=None)
 
     def _is_selected(self, image: Image) -> bool:
         return self._options.selection.takes(

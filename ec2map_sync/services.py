@@ -16,17 +16,17 @@ from ec2map_sync.compare import Gate
 from ec2map_sync.config import Cell, Config, NovaApi, Peer
 from ec2map_sync.errors import Ec2MapError
 from ec2map_sync.follower import Follower
-from ec2map_sync.glance import (
+from ec2map_sync.health import Memory, Reporter
+from ec2map_sync.images import Catalogue
+from ec2map_sync.ledger import Ledger, schema
+from ec2map_sync.ledger.ledger import wall_clock
+from ec2map_sync.listener import (
     Listener,
     Queues,
     Recorder,
     Watchdog,
     broker_url,
 )
-from ec2map_sync.health import Memory, Reporter
-from ec2map_sync.images import Catalogue
-from ec2map_sync.ledger import Ledger, schema
-from ec2map_sync.ledger.ledger import wall_clock
 from ec2map_sync.loop import Loop, Nudge, Wake
 from ec2map_sync.publisher import Answerer, Publisher
 from ec2map_sync.sinks import Sink
@@ -373,7 +373,9 @@ class _Writers:
         auditor = SinkAuditor(
             Sweep(parts.ledger, sink, worker),
             sink.name,
-            may_begin=self._gate.is_open,
+            # Not while the Writer fills a new sink, nor beside another
+            # host's: what is missing then is not amiss.
+            may_begin=lambda: self._gate.is_open() and worker.caught_up,
             interval=parts.config.sink_audit_interval,
         )
         self._loops[sink.name] = [

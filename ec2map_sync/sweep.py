@@ -74,10 +74,11 @@ class Sweep:
 
     def step(self) -> None:
         """Look at one page."""
+        written = self._ledger.position(self._sink.name)
         rows = self._sink.scan(self.position, PAGE)
         self.complete = len(rows) < PAGE
         upto = LAST if self.complete else rows[-1].number
-        self._look(rows, self.position, upto)
+        self._look(rows, self.position, upto, written)
         if rows:
             self.position = rows[-1].number
 
@@ -85,10 +86,12 @@ class Sweep:
         """Look only at what Nova may have added since: above our band."""
         self.begin(max(self.position, ON_DEMAND.first - 1))
 
-    def _look(self, rows: Sequence[SinkRow], after: int, upto: int) -> None:
+    def _look(
+        self, rows: Sequence[SinkRow], after: int, upto: int, written: int
+    ) -> None:
         classes = self._classify(rows)
         there = {row.number for row, kind in classes if kind is RowClass.OURS}
-        held = self._ledger.held_between(after, upto)
+        held = self._ledger.held_between(after, upto, written)
         missing = [number for number in held if number not in there]
         stale = [row.number for row, kind in classes if kind is RowClass.STALE]
         if missing or stale:

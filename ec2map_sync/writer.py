@@ -23,12 +23,15 @@ class Writer:
         self._sink = sink
         self._rewrite = rewrite
         self._reserved = False
+        self.caught_up = False
+        """Whether nothing was left to write, as far as this host knows."""
 
     def step(self) -> bool:
         """Write what has changed; True if there may be more."""
         if not self._reserved:
             self._sink.reserve()
             self._reserved = True
+        self.caught_up = False
         with self._ledger.reader(self._sink.name) as reader:
             if reader is None:
                 return False  # another host writes
@@ -38,7 +41,8 @@ class Writer:
                 # After the sink's commit: a crash between the two writes
                 # the same again, and finds it there.
                 reader.advance(upto)
-        return len(numbers) >= BATCH
+        self.caught_up = len(numbers) < BATCH
+        return not self.caught_up
 
     def write(
         self,

@@ -14,7 +14,7 @@ from oslo_config import cfg
 from ec2map_sync import bus
 from ec2map_sync.checks.finding import Check, Finding, ok, unknown, wrong
 from ec2map_sync.config import Bus, Config, Notifications, Peer
-from ec2map_sync.glance import Queues, broker_url
+from ec2map_sync.listener import Queues, broker_url
 from ec2map_sync.signing import SigningKey
 
 _STALL_PREFETCH = 16

@@ -20,12 +20,12 @@ class Check(Lister):
     @cached_property
     def config(self) -> config.Config:
         """The configuration, with oslo.messaging's options."""
-        from ec2map_sync import glance  # noqa: PLC0415, slow
+        from ec2map_sync import listener  # noqa: PLC0415, slow
 
         return config.load(
             [],
             files=self.config_files or None,
-            prepare=glance.register_options,
+            prepare=listener.register_options,
         )
 
     def take_action(

@@ -12,7 +12,7 @@ from typing import Any
 from oslo_config import cfg
 
 from ec2map_sync.ec2id import Kind, Scheme
-from ec2map_sync.glance import register_options
+from ec2map_sync.listener import register_options
 
 with warnings.catch_warnings():
     # It imports eventlet, which warns whoever does.

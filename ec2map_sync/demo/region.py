@@ -8,7 +8,7 @@ from pathlib import Path
 import sqlalchemy as sa
 from oslo_config import cfg
 
-from ec2map_sync import bus, config, database, glance, services
+from ec2map_sync import bus, config, database, listener, services
 from ec2map_sync.config import Config
 from ec2map_sync.demo.glance import Glance
 from ec2map_sync.demo.nova import Cell
@@ -167,7 +167,7 @@ class Region:
         # Each service gets an oslo.config object of its own, as it does in
         # a process of its own.
         loaded = config.load(
-            [], files=[str(file)], prepare=glance.register_options
+            [], files=[str(file)], prepare=listener.register_options
         )
         return OneProcessConfig(loaded.conf, self._exchanges, only)
 

@@ -227,8 +227,20 @@ class Ledger:
             rows = select_in(connection, statement, c.c.image, images)
             return {row.image: row.number for row in rows}
 
-    def held_between(self, after: int, upto: int) -> list[int]:
-        """Give the numbers above ``after``, up to ``upto``, of any image."""
+    def position(self, name: str) -> int:
+        """Tell how far a reader has come."""
+        cursors = tables.cursors
+        statement = sa.select(cursors.c.revision).where(
+            cursors.c.name == name
+        )
+        with self._engine.connect() as connection:
+            return connection.scalar(statement) or 0
+
+    def held_between(self, after: int, upto: int, revision: int) -> list[int]:
+        """Give the numbers above ``after``, up to ``upto``, of any image.
+
+        Only those that were the same already at a revision.
+        """
         n, c = tables.numbers, tables.claims
         statement = (
             sa.select(n.c.number)
@@ -236,7 +248,11 @@ class Ledger:
                 c,
                 sa.and_(c.c.image == n.c.wish_image, c.c.number == n.c.number),
             )
-            .where(n.c.number > after, n.c.number <= upto)
+            .where(
+                n.c.number > after,
+                n.c.number <= upto,
+                n.c.revision <= revision,
+            )
         )
         with self._engine.connect() as connection:
             return list(connection.scalars(statement))

@@ -13,9 +13,9 @@ from ec2map_sync.claims import Claim, SeenKind, Sighting, claim_of
 from ec2map_sync.database import create_engine, parse_url
 from ec2map_sync.ec2id import Kind, Scheme
 from ec2map_sync.errors import ConfigError
-from ec2map_sync.glance import Watchdog
 from ec2map_sync.images import Catalogue, GlanceError
 from ec2map_sync.ledger import Ledger, schema
+from ec2map_sync.listener import Watchdog
 
 IMAGE = "aaaaaaaa-0000-4000-8000-000000000001"
 

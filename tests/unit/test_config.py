@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ec2map_sync import config, glance
+from ec2map_sync import config, listener
 from ec2map_sync.errors import ConfigError
 from ec2map_sync.signing import SigningKey
 
@@ -179,10 +179,10 @@ def slipped(good, section, option, value):
 def check(path):
     """What the agent does with its configuration before it starts."""
     conf = config.load(
-        ["--config-file", str(path)], prepare=glance.register_options
+        ["--config-file", str(path)], prepare=listener.register_options
     )
     conf.check()
-    glance.check_options(conf.conf)
+    listener.check_options(conf.conf)
 
 
 def run_agent(path):

@@ -11,7 +11,8 @@ from sqlalchemy.exc import OperationalError
 from ec2map_sync.claims import Sighting
 from ec2map_sync.ec2id import Kind
 from ec2map_sync.errors import BadMessage
-from ec2map_sync.glance import Recorder, is_selected, understand
+from ec2map_sync.glance import is_selected, understand
+from ec2map_sync.listener import Recorder
 from ec2map_sync.selection import Selection
 
 IMAGE = "2a3d51d7-356a-45c5-aa8e-34d805812a68"

@@ -20,6 +20,16 @@ def sweep(ledger, cell):
     return Sweep(ledger, sink, Writer(ledger, sink, rewrite=False))
 
 
+def written(ledger, cell):
+    """Let the Writer do its work first."""
+    Writer(ledger, NovaSink("cell1", cell), rewrite=False).step()
+
+
+def take(cell, row):
+    with cell.begin() as connection:
+        connection.exec_driver_sql(f"DELETE FROM s3_images WHERE id={row[0]}")
+
+
 def run(sweep):
     sweep.begin()
     while not sweep.complete:
@@ -33,7 +43,8 @@ def ours(n):
 
 def test_what_is_missing_is_written(sweep, ledger, cell):
     see(ledger, 1, 2)
-    put(cell, ours(1))
+    written(ledger, cell)
+    take(cell, ours(2))
 
     assert run(sweep).missing == 1
     assert rows(cell) == {ours(1), ours(2)}
@@ -49,11 +60,12 @@ def test_rows_of_nova_stay_and_are_noted(sweep, ledger, cell):
         (SCHEME.derive(image(3)), image(99)),
         (2**24 + 1, image(4)),
     )
+    written(ledger, cell)
     before = rows(cell)
 
     tally = run(sweep)
 
-    assert before < rows(cell)
+    assert rows(cell) == before
     found = {(d.number, d.row_class) for d in ledger.divergences.list()}
     assert found == {
         (7, RowClass.LEGACY),
@@ -67,6 +79,7 @@ def test_rows_of_nova_stay_and_are_noted(sweep, ledger, cell):
 
 def test_a_row_of_ours_that_is_settled_otherwise_goes(sweep, ledger, cell):
     see(ledger, 1)
+    written(ledger, cell)
     put(cell, (SCHEME.probe(image(1), 1), image(1)))
 
     run(sweep)
@@ -83,11 +96,11 @@ def test_an_emptied_ledger_does_not_empty_its_sinks(sweep, ledger, cell):
     assert image(1) in ledger.claims([image(1)])
 
 
-def test_an_on_demand_row_announces_its_image(sweep, cell):
+def test_an_on_demand_row_announces_its_image(sweep, ledger, cell):
     put(cell, (ON_DEMAND, image(1)))
 
     run(sweep)
-    run(sweep)
+    written(ledger, cell)
 
     assert rows(cell) == {(ON_DEMAND, image(1)), ours(1)}
 

@@ -19,7 +19,7 @@ from uuid import UUID
 from sqlalchemy.exc import OperationalError
 
 from ec2map_sync import compare, follower, writer
-from ec2map_sync.claims import Claim, Sighting, Wanted
+from ec2map_sync.claims import Sighting
 from ec2map_sync.ec2id import Band, Kind, Scheme
 from simulation import check
 from simulation.bus import Broker, Network
@@ -298,17 +298,7 @@ def adopt(world: World, rng: Random) -> None:
     region = rng.choice(world.living)
     image = rng.choice(world.images)
     number = rng.choice([rng.randrange(1, 20), rng.choice(range(100, 132))])
-    known = region.claims.get(image)
-    stamp = max(region.clock(), region.ledger.head().last_stamp + 1)
-    region.ledger.record(
-        [
-            Claim(
-                claimed_at=known.claimed_at if known else stamp,
-                image=image,
-                wanted=Wanted(stamp, number),
-            )
-        ]
-    )
+    region.ledger.see([Sighting(image=image, uuid=image, wanted=number)])
     region.observe()
     world.say(f"{region.name} adopts {number} for {image[:8]}")
 

@@ -22,13 +22,14 @@ from ec2map_sync.ledger import PUBLISHER, Ledger, schema
 from ec2map_sync.publisher import Answerer, Publisher
 from ec2map_sync.signing import PublicKey, SigningKey
 from ec2map_sync.sinks.nova import NovaSink, s3_images
-from ec2map_sync.sweep import Sweep
+from ec2map_sync.sweep import SinkAuditor, Sweep
 from ec2map_sync.writer import Writer
 from simulation.bus import Inbox, Inlet, Network, Outlet
 from simulation.faults import Fuse
 
 CLAIM_WAIT = 30.0
 HEARTBEAT_INTERVAL = 4.0
+AUDIT_INTERVAL = 24 * 3600.0
 
 _CLAIMS = """
     SELECT image, spelling, claimed_at, wanted_at, wanted, kind_at, kind,
@@ -413,13 +414,14 @@ class Region:
         def build() -> None:
             writer = self.parts.writer(self.ledger, cell.sink, rewrite=False)
             sweep = Sweep(self.ledger, cell.sink, writer)
-
-            def step() -> None:
-                assert host.gate is not None
-                if not sweep.complete and host.gate.is_open():
-                    sweep.step()
-
-            process.step = step
+            auditor = SinkAuditor(
+                sweep,
+                cell.sink.name,
+                may_begin=lambda: bool(host.gate and host.gate.is_open()),
+                interval=AUDIT_INTERVAL,
+                monotonic=self._now,
+            )
+            process.step = auditor.step
             process.has_work = lambda: not sweep.complete
 
         process = Process(f"sweep of {cell.sink.name}", build)

@@ -1,0 +1,385 @@
+"""Listening to Glance: oslo.messaging's batches into the ledger."""
+
+import json
+import logging
+import threading
+import time
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+from urllib.parse import quote
+
+import amqp.exceptions
+import kombu
+from oslo_config import cfg
+from sqlalchemy.exc import SQLAlchemyError
+
+from ec2map_sync import bus, database
+from ec2map_sync.claims import Sighting
+from ec2map_sync.config import Notifications
+from ec2map_sync.errors import BadMessage, ConfigError, Ec2MapError
+from ec2map_sync.glance import is_selected, understand
+from ec2map_sync.ledger import Ledger, Quarantined
+from ec2map_sync.loop import Pause
+from ec2map_sync.selection import EVERYTHING, Selection
+
+with warnings.catch_warnings():
+    # It imports eventlet, which warns whoever does.
+    warnings.simplefilter("ignore")
+    import oslo_messaging
+    from oslo_messaging import dispatcher, opts as messaging_opts
+    from oslo_messaging._drivers import amqp as driver
+    from oslo_messaging.notify.listener import BatchNotificationServer
+
+LOG = logging.getLogger(__name__)
+
+PRIORITIES = ("info", "warn", "error")
+"""Those that Glance uses; each is a queue, and an unread one would grow."""
+
+MIN_PREFETCH = 100
+"""Below, batches stay small, since the broker sends no more at a time."""
+
+# After a reconnect oslo.messaging drops what it has had shortly before, and
+# never acknowledges it: a small prefetch is used up by that for good. Here
+# recording twice changes nothing, so it does not have to remember any.
+driver._MsgIdCache.DUP_MSG_CHECK_SIZE = 0
+
+
+def register_options(conf: cfg.ConfigOpts) -> None:
+    """Register oslo.messaging's options, before the files are read."""
+    for group, options in messaging_opts.list_opts():
+        conf.register_opts(options, group=group)
+
+
+def check_options(conf: cfg.ConfigOpts) -> None:
+    """Read oslo.messaging's options once, so that slips show at the start.
+
+    :raises ConfigError: naming the option and what it should be.
+    """
+    for group, options in messaging_opts.list_opts():
+        for option in options:
+            try:
+                _ = (conf[group] if group else conf)[option.dest]
+            except (cfg.Error, ValueError) as error:
+                text = " ".join(str(error).split())
+                raise ConfigError(text) from error
+
+
+class Recorder(dispatcher.DispatcherBase):  # type: ignore[misc]
+    """Records batches of notifications; what oslo.messaging calls.
+
+    A dispatcher of our own sees a batch as it came, in order and whatever
+    the priority. It answers which messages were not taken: none, or, if the
+    service stops while the ledger is away, all of them. Nothing that it
+    cannot understand is ever sent back: that would come again at once.
+    """
+
+    supported_priorities = PRIORITIES
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        recorded: Callable[[], None],
+        selection: Selection = EVERYTHING,
+    ) -> None:
+        self._ledger = ledger
+        self._selection = selection
+        self._recorded = recorded
+        self._stopping = threading.Event()
+        self._pause = Pause("listener", describe)
+        self.batches = 0
+        """How many have come."""
+        self.busy = False
+        """Whether one is being recorded, or waits for the ledger."""
+
+    def dispatch(self, incoming: Sequence[Any]) -> set[Any]:
+        """Record a batch; returns when it is committed."""
+        self.batches += 1
+        self.busy = True
+        try:
+            return self._dispatch(incoming)
+        finally:
+            self.busy = False
+
+    def _dispatch(self, incoming: Sequence[Any]) -> set[Any]:
+        sightings, bad = _sort((m.message for m in incoming), self._selection)
+        while not self._stopping.is_set():
+            error = self._attempt(sightings, bad)
+            if error is None:
+                self._pause.over()
+                return set()
+            self._stopping.wait(self._pause.after(error))
+        return set(incoming)
+
+    def stop(self) -> None:
+        """Give up waiting for the ledger: the broker keeps the messages."""
+        self._stopping.set()
+
+    def _attempt(
+        self, sightings: Sequence[Sighting], bad: Sequence[Quarantined]
+    ) -> Exception | None:
+        try:
+            self._record(sightings, bad)
+        except Exception as error:  # noqa: BLE001, let out, it would lose them
+            return error
+        return None
+
+    def _record(
+        self, sightings: Sequence[Sighting], bad: Sequence[Quarantined]
+    ) -> None:
+        if sightings and self._ledger.see(sightings).news:
+            self._recorded()
+        if bad:
+            self._ledger.journal.quarantine(bad)
+            LOG.warning(
+                "%d notifications are in quarantine: %s",
+                len(bad),
+                bad[-1].reason,
+            )
+
+
+def _sort(
+    notifications: Iterable[Any], selection: Selection
+) -> tuple[list[Sighting], list[Quarantined]]:
+    sightings: list[Sighting] = []
+    bad: list[Quarantined] = []
+    for notification in notifications:
+        try:
+            if not isinstance(notification, Mapping):
+                raise BadMessage("a notification that is no object")
+            sighting = understand(notification)
+        except BadMessage as error:
+            body = _written(notification)
+            bad.append(
+                Quarantined(source="glance", reason=str(error), body=body)
+            )
+        else:
+            if sighting and is_selected(notification, selection):
+                if not selection.ec2_ids:
+                    sighting = replace(sighting, wanted=None)
+                sightings.append(sighting)
+    return sightings, bad
+
+
+def _written(notification: Any) -> bytes:
+    """Write down what the quarantine keeps, so that it can be read again."""
+    try:
+        return json.dumps(notification, default=repr).encode()
+    except (TypeError, ValueError, RecursionError):
+        return b""  # nested as no notification is
+
+
+def describe(error: Exception) -> str | None:
+    """Say in one line what keeps the Listener waiting."""
+    if isinstance(error, SQLAlchemyError):
+        return f"the ledger does not answer: {database.describe(error)}"
+    if isinstance(error, Ec2MapError):
+        return str(error)
+    text = bus.describe(error)
+    return f"Glance's broker: {text}" if text else None
+
+
+class Server(BatchNotificationServer):  # type: ignore[misc]
+    """Records together what has arrived while it was recording.
+
+    oslo.messaging closes a batch when nothing came for batch_timeout, and
+    lets closed batches queue up: behind a slow commit, each notification
+    would have a transaction of its own.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._arrived: deque[Any] = deque()
+
+    def _on_incoming(self, incoming: Sequence[Any]) -> None:
+        self._arrived.extend(incoming)
+        super()._on_incoming(incoming)
+
+    def _process_incoming(self, _incoming: Sequence[Any]) -> None:
+        limit = min(self._batch_size, len(self._arrived))
+        batch = [self._arrived.popleft() for _ in range(limit)]
+        if batch:
+            super()._process_incoming(batch)
+
+
+class Listener:
+    """oslo.messaging's batch listener, in one thread, in order."""
+
+    def __init__(
+        self, conf: cfg.ConfigOpts, options: Notifications, recorder: Recorder
+    ) -> None:
+        self._conf = conf
+        self._options = options
+        self._recorder = recorder
+        self._server: Server | None = None
+        self.listening = False
+
+    def start(self) -> None:
+        """Begin to listen, once Glance's exchange is there.
+
+        :raises Exception: one of `bus.OUTAGES` if the broker is away, or
+            Glance has not declared its exchange there yet.
+        """
+        self._check_exchange()
+        options = self._options
+        self._conf.set_default(
+            "rabbit_qos_prefetch_count",
+            max(2 * options.batch_size, MIN_PREFETCH),
+            group="oslo_messaging_rabbit",
+        )
+        transport = oslo_messaging.get_notification_transport(self._conf)
+        targets = [
+            oslo_messaging.Target(exchange=options.exchange, topic=topic)
+            for topic in options.topics
+        ]
+        self._server = Server(
+            transport,
+            targets,
+            self._recorder,
+            "threading",
+            allow_requeue=True,
+            pool=options.pool,
+            batch_size=options.batch_size,
+            batch_timeout=options.batch_timeout,
+        )
+        self._server.start(override_pool_size=1)  # one thread keeps order
+        self.listening = True
+        LOG.info(
+            "listening on exchange %s, topics %s",
+            options.exchange,
+            ", ".join(options.topics),
+        )
+
+    def stop(self) -> None:
+        """Finish the batch at hand, leave the rest to the broker."""
+        self._recorder.stop()
+        if self._server is not None:
+            self._server.stop()
+            self._server.wait()
+
+    def _check_exchange(self) -> None:
+        """Make sure that Glance's exchange exists, without declaring it.
+
+        Whoever declares it first decides whether it is durable. Were that
+        us, and Glance of another mind, Glance would log an error for each
+        notification and lose it.
+        """
+        with bus.connect(broker_url(self._conf)) as connection:
+            connection.ensure_connection(max_retries=1)
+            channel = connection.default_channel
+            try:
+                channel.exchange_declare(
+                    self._options.exchange, "topic", passive=True
+                )
+            except amqp.exceptions.NotFound as error:
+                raise BadMessage(
+                    f"Glance's exchange {self._options.exchange!r} is not "
+                    "there yet: waiting for Glance's first notification "
+                    "([oslo_messaging_notifications] driver = messagingv2 "
+                    "in glance-api.conf)"
+                ) from error
+
+
+class Queues:
+    """How many notifications wait for us on Glance's broker."""
+
+    def __init__(self, url: str, options: Notifications) -> None:
+        self._url = url
+        self.names = (
+            [options.pool]
+            if options.pool
+            else [f"{t}.{p}" for t in options.topics for p in PRIORITIES]
+        )
+        self._connection: kombu.Connection | None = None
+
+    def waiting(self) -> int:
+        """Count what is not delivered yet.
+
+        :raises Exception: one of `bus.OUTAGES` if the broker is away.
+        """
+        return sum(self._depth(name) for name in self.names)
+
+    def close(self) -> None:
+        """Drop the connection; it is made anew when needed."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(*bus.OUTAGES):  # it may be broken already
+                connection.release()
+
+    def _depth(self, name: str) -> int:
+        if self._connection is None:
+            self._connection = bus.connect(self._url)
+            self._connection.ensure_connection(max_retries=1)
+        self._connection.heartbeat_check()
+        # Of its own: a missing queue closes the channel.
+        with self._connection.channel() as channel:
+            return int(channel.queue_declare(name, passive=True).message_count)
+
+
+class Watchdog:
+    """Sees a listener that gets nothing though its queues hold messages.
+
+    That has been seen after a reconnect: oslo.messaging ignores what it
+    has had shortly before, never acknowledges it, and with a small prefetch
+    gets nothing else. ``heal`` is called when it has lasted too long.
+    """
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        queues: Queues,
+        *,
+        patience: float,
+        heal: Callable[[], None],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._recorder = recorder
+        self._queues = queues
+        self._patience = patience
+        self._heal = heal
+        self._monotonic = monotonic
+        self._batches = 0
+        self._since: float | None = None
+
+    def step(self) -> bool:
+        """Look once; raises what `Queues.waiting` does."""
+        waiting = self._queues.waiting()
+        now = self._monotonic()
+        moves = self._recorder.busy or self._recorder.batches != self._batches
+        self._batches = self._recorder.batches
+        if moves or not waiting:
+            self._since = None
+        elif self._since is None:
+            self._since = now
+        elif now - self._since >= self._patience:
+            LOG.error(
+                "the listener has got nothing for %.0f s, while %d "
+                "notifications wait in %s: it is started anew",
+                now - self._since,
+                waiting,
+                ", ".join(self._queues.names),
+            )
+            self._since = None
+            self._heal()
+        return False
+
+
+def broker_url(conf: cfg.ConfigOpts) -> str:
+    """Give the broker of Glance's notifications in kombu's form."""
+    url = oslo_messaging.TransportURL.parse(
+        conf, conf.oslo_messaging_notifications.transport_url
+    )
+    if url.transport != "rabbit":
+        return f"{url.transport.removeprefix('kombu+')}://"
+    scheme = "amqps" if conf.oslo_messaging_rabbit.ssl else "amqp"
+    vhost = "%2F" if url.virtual_host in {None, "/"} else url.virtual_host
+    hosts = url.hosts or [oslo_messaging.TransportHost(hostname="localhost")]
+    return ";".join(
+        f"{scheme}://{quote(host.username or 'guest')}:"
+        f"{quote(host.password or 'guest')}@{host.hostname}:"
+        f"{host.port or 5672}/{vhost}"
+        for host in hosts
+    )
