@@ -92,7 +92,7 @@ class Sweep:
         classes = self._classify(rows)
         there = {row.number for row, kind in classes if kind is RowClass.OURS}
         held = self._ledger.held_between(after, upto, written)
-        missing = [number for number in held if number not in there]
+        missing = self._wanted([n for n in held if n not in there])
         stale = [row.number for row, kind in classes if kind is RowClass.STALE]
         if missing or stale:
             self._writer.write(sorted({*missing, *stale}))
@@ -106,6 +106,11 @@ class Sweep:
         self.tally.rows += len(rows)
         self.tally.classes.update(kind for _, kind in classes)
         self.tally.missing += len(missing)
+
+    def _wanted(self, numbers: Sequence[int]) -> list[int]:
+        """Leave out those that the sink does not take yet."""
+        settled = self._ledger.numbered(numbers)
+        return [n for n in numbers if self._sink.wants(settled[n])]
 
     def _classify(
         self, rows: Sequence[SinkRow]

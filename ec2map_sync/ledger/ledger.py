@@ -230,9 +230,7 @@ class Ledger:
     def position(self, name: str) -> int:
         """Tell how far a reader has come."""
         cursors = tables.cursors
-        statement = sa.select(cursors.c.revision).where(
-            cursors.c.name == name
-        )
+        statement = sa.select(cursors.c.revision).where(cursors.c.name == name)
         with self._engine.connect() as connection:
             return connection.scalar(statement) or 0
 

@@ -41,6 +41,9 @@ class Sink(Protocol):
 
     name: str
 
+    def wants(self, numbered: Numbered) -> bool:
+        """Tell whether a row belongs here, or has to wait."""
+
     def reserve(self) -> None:
         """Keep the database's own numbers out of our band."""
 

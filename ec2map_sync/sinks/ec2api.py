@@ -211,6 +211,10 @@ class Ec2ApiSink:
         self._engine = engine
         self._writing = engine.execution_options(**WRITE)
 
+    def wants(self, numbered: Numbered) -> bool:
+        """Tell: not until the kind is known, for the prefix shows it."""
+        return numbered.kind is not None
+
     def reserve(self) -> None:
         """Do nothing: ec2-api draws its ids at random."""
 

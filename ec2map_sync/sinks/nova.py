@@ -148,6 +148,10 @@ class NovaSink:
         self._engine = engine
         self._writing = engine.execution_options(**WRITE)
 
+    def wants(self, _numbered: Numbered) -> bool:
+        """Tell: always, since Nova does not ask for the kind."""
+        return True
+
     def reserve(self) -> None:
         """Push Nova's own ids above our band, also where nothing is ours."""
         with alone(self._writing, self.name) as connection:

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from ec2map_sync import config, messages, wire
+from ec2map_sync import messages, wire
 from ec2map_sync.ec2id import Kind, Scheme, format_id
+from ec2map_sync.options import list_opts
 from ec2map_sync.signing import PublicKey, SigningKey
 
 IDS = "doc/source/ids.rst"
@@ -100,7 +101,7 @@ def test_every_type_of_message_is_described(read, kind):
 def options() -> list[tuple[str, str]]:
     return [
         (str(group or "DEFAULT"), option.dest)
-        for group, options in config.list_opts()
+        for group, options in list_opts()
         for option in options
     ]
 

@@ -119,7 +119,6 @@ class World:
             self.round(rng)  # without a queue, nothing is kept for a peer
         self.settled: dict[str, int | None] = {}
         """What a serial history has come to, when all was last at rest."""
-        self.known_at_rest: set[str] = set()
 
     def add_region(self, rng: Random) -> Region:
         """Found a region, with an empty ledger."""
@@ -224,13 +223,10 @@ class World:
                     f"{image} moved from {self.settled[image]} to {number} "
                     "though no claims were made at the same time"
                 )
-        known_before = self.known_at_rest
-        self.known_at_rest = known_before | region.numbers.keys()
         self.settled = dict(region.numbers)
         for region in self.living:
             # Who is catching up may hear of the later claim first.
-            excused = region.moves_by_restore & known_before
-            moved = region.moved() - adopted - excused
+            moved = region.moved() - adopted - region.moves_by_restore
             if moved:
                 raise Wrong(
                     f"{region.name} has moved {sorted(moved)} though no "

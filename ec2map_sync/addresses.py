@@ -1,0 +1,88 @@
+"""Names and addresses in the configuration, checked."""
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from oslo_config import cfg
+
+from ec2map_sync.errors import ConfigError
+
+if TYPE_CHECKING:  # `ec2map-sync id` should not wait for this import
+    from sqlalchemy.engine import URL
+
+_NAME = re.compile(r"[A-Za-z0-9_-]+")
+
+
+def name(text: str | None, option: str) -> str:
+    """Check the name of a region.
+
+    :raises ConfigError: naming ``option``, as all do here.
+    """
+    if not text:
+        raise ConfigError(f"{option} is missing")
+    if not _NAME.fullmatch(text) or text == "requests":
+        raise ConfigError(
+            f"{option}: {text!r} is no name (letters, digits, '_', '-'; not "
+            "'requests', which names a queue)"
+        )
+    return text
+
+
+def database(url: str | None, option: str) -> "URL":
+    """Check a database URL."""
+    from ec2map_sync.database import parse_url  # noqa: PLC0415, slow
+
+    if not url:
+        raise ConfigError(f"{option} is missing")
+    return parse_url(url, option)
+
+
+def broker(urls: str | None, option: str) -> str:
+    """Check kombu URLs, with ';' between those of one cluster."""
+    if not urls:
+        raise ConfigError(f"{option} is missing")
+    for url in urls.split(";"):
+        _check_url(
+            url,
+            option,
+            schemes=("amqp", "amqps", "memory"),
+            form="amqp://user:password@host:5672/vhost",
+        )
+    return urls
+
+
+def transport(conf: cfg.ConfigOpts) -> None:
+    """Check the URL of Glance's broker, in oslo.messaging's form."""
+    url = conf.transport_url if "transport_url" in conf else None
+    if not url:
+        return
+    # Hosts of a cluster stand in one URL, each with its own port.
+    scheme, mark, rest = url.partition("://")
+    for host in rest.split("/")[0].split(","):
+        _check_url(
+            f"{scheme}{mark}{host}",
+            "[DEFAULT] transport_url",
+            schemes=("rabbit", "kombu+memory"),
+            form="rabbit://user:password@host:5672/vhost",
+        )
+
+
+def _check_url(
+    url: str, option: str, *, schemes: Sequence[str], form: str
+) -> None:
+    """Check a broker's URL; what is wrong is said without its password."""
+    scheme = re.match(r"([a-z0-9+]+)://", url)
+    if scheme is None:
+        raise ConfigError(f"{option} is no URL; needed is {form}")
+    if scheme[1] not in schemes:
+        raise ConfigError(
+            f"{option} begins with {scheme[1][:20]}://; needed is {form}"
+        )
+    try:
+        _ = urlsplit(url).port
+    except ValueError as error:
+        raise ConfigError(
+            f"{option}: the port is no number up to 65535; needed is {form}"
+        ) from error

@@ -1,0 +1,364 @@
+"""Every option, with what it means and what happens if it is wrong."""
+
+from collections.abc import Mapping, Sequence
+
+from oslo_config import cfg
+
+_default = [
+    cfg.StrOpt(
+        "region",
+        help="Name of this region, as the peers call it: letters, digits, "
+        "'_' and '-'. It names queues and signs messages, so it must not "
+        "change later.",
+    ),
+    cfg.ListOpt(
+        "peers",
+        default=[],
+        help="Names of the other regions. Each needs a section [peer:NAME]; "
+        "a section without its name here is an error.",
+    ),
+    cfg.StrOpt(
+        "state_path",
+        default="/var/lib/ec2map-sync",
+        help="Directory for a small file that remembers how far the ledger "
+        "has come, so that one restored from a backup is noticed.",
+    ),
+]
+
+_notifications = [
+    cfg.StrOpt(
+        "exchange",
+        default="glance",
+        help="Glance's control_exchange. It is never created from here: "
+        "whoever creates it decides its durability, and Glance loses "
+        "notifications if that is not its own choice.",
+    ),
+    cfg.ListOpt(
+        "topics",
+        default=["notifications"],
+        help="Topics to listen on. Where Ceilometer or others read "
+        "'notifications', give Glance one more topic of our own "
+        "([oslo_messaging_notifications] topics = notifications,"
+        "ec2map_sync) and name it here: its queue exists from Glance's "
+        "first notification, so nothing is missed. Without that, two "
+        "readers of one topic take each other's messages.",
+    ),
+    cfg.StrOpt(
+        "pool",
+        help="Name of a listener pool: reads a copy of the topic from a "
+        "queue of this name, beside other consumers. What was published "
+        "before the queue existed is not in it, and somebody has to read "
+        "the topic's own queue, or it grows for ever. Prefer a topic of "
+        "our own.",
+    ),
+    cfg.IntOpt(
+        "batch_size",
+        default=500,
+        min=1,
+        max=5000,
+        help="Notifications recorded in one transaction of the ledger, at "
+        "most. Larger batches save commits under load; above 500 little is "
+        "gained.",
+    ),
+    cfg.FloatOpt(
+        "batch_timeout",
+        default=0.005,
+        min=0.001,
+        max=5,
+        help="Seconds to wait for a batch to fill up. Adds about half of "
+        "itself to the delay of a single notification; lower costs CPU "
+        "while idle (0.005 takes 4 % of a core, 0.05 takes 1 %).",
+    ),
+    cfg.IntOpt(
+        "workers",
+        default=1,
+        min=1,
+        max=32,
+        help="Listener processes. One keeps up with some thousand "
+        "notifications a second; more help only where the broker is far.",
+    ),
+    cfg.FloatOpt(
+        "stall_timeout",
+        default=30,
+        min=1,
+        help="Seconds that notifications may wait in the queue while the "
+        "listener gets none. Then its process is started anew, and what it "
+        "had not acknowledged comes again. Too low, and a slow broker "
+        "restarts it for nothing.",
+    ),
+]
+
+_ec2_ids = [
+    cfg.StrOpt(
+        "hash_key",
+        default="",
+        secret=True,
+        help="Key of the hash that derives ids, at most 64 bytes. It must be "
+        "the same in all regions and must never change: another key gives "
+        "every image another id, and peers refuse each other. A secret one "
+        "keeps users who may choose image UUIDs from choosing ones that "
+        "collide.",
+    ),
+]
+
+_ledger = [
+    cfg.StrOpt(
+        "connection",
+        secret=True,
+        help="Database of this region's ledger: "
+        "mysql+pymysql://user:password@host/ec2map_sync. A '$' in the "
+        "password is written '$$'.",
+    ),
+]
+
+_bus = [
+    cfg.StrOpt(
+        "url",
+        secret=True,
+        help="This region's own broker, to which we publish for the peers: "
+        "amqp://user:password@host:5672/vhost, or amqps:// for TLS; "
+        "several hosts of a cluster with ';' between the URLs.",
+    ),
+    cfg.StrOpt(
+        "exchange",
+        default="ec2map_sync",
+        help="Exchange and prefix of the queues between regions; the same "
+        "in all regions.",
+    ),
+    cfg.StrOpt(
+        "signing_key_file",
+        help="Private key that signs what we publish, made by 'ec2map-sync "
+        "key generate FILE'. Needed as soon as there are peers.",
+    ),
+    cfg.FloatOpt(
+        "heartbeat_interval",
+        default=5,
+        min=0.1,
+        max=600,
+        help="Seconds between heartbeats. Each costs one message to every "
+        "peer; a peer counts as silent after some of them are missing.",
+    ),
+    cfg.FloatOpt(
+        "claim_wait",
+        default=30,
+        min=0,
+        max=3600,
+        help="Seconds after a start during which no claims are made unless "
+        "the ledger has been compared with every peer: one that was "
+        "restored or emptied must not hand out numbers that are in use. "
+        "Notifications wait meanwhile. Too short, and a slow peer is not "
+        "waited for; too long, and a dead one delays the first images.",
+    ),
+    cfg.IntOpt(
+        "queue_max_bytes",
+        default=256 * 1024 * 1024,
+        min=1024 * 1024,
+        help="Bytes that our queue on a peer's broker may hold while we are "
+        "away; then the oldest messages go. 256 MiB hold about two million "
+        "claims. Must not change while the queue exists.",
+    ),
+    cfg.IntOpt(
+        "queue_expires",
+        default=7 * 24 * 3600,
+        min=60,
+        help="Seconds after which a peer's broker deletes our queue if we "
+        "do not come back. Must not change while the queue exists.",
+    ),
+    cfg.IntOpt(
+        "batch_size",
+        default=500,
+        min=1,
+        max=5000,
+        help="Claims in one message, at most: 500 are 60 KB, which sign, "
+        "send and record well as one.",
+    ),
+]
+
+PEER = [
+    cfg.StrOpt(
+        "url",
+        secret=True,
+        help="The peer's broker, with an account that the peer has given "
+        "us: amqp://user:password@host:5672/vhost.",
+    ),
+    cfg.ListOpt(
+        "public_keys",
+        default=[],
+        help="The peer's public key, as its 'ec2map-sync key generate' "
+        "printed it; two of them while it changes keys.",
+    ),
+]
+
+_nova = [
+    cfg.ListOpt(
+        "cells",
+        default=[],
+        help="Names of the Nova cells to write, cell0 included: an image "
+        "that is booted where its row is missing gets another id there. "
+        "Each needs a section [cell:NAME]. Where cells come and go, give "
+        "api_connection instead.",
+    ),
+    cfg.StrOpt(
+        "api_connection",
+        secret=True,
+        help="Nova's API database: all cells are read from its table "
+        "cell_mappings, and new ones are noticed. Grants: SELECT on that "
+        "table. The accounts that stand there are used for the cells. Not "
+        "together with cells.",
+    ),
+    cfg.StrOpt(
+        "cell_template_connection",
+        secret=True,
+        help="What Nova's own processes have as [database] connection. "
+        "Needed where the URLs in cell_mappings are templates such as "
+        "{scheme}://{username}:{password}@{hostname}/nova_cell1, which are "
+        "filled from it.",
+    ),
+    cfg.FloatOpt(
+        "cells_interval",
+        default=60,
+        min=1,
+        help="Seconds between two looks into cell_mappings: how late a new "
+        "cell gets its rows, at most.",
+    ),
+    cfg.StrOpt(
+        "existing_rows",
+        default="keep",
+        choices=[
+            ("keep", "leave rows that Nova made alone, and list them"),
+            ("rewrite", "make a row under our number ours"),
+        ],
+        help="What to do where our number is held by a row that is not "
+        "ours. Nova processes remember an old id for up to a week.",
+    ),
+    cfg.FloatOpt(
+        "audit_interval",
+        default=3600,
+        min=1,
+        help="Seconds between two audits of all rows of each sink, by "
+        "primary key: rows that are missing, as after a restore of a cell's "
+        "database, are written again, and rows of others listed. A million "
+        "rows take about a minute of one core. What Nova adds is looked at "
+        "every minute besides.",
+    ),
+]
+
+CELL = [
+    cfg.StrOpt(
+        "connection",
+        secret=True,
+        help="The cell's database, as in [database] connection of its "
+        "conductor. Grants: SELECT, INSERT, UPDATE, DELETE on s3_images; on "
+        "PostgreSQL also SELECT, UPDATE on the sequence s3_images_id_seq.",
+    ),
+]
+
+_ec2api = [
+    cfg.StrOpt(
+        "connection",
+        secret=True,
+        help="Database of ec2-api, if one is in use: images get the same "
+        "ids there. Grants: SELECT, INSERT, UPDATE, DELETE on items.",
+    ),
+]
+
+_images = [
+    cfg.ListOpt(
+        "visibility",
+        default=[],
+        help="Images of which visibility get ids: public, community, "
+        "shared, private; all, if empty. What another region has given an "
+        "id has it here too, so this should be the same everywhere.",
+    ),
+    cfg.ListOpt(
+        "container_formats",
+        default=[],
+        help="Images of which container formats get ids: bare, ami, aki, "
+        "ari and so on; all, if empty. Otherwise an image gets its id only "
+        "when its format is known.",
+    ),
+]
+
+_glance = [
+    cfg.FloatOpt(
+        "audit_interval",
+        default=3600,
+        min=1,
+        help="Seconds between two audits of all images that Glance has: "
+        "notifications get lost while its API answers that all is well. "
+        "Needs auth_type and what belongs to it, or endpoint_override. One "
+        "audit is a request for every thousand images, twice.",
+    ),
+    cfg.FloatOpt(
+        "poll_interval",
+        default=30,
+        min=0.1,
+        help="Seconds between two looks at what has changed in Glance since "
+        "the last one: how late an image can be whose notification was "
+        "lost. Each look is four small requests.",
+    ),
+    cfg.DictOpt(
+        "headers",
+        default={},
+        secret=True,
+        help="Headers of each request, for a Glance without Keystone: "
+        "X-Identity-Status:Confirmed,X-Roles:admin where its pipeline takes "
+        "the identity from headers.",
+    ),
+]
+
+GROUPS: Mapping[str | None, Sequence[cfg.Opt]] = {
+    None: _default,
+    "notifications": _notifications,
+    "ec2_ids": _ec2_ids,
+    "ledger": _ledger,
+    "bus": _bus,
+    "nova": _nova,
+    "ec2api": _ec2api,
+    "images": _images,
+    "glance": _glance,
+}
+
+_GLANCE_TIMEOUT = 60
+"""Seconds after which a silent Glance counts as gone."""
+
+
+def keystone_opts() -> list[cfg.Opt]:
+    """Give keystoneauth's options for a session and a service's address."""
+    from keystoneauth1 import loading  # noqa: PLC0415, slow
+
+    opts: list[cfg.Opt] = [
+        *loading.get_session_conf_options(),
+        *loading.get_adapter_conf_options(include_deprecated=False),
+    ]
+    for opt in opts:
+        if opt.dest == "timeout":
+            opt.default = _GLANCE_TIMEOUT
+        elif opt.dest == "region_name":
+            opt.help = (
+                "The region's name in Keystone's catalogue, if it is not "
+                "that of [DEFAULT] region."
+            )
+    return opts
+
+
+def _sample_opts() -> list[cfg.Opt]:
+    """Give what [glance] has besides, with auth_type = password."""
+    from keystoneauth1 import loading  # noqa: PLC0415, slow
+
+    return [
+        *loading.get_auth_common_conf_options(),
+        *loading.get_auth_plugin_conf_options("password"),
+        *keystone_opts(),
+    ]
+
+
+def list_opts() -> list[tuple[str | cfg.OptGroup | None, Sequence[cfg.Opt]]]:
+    """Give all options, for oslo-config-generator."""
+    peer, cell = cfg.OptGroup("peer:NAME"), cfg.OptGroup("cell:NAME")
+    return [
+        *GROUPS.items(),
+        ("glance", _sample_opts()),
+        (peer, PEER),
+        (cell, CELL),
+    ]
