@@ -1,9 +1,9 @@
 """Names and addresses in the configuration, checked."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from oslo_config import cfg
 
@@ -51,6 +51,20 @@ def broker(urls: str | None, option: str) -> str:
             form="amqp://user:password@host:5672/vhost",
         )
     return urls
+
+
+def with_tls(urls: str, files: Mapping[str, str | None]) -> str:
+    """Name TLS files in amqps:// URLs that do not name their own.
+
+    ``files`` are those of ca_file, cert_file and key_file that are set.
+    """
+    query = urlencode({name: f for name, f in files.items() if f})
+    return ";".join(
+        f"{url}?{query}"
+        if query and url.startswith("amqps:") and "?" not in url
+        else url
+        for url in urls.split(";")
+    )
 
 
 def transport(conf: cfg.ConfigOpts) -> None:

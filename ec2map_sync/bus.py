@@ -2,10 +2,12 @@
 
 import logging
 import socket
+import ssl
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
+from urllib.parse import parse_qsl, urlencode
 
 import amqp.exceptions
 import kombu
@@ -23,6 +25,13 @@ OUTAGES: tuple[type[Exception], ...] = (
     OSError,
 )
 """What a broker that is away, or comes back changed, raises."""
+
+TLS_FILES = {
+    "ca_file": "ca_certs",
+    "cert_file": "certfile",
+    "key_file": "keyfile",
+}
+"""Parameters of an amqps:// URL, and what the library calls them."""
 
 PREFETCH = 200
 CONFIRM_TIMEOUT = 30
@@ -43,11 +52,37 @@ def describe(error: Exception) -> str | None:
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
+def without_tls(url: str) -> tuple[str, dict[str, Any]]:
+    """Part a URL, or several with ';' between them, from its TLS files.
+
+    What amqps:// means is in our hands: kombu would take any certificate.
+    It is checked against the files of ``ca_file``, else the system's, and
+    against the host's name.
+    """
+    files: dict[str, str] = {}
+    plain = []
+    for one in url.split(";"):
+        address, _, query = one.partition("?")
+        given = dict(parse_qsl(query))
+        files |= {k: v for k, v in given.items() if k in TLS_FILES}
+        rest = {k: v for k, v in given.items() if k not in TLS_FILES}
+        plain.append(address + (f"?{urlencode(rest)}" if rest else ""))
+    if not url.startswith("amqps:"):
+        return ";".join(plain), {}
+    return ";".join(plain), {
+        "cert_reqs": ssl.CERT_REQUIRED,
+        "server_hostname": None,  # kombu puts the host's name here
+        **{TLS_FILES[name]: value for name, value in files.items()},
+    }
+
+
 def connect(url: str) -> kombu.Connection:
     """Prepare a connection; opened when first used."""
     memory = url.startswith("memory:")
+    plain, tls = without_tls(url)
     return kombu.Connection(
-        url,
+        plain,
+        ssl=tls or False,
         connect_timeout=5,
         heartbeat=0 if memory else HEARTBEAT,
         transport_options={"polling_interval": 0.005}

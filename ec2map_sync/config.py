@@ -159,7 +159,7 @@ class Config:
             )
         return Bus(
             region=self.region,
-            url=addresses.broker(conf.url, "[bus] url") if conf.url else None,
+            url=self._broker(conf.url, "[bus] url") if conf.url else None,
             exchange=conf.exchange,
             key=self._signing_key(needed=bool(peers)),
             heartbeat_interval=conf.heartbeat_interval,
@@ -293,12 +293,21 @@ class Config:
             peers.append(
                 Peer(
                     name=name,
-                    url=addresses.broker(section.url, f"{where} url"),
+                    url=self._broker(section.url, f"{where} url"),
                     keys=tuple(PublicKey(k) for k in section.public_keys),
                     exchange=self.conf.bus.exchange,
                 )
             )
         return tuple(peers)
+
+    def _broker(self, url: str | None, option: str) -> str:
+        conf = self.conf.bus
+        files = {
+            "ca_file": conf.ssl_ca_file,
+            "cert_file": conf.ssl_cert_file,
+            "key_file": conf.ssl_key_file,
+        }
+        return addresses.with_tls(addresses.broker(url, option), files)
 
     def _signing_key(self, *, needed: bool) -> "SigningKey | None":
         from ec2map_sync.signing import SigningKey  # noqa: PLC0415, slow

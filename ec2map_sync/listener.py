@@ -18,6 +18,7 @@ from oslo_config import cfg
 from sqlalchemy.exc import SQLAlchemyError
 
 from ec2map_sync import bus, database
+from ec2map_sync.addresses import with_tls
 from ec2map_sync.claims import Sighting
 from ec2map_sync.config import Notifications
 from ec2map_sync.errors import BadMessage, ConfigError, Ec2MapError
@@ -374,12 +375,20 @@ def broker_url(conf: cfg.ConfigOpts) -> str:
     )
     if url.transport != "rabbit":
         return f"{url.transport.removeprefix('kombu+')}://"
-    scheme = "amqps" if conf.oslo_messaging_rabbit.ssl else "amqp"
-    vhost = "%2F" if url.virtual_host in {None, "/"} else url.virtual_host
+    rabbit = conf.oslo_messaging_rabbit
+    scheme = "amqps" if rabbit.ssl else "amqp"
+    vhost = quote(url.virtual_host or "/", safe="")
     hosts = url.hosts or [oslo_messaging.TransportHost(hostname="localhost")]
-    return ";".join(
-        f"{scheme}://{quote(host.username or 'guest')}:"
-        f"{quote(host.password or 'guest')}@{host.hostname}:"
-        f"{host.port or 5672}/{vhost}"
-        for host in hosts
+    return with_tls(
+        ";".join(
+            f"{scheme}://{quote(host.username or 'guest', safe='')}:"
+            f"{quote(host.password or 'guest', safe='')}@{host.hostname}:"
+            f"{host.port or 5672}/{vhost}"
+            for host in hosts
+        ),
+        {
+            "ca_file": rabbit.ssl_ca_file,
+            "cert_file": rabbit.ssl_cert_file,
+            "key_file": rabbit.ssl_key_file,
+        },
     )

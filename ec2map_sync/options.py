@@ -130,6 +130,18 @@ _bus = [
         help="Private key that signs what we publish, made by 'ec2map-sync "
         "key generate FILE'. Needed as soon as there are peers.",
     ),
+    cfg.StrOpt(
+        "ssl_ca_file",
+        help="Certificates that the brokers' have to be signed with, for "
+        "amqps:// URLs here and in [peer:NAME]; without it, those of the "
+        "system. A URL may name its own: amqps://…/vhost?ca_file=FILE, "
+        "and likewise cert_file and key_file.",
+    ),
+    cfg.StrOpt(
+        "ssl_cert_file",
+        help="Our own certificate, where brokers ask for one.",
+    ),
+    cfg.StrOpt("ssl_key_file", help="The private key that belongs to it."),
     cfg.FloatOpt(
         "heartbeat_interval",
         default=5,

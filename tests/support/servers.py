@@ -233,9 +233,17 @@ class RabbitMQ(Server):
     """A RabbitMQ node. Without ``epmd``, it has one of its own."""
 
     def __init__(
-        self, directory: Path, name: str = "rabbit", epmd: Epmd | None = None
+        self,
+        directory: Path,
+        name: str = "rabbit",
+        epmd: Epmd | None = None,
+        *,
+        certificate: Path | None = None,
     ) -> None:
+        """Make a node; with ``certificate`` (PEM, with its key), TLS too."""
         super().__init__(directory)
+        self._certificate = certificate
+        self.tls_port = free_port()
         self.node = f"{name}@localhost"
         self.port = free_port()
         self._dist_port = free_port()
@@ -304,7 +312,19 @@ class RabbitMQ(Server):
         (self.directory / "enabled_plugins").write_text("[].\n")
         (self.directory / "rabbitmq.conf").write_text(
             f"listeners.tcp.1 = 127.0.0.1:{self.port}\n"
-            "disk_free_limit.absolute = 50MB\n"
+            "disk_free_limit.absolute = 50MB\n" + self._tls()
+        )
+
+    def _tls(self) -> str:
+        if self._certificate is None:
+            return ""
+        return (
+            f"listeners.ssl.1 = 127.0.0.1:{self.tls_port}\n"
+            # Where the certificate's name does not fit.
+            f"listeners.ssl.2 = 127.0.0.2:{self.tls_port}\n"
+            f"ssl_options.certfile = {self._certificate}\n"
+            f"ssl_options.keyfile = {self._certificate}\n"
+            "ssl_options.verify = verify_none\n"
         )
 
     def _command(self) -> list[str]:
