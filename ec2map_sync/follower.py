@@ -147,12 +147,12 @@ class Follower:
         assert isinstance(heartbeat, messages.Heartbeat)
         head, own = self._ledger.print_before(heartbeat.until)
         now = self._pen.clock()
-        agreed = self._agreement.judge(heartbeat, own, head.total.count)
+        agreed = self._agreement.judge(heartbeat, own, head.total)
         self._ledger.journal.note_peer(
             self._peer.sender,
             received_at=now,
             sent_at=received.sent_at,
-            total=heartbeat.total,
+            total=heartbeat.total.count,
             newest=heartbeat.newest,
             **self._agreement.fields(heartbeat, own, now),
         )
@@ -215,7 +215,7 @@ class Agreement:
         self._started_by: object = None
 
     def judge(
-        self, heartbeat: messages.Heartbeat, own: Print, own_total: int
+        self, heartbeat: messages.Heartbeat, own: Print, own_total: Print
     ) -> bool:
         """Tell whether there is nothing to compare."""
         if heartbeat.total == own_total:

@@ -49,12 +49,12 @@ class Heartbeat:
     """What the sender's ledger holds.
 
     ``before`` is the print of all claims made before the stamp ``until``;
-    ``total`` counts all claims; ``newest`` is the largest stamp.
+    ``total`` is that of all claims; ``newest`` is the largest stamp.
     """
 
     until: Stamp
     before: Print
-    total: int
+    total: Print
     newest: Stamp
 
 
@@ -180,7 +180,8 @@ def _heartbeat_to_json(message: Heartbeat) -> tuple[str, Json]:
         "until": message.until,
         "count": message.before.count,
         "sum": message.before.sum,
-        "total": message.total,
+        "total": message.total.count,
+        "total_sum": message.total.sum,
         "newest": message.newest,
     }
 
@@ -193,7 +194,10 @@ def _heartbeat_from_json(fields: Json, now: Stamp) -> Heartbeat:
             _int(fields["count"], 0, 2**62, "count"),
             _int(fields["sum"], 0, 2**62, "sum"),
         ),
-        total=_int(fields["total"], 0, 2**62, "total"),
+        total=Print(
+            _int(fields["total"], 0, 2**62, "total"),
+            _int(fields["total_sum"], 0, 2**62, "total_sum"),
+        ),
         newest=_int(fields["newest"], 0, limit, "newest"),
     )
 

@@ -126,7 +126,7 @@ class Publisher:
             messages.Heartbeat(
                 until=until,
                 before=before,
-                total=head.total.count,
+                total=head.total,
                 newest=head.last_stamp,
             ),
         )

@@ -4,10 +4,26 @@ Each history is a seed: see `histories.py` for running one again, or many.
 """
 
 import os
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
 
 import pytest
 from histories import attempt_all
-from simulation.history import ANY, PUSHED, SERIAL, Outcome, Profile, run
+from simulation.history import (
+    ANY,
+    HOUR,
+    PUSHED,
+    SERIAL,
+    Outcome,
+    Profile,
+    World,
+    run,
+)
+from simulation.region import Parts, Region
+
+from ec2map_sync.claims import Sighting
+from ec2map_sync.ec2id import Kind
 
 HISTORIES = int(os.environ.get("EC2MAP_SYNC_HISTORIES", "100"))
 FIRST_SEED = int(os.environ.get("EC2MAP_SYNC_FIRST_SEED", "0"))
@@ -42,3 +58,54 @@ def test_what_is_pushed_arrives_across_crashes_without_comparing():
 
 def test_a_history_is_the_same_every_time():
     assert run(7, ANY) == run(7, ANY)
+
+
+RNG = Random(1)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    profile = Profile(regions=[2], longest_skew=0, serial=True)
+    world = World(1, profile, Parts(), tmp_path)
+    yield world
+    world.close()
+
+
+def tell(region: Region, image: str, kind: Kind | None = None) -> None:
+    region.notifications.append(Sighting(image=image, uuid=image, kind=kind))
+
+
+def test_a_lost_kind_is_found_though_a_fast_clock_has_made_the_claim(world):
+    one, two = world.living
+    image = world.images[0]
+    one.skew = 5 * HOUR
+    tell(one, image)
+    world.converge(RNG)
+    for _ in range(8):
+        world.round(RNG)  # nobody compares any more
+    tell(two, image, Kind.AKI)
+    for process in two.processes:
+        if process.name in {"listener", "publisher"}:
+            world.step(two, process)
+
+    world.network.brokers[two.name].queues[one.name].waiting.clear()
+    world.converge(RNG)
+
+    assert one.claims[image].kind == two.claims[image].kind
+
+
+def test_a_ledger_that_is_emptied_under_its_agent_comes_back(world):
+    one, two = world.living
+    first, second = world.images[:2]
+    tell(one, first)
+    world.converge(RNG)
+    world.network.cut(one.name, two.name)
+    tell(two, second)
+    for _ in range(30):
+        world.round(RNG)  # a pull from the other one brings nothing
+
+    two.empty_under_agent()
+    for _ in range(30):
+        world.round(RNG)
+
+    assert first in two.claims

@@ -22,7 +22,7 @@ def ledger(tmp_path):
     engine.dispose()
 
 
-def heartbeat(before=OWN, total=7):
+def heartbeat(before=OWN, total=OWN):
     return messages.Heartbeat(
         until=START, before=before, total=total, newest=START
     )
@@ -68,20 +68,20 @@ def test_who_could_not_hear_asks_again_soon(ledger):
 def test_if_only_totals_differ_what_agrees_is_not_compared_again():
     agreement = Agreement("two")
     for _ in range(PATIENT_HEARTBEATS - 1):
-        assert agreement.judge(heartbeat(total=9), OWN, 7)
+        assert agreement.judge(heartbeat(total=Print(9, 90)), OWN, OWN)
 
-    assert not agreement.judge(heartbeat(total=9), OWN, 7)
+    assert not agreement.judge(heartbeat(total=Print(9, 90)), OWN, OWN)
 
-    span = agreement.next_span(heartbeat(total=9))
+    span = agreement.next_span(heartbeat(total=Print(9, 90)))
     assert span == Span(Bound(START), END)
 
 
 def test_if_what_is_old_differs_too_long_everything_is_compared():
     agreement = Agreement("two")
-    other = heartbeat(before=Print(9, 90), total=9)
+    other = heartbeat(before=Print(9, 90), total=Print(9, 90))
     spans = []
     for _ in range(PATIENT_HEARTBEATS):
-        assert not agreement.judge(other, OWN, 7)
+        assert not agreement.judge(other, OWN, OWN)
         spans.append(agreement.next_span(other))
 
     assert spans[0] == Span(BEGINNING, Bound(START))

@@ -47,7 +47,7 @@ def test_claims_come_back_as_they_went(batch):
 
 def test_a_heartbeat_comes_back_as_it_went():
     message = messages.Heartbeat(
-        until=NOW - 5, before=Print(3, 9), total=4, newest=NOW
+        until=NOW - 5, before=Print(3, 9), total=Print(4, 12), newest=NOW
     )
 
     assert received(*sent(message)) == message
@@ -185,7 +185,9 @@ json_values = st.recursive(
     st.sampled_from(["claims", "heartbeat", "nonsense"]),
     st.binary()
     | st.dictionaries(
-        st.sampled_from(["claims", "until", "count", "sum", "total"]),
+        st.sampled_from(
+            ["claims", "until", "count", "sum", "total", "total_sum"]
+        ),
         json_values,
     ).map(lambda v: json.dumps(v).encode()),
 )

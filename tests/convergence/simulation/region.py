@@ -155,6 +155,13 @@ def copy_of(path: Path) -> sqlite3.Connection:
     return copy
 
 
+def copy_into(path: Path, content: sqlite3.Connection) -> None:
+    """Put a copied database into a file."""
+    with sqlite3.connect(path) as target:
+        content.backup(target)
+    target.close()
+
+
 @dataclass(eq=False)
 class Host:
     """One machine of a region: all of the agent's loops."""
@@ -219,12 +226,14 @@ class Region:
 
     def _open(self, content: sqlite3.Connection) -> None:
         self.path = self._files.path(self.name)
-        with sqlite3.connect(self.path) as target:
-            content.backup(target)
-        target.close()
+        copy_into(self.path, content)
         self.engine = self._files.engine(self.path)
         self._fuse.watch(self.engine)
         self.ledger = Ledger(self.engine, self.scheme, self.clock)
+        self._watch()
+
+    def _watch(self) -> None:
+        """Begin to look at a ledger that is another one than before."""
         self.eye = sqlite3.connect(self.path)
         self._watched = False
         self._revision = -1
@@ -249,6 +258,14 @@ class Region:
         self.restored, self.caught_up = True, False
         for state in hosts:
             self.start_host(state)
+
+    def empty_under_agent(self) -> None:
+        """Empty the ledger while the agents go on."""
+        self.eye.close()
+        self.engine.dispose()  # or they would still see the old pages
+        copy_into(self.path, self._files.new_ledger())
+        self.restored, self.caught_up = True, False
+        self._watch()
 
     def close(self) -> None:
         """Close the ledger's file."""
