@@ -72,11 +72,12 @@ def _drain(stand: Stand, sender: Region, reader: Region, n: int) -> Drained:
         wait_until(lambda: "reading ec2map_sync." in reader.log(said), 120)
         publish(first)
 
-    with (
-        Progress(reader, [WRITER]) as progress,
-        warm(reader, progress, prime),
-    ):
-        found = drain(stand, reader, progress, n, lambda: publish(rest))
+    with Progress(reader, [WRITER]) as progress:
+        total = progress.total() + 1 + n
+        with warm(reader, progress, prime):
+            found = drain(
+                stand, reader, progress, total, lambda: publish(rest)
+            )
     outlet.close()
     return found
 

@@ -92,8 +92,10 @@ def _drain(stand: Stand, region: Region, held: Held, count: int) -> Drained:
         wait_until(lambda: "listening on" in region.log(said), 120)
         held.let_one_go()
 
-    with Progress(region, CURSORS) as progress, warm(region, progress, prime):
-        return drain(stand, region, progress, count - 1, held.let_go)
+    with Progress(region, CURSORS) as progress:
+        total = progress.total() + count
+        with warm(region, progress, prime):
+            return drain(stand, region, progress, total, held.let_go)
 
 
 def _empty_table(stand: Stand, database: str) -> None:

@@ -301,18 +301,22 @@ def drain(
     stand: Stand,
     region: Region,
     progress: Progress,
-    count: int,
+    total: int,
     begin: Callable[[], None],
 ) -> Drained:
-    """Measure from when messages come until the last row is there."""
-    total = progress.total() + count
+    """Measure from when messages come until the last row is there.
+
+    ``total`` is what the ledger holds then.
+    """
+    before = progress.total()
     pids = region.services()
     used = {name: cpu(pid) for name, pid in pids.items()}
     servers = stand.server_cpu()
     begun = time.monotonic()
     begin()
-    progress.await_done(total, 600)
+    progress.await_done(total, 300)
     seconds = time.monotonic() - begun
+    count = total - before
     spent = {name: cpu(pid) - used[name] for name, pid in pids.items()}
     spent["servers"] = stand.server_cpu() - servers
     return Drained(
