@@ -27,6 +27,10 @@ LOG = logging.getLogger(__name__)
 BATCH = 20
 """Messages recorded in one transaction: up to 10,000 claims."""
 
+REFUSED = 200
+"""Bad messages and claims that are remembered, so as not to keep each of
+them again when they are repeated."""
+
 PATIENT_HEARTBEATS = 3
 """Heartbeats whose totals differ before a compare looks at everything, also
 at what a fast clock somewhere has stamped ahead of the heartbeats."""
@@ -61,6 +65,7 @@ class Follower:
         self._pull: Pull | None = None
         self._greeted = False
         self._heard = False
+        self._refused: dict[tuple[str, bytes], None] = {}
 
     def step(self) -> bool:
         """Take in what has come; waits a little if nothing has."""
@@ -103,13 +108,30 @@ class Follower:
         self._record(claims)
         if heard:
             self._hear(heard)
-        if bad:
-            self._ledger.journal.quarantine(bad)
+        self._put_away(bad)
+
+    def _put_away(self, bad: Sequence[Quarantined]) -> None:
+        """Quarantine what is bad, each thing once.
+
+        A peer with another key sends heartbeats all day long, and a claim
+        stamped too far ahead comes again with every compare.
+        """
+        fresh = []
+        for one in bad:
+            beat = (one.headers or {}).get("type") == "heartbeat"
+            key = (one.reason, b"" if beat else one.body)
+            if key not in self._refused:
+                fresh.append(one)
+                self._refused[key] = None
+        while len(self._refused) > REFUSED:
+            self._refused.pop(next(iter(self._refused)))
+        if fresh:
+            self._ledger.journal.quarantine(fresh)
             LOG.warning(
                 "%d messages or claims of %s are in quarantine: %s",
-                len(bad),
+                len(fresh),
                 self._peer.sender,
-                bad[-1].reason,
+                fresh[-1].reason,
             )
 
     def _decode(self, message: Message, body: bytes) -> wire.Received:
