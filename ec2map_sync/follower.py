@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Sequence
+from hashlib import blake2b
 
 from kombu.message import Message
 
@@ -119,7 +120,7 @@ class Follower:
         fresh = []
         for one in bad:
             beat = (one.headers or {}).get("type") == "heartbeat"
-            key = (one.reason, b"" if beat else one.body)
+            key = (one.reason, b"" if beat else blake2b(one.body).digest())
             if key not in self._refused:
                 fresh.append(one)
                 self._refused[key] = None
