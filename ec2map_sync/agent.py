@@ -121,6 +121,7 @@ def _register(conf: cfg.ConfigOpts) -> None:
             # What they warn of, we say ourselves, once: the broker's driver
             # has a line for every second that a broker is away.
             "oslo.messaging._drivers.impl_rabbit=CRITICAL",
+            "oslo_messaging._drivers.amqpdriver=ERROR",
             "sqlalchemy.pool=CRITICAL",
             "keystoneauth=ERROR",
             "openstack=ERROR",

@@ -71,6 +71,7 @@ class Follower:
     def step(self) -> bool:
         """Take in what has come; waits a little if nothing has."""
         if not self._greeted:
+            self._agreement.greet()
             self._begin(EVERYTHING)
             self._greeted = True
         messages = self._inlet.read(BATCH, self._patience)
@@ -234,6 +235,7 @@ class Agreement:
         self._mismatches = 0
         self._differs_since: Stamp | None = None
         self._totals_differ = 0
+        self._own_count = 0
         self._barren: object = None
         self._started_by: object = None
 
@@ -241,6 +243,9 @@ class Agreement:
         self, heartbeat: messages.Heartbeat, own: Print, own_total: Print
     ) -> bool:
         """Tell whether there is nothing to compare."""
+        if own_total.count < self._own_count:
+            self._barren = None  # our ledger was restored under us
+        self._own_count = own_total.count
         if heartbeat.total == own_total:
             self._totals_differ = 0
         else:
@@ -300,6 +305,10 @@ class Agreement:
         if self._totals_differ >= PATIENT_HEARTBEATS:
             return EVERYTHING
         return Span(BEGINNING, Bound(heartbeat.until))
+
+    def greet(self) -> None:
+        """Note that a pull begins which no heartbeat has caused."""
+        self._started_by = None
 
     def compared(self, *, found: int) -> None:
         """Note that a pull is complete."""

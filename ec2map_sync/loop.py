@@ -5,6 +5,7 @@ import os
 import random
 import select
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -13,6 +14,9 @@ LOG = logging.getLogger(__name__)
 FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 10.0
 """Seconds between attempts while a broker or a database is away."""
+
+SAY_AGAIN = 30.0
+"""Seconds after which another trouble in the place of one gets a line."""
 
 
 class Wake:
@@ -67,6 +71,8 @@ class Pause:
         self._name = name
         self._describe = describe
         self._seconds = FIRST_PAUSE
+        self._said = ""
+        self._said_at = 0.0
         self.trouble: str | None = None
         """What is waited for, if anything."""
 
@@ -76,12 +82,24 @@ class Pause:
         if text is None:
             # Not an outage but a mistake of ours: say where.
             LOG.error("%s failed, and tries again", self._name, exc_info=error)
-        elif text != self.trouble:
+        elif self._is_worth_a_line(text):
             LOG.warning("%s waits and tries again: %s", self._name, text)
         self.trouble = text or f"{type(error).__name__}: {error}"
         seconds = self._seconds * random.uniform(0.8, 1.2)
         self._seconds = min(2 * self._seconds, LONGEST_PAUSE)
         return seconds
+
+    def _is_worth_a_line(self, text: str) -> bool:
+        """Tell whether trouble is new, or has been another for some time.
+
+        A broker that stops answers in three ways within a second.
+        """
+        now = time.monotonic()
+        again = text != self._said and now - self._said_at >= SAY_AGAIN
+        if self.trouble is not None and not again:
+            return False
+        self._said, self._said_at = text, now
+        return True
 
     def over(self) -> None:
         """Forget the trouble: a step has succeeded."""

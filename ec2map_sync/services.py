@@ -379,9 +379,11 @@ class _Writers:
             interval=parts.config.sink_audit_interval,
         )
         self._loops[sink.name] = [
+            # Behind the gate: what a restored ledger is told before it has
+            # compared may settle otherwise than all that it has lost.
             parts.loop(
                 f"writer of {sink.name}",
-                worker.step,
+                lambda: self._gate.is_open() and worker.step(),
                 wake=self._fan.nudge(sink.name),
                 release=engine.dispose,
             ),

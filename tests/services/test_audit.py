@@ -199,12 +199,12 @@ def holding(region):
     engine.dispose()
 
 
-def test_a_listener_that_has_stalled_is_seen_and_healed(
+def test_what_comes_again_after_a_cut_does_not_stall_the_listener(
     rabbit_a, mariadb, tmp_path
 ):
     region = Region("RegionOne", rabbit_a, mariadb, tmp_path)
-    # One at a time, and a link that is down when it is acknowledged: then
-    # oslo.messaging ignores what comes again, and gets nothing else.
+    # One at a time, and a link that is down when it is acknowledged: left to
+    # itself, oslo.messaging ignores what comes again, and gets nothing else.
     region.configure(
         extra="\n[oslo_messaging_rabbit]\nrabbit_qos_prefetch_count = 1\n"
         "rabbit_retry_interval = 5\nkombu_reconnect_delay = 4\n"
@@ -227,8 +227,7 @@ def test_a_listener_that_has_stalled_is_seen_and_healed(
 
         region.await_images(first | later, 60)
 
-        assert "the listener has got nothing for" in region.log()
-        assert region.services()["listener"] != listener
+        assert region.services()["listener"] == listener
 
 
 def unacknowledged(region):

@@ -46,7 +46,8 @@ def run(*arguments: str) -> Done:
         code = ended.code if isinstance(ended.code, int) else 1
     finally:
         # The program logs to what it takes for stderr.
-        root.handlers[:], root.level = before
+        root.handlers[:] = before[0]
+        root.setLevel(before[1])
     return Done(code, out.getvalue(), err.getvalue())
 
 
