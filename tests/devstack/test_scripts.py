@@ -4,7 +4,6 @@ import os
 import re
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -57,7 +56,6 @@ def test_bash_can_read_it(script):
     assert complaints("bash", "-n", script) == ""
 
 
-@pytest.mark.skipif(not find_spec("bashate"), reason="extra lint is missing")
 def test_bashate_has_nothing_to_say():
     bashate = [sys.executable, "-m", "bashate.bashate"]
 
