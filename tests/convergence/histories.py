@@ -43,6 +43,8 @@ def attempt(
         return run(seed, profile, parts, leave_out)
     except Wrong as error:
         return "\n".join([str(error), *error.__notes__])
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def attempt_all(
