@@ -38,6 +38,10 @@ rows = sa.Table(
 )
 
 
+# Two images may have one number; then the first one's row stays.
+INSERT = sa.insert(rows).prefix_with("IGNORE")
+
+
 def row_of(uuid: str) -> dict[str, object]:
     """Derive a row from an image, as cheaply as it can be done."""
     digest = blake2b(uuid.encode(), digest_size=8).digest()
@@ -148,7 +152,7 @@ def commit(options: dict[str, Any]) -> Clock:
 
     def work(uuids: list[str]) -> None:
         with engine.begin() as connection:
-            connection.execute(sa.insert(rows), [row_of(u) for u in uuids])
+            connection.execute(INSERT, [row_of(u) for u in uuids])
         clock.saw(len(uuids))
 
     listen(options, BatchEndpoint(work), batch=500)
@@ -165,7 +169,7 @@ def forward(options: dict[str, Any]) -> Clock:
 
     def work(uuid: str) -> None:
         with engine.begin() as connection:
-            connection.execute(sa.insert(rows), row_of(uuid))
+            connection.execute(INSERT, row_of(uuid))
         producer.publish({"image": uuid}, routing_key="claims")
 
     listen(options, PlainEndpoint(work), batch=0)
@@ -182,7 +186,7 @@ def accept(options: dict[str, Any]) -> Clock:
 
     def work(body: dict[str, str], message: Any) -> None:
         with engine.begin() as transaction:
-            transaction.execute(sa.insert(rows), row_of(body["image"]))
+            transaction.execute(INSERT, row_of(body["image"]))
         message.ack()
 
     kombu.Consumer(channel, [queue], callbacks=[work]).consume()
