@@ -70,6 +70,8 @@ class Numbered:
     number: int
     uuid: str | None
     kind: Kind | None = None
+    adopted: bool = False
+    """Whether it is a wanted number, not one that its image derives."""
 
 
 @dataclass(slots=True)

@@ -35,14 +35,15 @@ class Writer:
         with self._ledger.reader(self._sink.name) as reader:
             if reader is None:
                 return False  # another host writes
-            numbers, upto = reader.numbers(BATCH)
-            if numbers:
-                self.write(numbers)
+            after = reader.revision
+            upto, more = reader.numbers(BATCH)
+            if upto > after:
+                self._write(lambda: self._ledger.changed(after, upto))
                 # After the sink's commit: a crash between the two writes
                 # the same again, and finds it there.
                 reader.advance(upto)
-        self.caught_up = len(numbers) < BATCH
-        return not self.caught_up
+        self.caught_up = not more
+        return more
 
     def write(
         self,
@@ -54,22 +55,39 @@ class Writer:
         """Make the rows under these numbers as they are settled.
 
         Rows of others stay, except those that the operator wants replaced.
+        Gives what was done, or would be.
+        """
 
-        The ledger is read behind the sink's lock: nobody can have written
-        there what was settled later. Gives what was done, or would be.
+        def settled() -> list[Numbered]:
+            known = self._ledger.numbered(numbers)
+            return [
+                known.get(n) or Numbered(number=n, uuid=None) for n in numbers
+            ]
+
+        return self._write(settled, dry_run=dry_run, replacing=replacing)
+
+    def _write(
+        self,
+        read: Callable[[], Sequence[Numbered]],
+        *,
+        dry_run: bool = False,
+        replacing: Collection[SinkRow] = (),
+    ) -> Plan:
+        """Make rows as the ledger says.
+
+        It is read behind the sink's lock: nobody can have written there
+        what was settled later.
         """
         with self._sink.session() as session:
-            settled = self._ledger.numbered(numbers)
+            settled = read()
             steps = session.plan(
-                [
-                    settled.get(n) or Numbered(number=n, uuid=None)
-                    for n in numbers
-                ],
+                settled,
                 judge=partial(self._is_ours, replacing=replacing),
                 rewrite=self._rewrite,
             )
             if not dry_run:
-                self._remember(steps.add)
+                adopted = {n.number for n in settled if n.adopted}
+                self._remember(r for r in steps.add if r.number in adopted)
                 session.apply(steps)
         if steps.taken and not dry_run:
             self._warn(steps.taken)

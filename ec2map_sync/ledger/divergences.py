@@ -1,6 +1,7 @@
 """What a ledger remembers of its sinks: rows of ours, rows of others."""
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
@@ -8,8 +9,8 @@ from sqlalchemy.engine import Engine
 from ec2map_sync.claims import Stamp
 from ec2map_sync.database import WRITE
 from ec2map_sync.ledger import tables
-from ec2map_sync.ledger.recording import batched, select_in
 from ec2map_sync.rows import Divergence, RowClass, SinkRow
+from ec2map_sync.statements import batched, select_in
 
 
 class Divergences:
@@ -66,7 +67,7 @@ class Divergences:
         if not kept:
             statement = statement.where(d.c.kept == sa.false())
         with self._engine.connect() as connection:
-            rows = (
+            rows: Iterable[Any] = (
                 connection.execute(statement)
                 if images is None
                 else select_in(connection, statement, d.c.image, images)

@@ -11,7 +11,7 @@ from sqlalchemy.engine import Engine
 from ec2map_sync.claims import Stamp
 from ec2map_sync.database import WRITE
 from ec2map_sync.ledger import tables
-from ec2map_sync.ledger.recording import batched
+from ec2map_sync.statements import delete_in
 
 QUARANTINE_LIMIT = 2_000
 """Entries kept; the oldest go first."""
@@ -129,8 +129,7 @@ class Journal:
         """Take entries out of the quarantine."""
         q = tables.quarantine
         with self._writing.begin() as connection:
-            for some in batched(entries):
-                connection.execute(sa.delete(q).where(q.c.id.in_(some)))
+            delete_in(connection, q.c.id, entries)
 
     def forget_peer(self, peer: str) -> bool:
         """Drop what is remembered of a peer; tells whether that was any."""

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -27,14 +27,9 @@ from ec2map_sync.ledger import ranges, tables
 from ec2map_sync.ledger.divergences import Divergences
 from ec2map_sync.ledger.journal import Journal
 from ec2map_sync.ledger.queries import Queries
-from ec2map_sync.ledger.recording import (
-    Recording,
-    claim_of_row,
-    select_in,
-)
+from ec2map_sync.ledger.recording import Recording, claim_of_row
 from ec2map_sync.settle import Numbered
-
-T = TypeVar("T")
+from ec2map_sync.statements import select_in
 
 
 def wall_clock() -> Stamp:
@@ -82,20 +77,15 @@ class Reader:
 
     def own_claims(self, limit: int) -> tuple[list[Claim], int]:
         """Give about ``limit`` claims made here since, and up to when."""
-        c = tables.claims
-        return self._ledger.feed(
-            c.c.own_revision, sa.select(c), self.revision, limit, claim_of_row
-        )
+        return self._ledger.own_claims(self.revision, limit)
 
-    def numbers(self, limit: int) -> tuple[list[int], int]:
-        """Give about ``limit`` numbers changed since, and up to when."""
-        n = tables.numbers
-        return self._ledger.feed(
-            n.c.revision,
-            sa.select(n.c.number),
-            self.revision,
-            limit,
-            lambda row: int(row.number),
+    def numbers(self, limit: int) -> tuple[int, bool]:
+        """Tell until when about ``limit`` numbers have changed since.
+
+        And whether there may be more. `Ledger.changed` gives them.
+        """
+        return self._ledger.until(
+            tables.numbers.c.revision, self.revision, limit
         )
 
     def advance(self, revision: int) -> None:
@@ -198,24 +188,21 @@ class Ledger:
 
     def numbered(self, numbers: Iterable[int]) -> dict[int, Numbered]:
         """Tell what a sink should hold under each of some numbers."""
-        n, c = tables.numbers, tables.claims
-        statement = sa.select(
-            n.c.number, c.c.image, c.c.spelling, c.c.kind
-        ).outerjoin(
-            c,
-            sa.and_(c.c.image == n.c.wish_image, c.c.number == n.c.number),
-        )
         with self._engine.connect() as connection:
-            return {
-                row.number: Numbered(
-                    number=row.number,
-                    uuid=row.spelling or row.image,
-                    kind=Kind(row.kind) if row.kind else None,
-                )
-                for row in select_in(
-                    connection, statement, n.c.number, numbers
-                )
-            }
+            rows = select_in(
+                connection, _NUMBERED, tables.numbers.c.number, numbers
+            )
+            return {row[0]: _numbered_of(row) for row in rows}
+
+    def changed(self, after: int, upto: int) -> list[Numbered]:
+        """Tell what a sink should hold under the numbers of a feed's part.
+
+        Those whose last change is a revision above ``after``, up to ``upto``.
+        """
+        revision = tables.numbers.c.revision
+        statement = _NUMBERED.where(revision > after, revision <= upto)
+        with self._engine.connect() as connection:
+            return [_numbered_of(row) for row in connection.execute(statement)]
 
     def numbers_of(self, images: Iterable[str]) -> dict[str, int]:
         """Give the numbers of those images that have one."""
@@ -320,16 +307,28 @@ class Ledger:
                 .values(revision=0)
             )
 
-    def feed(
-        self,
-        revision: sa.Column[Any],
-        statement: sa.Select[Any],
-        after: int,
-        limit: int,
-        read: Callable[[sa.Row[Any]], T],
-    ) -> tuple[list[T], int]:
-        """Read whole revisions of a feed, about ``limit`` rows of them."""
-        upto = (
+    def own_claims(self, after: int, limit: int) -> tuple[list[Claim], int]:
+        """Give about ``limit`` claims made here since a revision.
+
+        Whole revisions of them; and up to which one.
+        """
+        c = tables.claims
+        revision = c.c.own_revision
+        upto, _ = self.until(revision, after, limit)
+        statement = sa.select(c).where(revision > after, revision <= upto)
+        with self._engine.connect() as connection:
+            rows = connection.execute(statement)
+            return [claim_of_row(row) for row in rows], upto
+
+    def until(
+        self, revision: sa.Column[Any], after: int, limit: int
+    ) -> tuple[int, bool]:
+        """Tell up to which revision about ``limit`` rows of a feed lie.
+
+        Where there are not as many, that is the newest one; and False, for
+        there are no more.
+        """
+        full = (
             sa.select(revision)
             .where(revision > after)
             .order_by(revision)
@@ -338,12 +337,10 @@ class Ledger:
         )
         head = sa.select(tables.head.c.revision)
         with self._engine.connect() as connection:
-            last = connection.scalar(head)
-            last = connection.scalar(upto) or last or after
-            rows = connection.execute(
-                statement.where(revision > after, revision <= last)
-            )
-            return [read(row) for row in rows], last
+            # In this order: what comes between the two is not skipped.
+            newest = connection.scalar(head)
+            upto = connection.scalar(full)
+            return upto or newest or after, upto is not None
 
     def _news(self, sightings: Sequence[Sighting]) -> bool:
         """Tell, without the lock, whether a batch can have any news."""
@@ -373,6 +370,31 @@ class Ledger:
             news=len(news),
             moved=len(recording.moved),
         )
+
+
+_NUMBERED = sa.select(
+    tables.numbers.c.number,
+    tables.claims.c.image,
+    tables.claims.c.spelling,
+    tables.claims.c.kind,
+    tables.numbers.c.wish_wanted,
+).outerjoin(
+    tables.claims,
+    sa.and_(
+        tables.claims.c.image == tables.numbers.c.wish_image,
+        tables.claims.c.number == tables.numbers.c.number,
+    ),
+)
+
+
+def _numbered_of(row: Any) -> Numbered:
+    number, image, spelling, kind, wanted = row
+    return Numbered(
+        number=number,
+        uuid=spelling or image,
+        kind=Kind(kind) if kind else None,
+        adopted=bool(wanted),
+    )
 
 
 def _head_of(row: sa.Row[Any]) -> Head:

@@ -11,8 +11,9 @@ from ec2map_sync.claims import Bound, Claim, Span, Stamp
 from ec2map_sync.ec2id import format_id
 from ec2map_sync.ledger import tables
 from ec2map_sync.ledger.ranges import within
-from ec2map_sync.ledger.recording import claim_of_row, select_in
+from ec2map_sync.ledger.recording import claim_of_row
 from ec2map_sync.settle import Wish
+from ec2map_sync.statements import select_in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

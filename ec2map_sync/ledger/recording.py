@@ -4,19 +4,16 @@ The statements are set-wise: a batch without collisions costs the same few,
 whatever its size and however many images the ledger knows.
 """
 
-import re
 from collections.abc import (
     Callable,
     Collection,
     Iterable,
-    Iterator,
     Mapping,
     Sequence,
 )
 from dataclasses import dataclass
-from itertools import islice
 from operator import itemgetter
-from typing import Any, TypeVar
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Row
@@ -34,14 +31,7 @@ from ec2map_sync.ec2id import Kind, Scheme
 from ec2map_sync.errors import SchemeMismatch
 from ec2map_sync.ledger import tables
 from ec2map_sync.settle import Board, Slot, Wish, wishes
-
-IN_LIMIT = 1000
-"""Values in one IN (…): long lists are cut for the server's parser."""
-
-_LITERALS = re.compile(r"[\w', ()-]*", re.ASCII)
-"""Numbers, UUIDs, names and NULL: what rows of a ledger are made of."""
-
-T = TypeVar("T")
+from ec2map_sync.statements import delete_in, insert, select_in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,49 +72,6 @@ def _row_of(known: Known) -> dict[str, Any]:
         "number": known.number,
         "own_revision": known.own_revision,
     }
-
-
-def batched(values: Iterable[T]) -> Iterator[list[T]]:
-    """Cut values into lists of at most IN_LIMIT."""
-    rest = iter(values)
-    while some := list(islice(rest, IN_LIMIT)):
-        yield some
-
-
-def select_in(
-    connection: Connection,
-    statement: sa.Select[Any],
-    column: sa.Column[Any],
-    values: Iterable[Any],
-) -> Iterable[Row[Any]]:
-    """Run a statement for the rows whose column is among the values."""
-    for some in batched(values):
-        yield from connection.execute(statement.where(column.in_(some)))
-
-
-def insert(
-    connection: Connection,
-    table: sa.Table,
-    rows: Sequence[Mapping[str, Any]],
-) -> None:
-    """Insert rows by a statement that has their values in it.
-
-    As parameters, PyMySQL would escape them one by one, in Python: that
-    took longer than all else that recording does. Python writes numbers and
-    plain text as SQL does; text that is not plain does not come through,
-    since Python quotes or escapes it in another way.
-
-    :raises ValueError: a value is none that a ledger can hold.
-    """
-    quote = connection.dialect.identifier_preparer.quote
-    columns = ", ".join(map(quote, rows[0]))
-    values = repr([tuple(row.values()) for row in rows])[1:-1]
-    if not _LITERALS.fullmatch(values):
-        raise ValueError(f"not a row of {table.name}: {values[:200]}")
-    connection.exec_driver_sql(
-        f"INSERT INTO {table.name} ({columns}) VALUES "  # noqa: S608, above
-        + values.replace("None", "NULL")
-    )
 
 
 class Recording:
@@ -347,12 +294,10 @@ class Recording:
         DELETE and INSERT of many rows are one round trip each everywhere;
         UPDATE is one for each row.
         """
-        for some in batched(there):
-            self._connection.execute(sa.delete(key.table).where(key.in_(some)))
+        delete_in(self._connection, key, there)
         # Rows that go into a tree in its order cost the server less.
         ordered = sorted(rows, key=itemgetter(key.name))
-        for some in batched(ordered):
-            insert(self._connection, key.table, some)
+        insert(self._connection, key.table, ordered)
 
 
 def _wish(row: Row[Any]) -> Wish:

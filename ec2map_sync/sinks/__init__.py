@@ -83,9 +83,3 @@ def plan(
         if wanted.uuid:
             add.append(SinkRow(number=wanted.number, uuid=wanted.uuid))
     return Plan(remove=tuple(remove), add=tuple(add), taken=tuple(taken))
-
-
-def in_parts(values: Sequence[SinkRow], size: int) -> Iterable[list[SinkRow]]:
-    """Cut rows into lists of at most ``size``."""
-    for start in range(0, len(values), size):
-        yield list(values[start : start + size])

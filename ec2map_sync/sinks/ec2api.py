@@ -14,10 +14,9 @@ from ec2map_sync.ec2id import Kind, format_id, parse_id
 from ec2map_sync.errors import BadId
 from ec2map_sync.rows import SinkRow
 from ec2map_sync.settle import Numbered
-from ec2map_sync.sinks import Judge, Plan, in_parts
+from ec2map_sync.sinks import Judge, Plan
 from ec2map_sync.sinks.lock import alone
-
-_IN_LIMIT = 1000
+from ec2map_sync.statements import insert, select_in
 
 # As ec2-api 17 has it; os_id is unique.
 items = sa.Table(
@@ -171,14 +170,14 @@ class Ec2ApiSession:
                     _bare,
                 )
             )
-        for rows in in_parts(plan.add, _IN_LIMIT):
-            self._connection.execute(
-                sa.insert(items),
-                [
-                    {"id": format_id(row.number, row.kind), "os_id": row.uuid}
-                    for row in rows
-                ],
-            )
+        insert(
+            self._connection,
+            items,
+            (
+                {"id": format_id(row.number, row.kind), "os_id": row.uuid}
+                for row in plan.add
+            ),
+        )
         self._connection.commit()
 
     def _find(self, settled: Sequence[Numbered]) -> list[Item]:
@@ -195,10 +194,7 @@ class Ec2ApiSession:
         statement = sa.select(items.c.id, items.c.os_id, _bare.label("bare"))
         return {
             row.id: item_of(row.id, row.os_id, adopted=not row.bare)
-            for start in range(0, len(values), _IN_LIMIT)
-            for row in self._connection.execute(
-                statement.where(column.in_(values[start : start + _IN_LIMIT]))
-            )
+            for row in select_in(self._connection, statement, column, values)
         }
 
 

@@ -13,12 +13,12 @@ from ec2map_sync.database import WRITE
 from ec2map_sync.ec2id import ON_DEMAND
 from ec2map_sync.rows import SinkRow
 from ec2map_sync.settle import Numbered
-from ec2map_sync.sinks import Judge, Plan, in_parts, plan
+from ec2map_sync.sinks import Judge, Plan, plan
 from ec2map_sync.sinks.lock import alone
+from ec2map_sync.statements import insert, select_in
 
 LOG = logging.getLogger(__name__)
 
-_IN_LIMIT = 1000
 _PLACEHOLDER = "00000000-0000-0000-0000-000000000000"
 
 # The columns that Nova 34 has; it reads id and uuid, whatever "deleted" says
@@ -109,35 +109,27 @@ class NovaSession:
                     s3_images.c.uuid == row.uuid,
                 )
             )
-        now = datetime.now(UTC).replace(microsecond=0, tzinfo=None)
-        for rows in in_parts(plan.add, _IN_LIMIT):
-            self._connection.execute(
-                sa.insert(s3_images),
-                [
-                    {
-                        "id": row.number,
-                        "uuid": row.uuid,
-                        "created_at": now,
-                        "deleted": 0,
-                    }
-                    for row in rows
-                ],
-            )
+        now = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
+        insert(
+            self._connection,
+            s3_images,
+            (
+                {
+                    "id": row.number,
+                    "uuid": row.uuid,
+                    "created_at": now,
+                    "deleted": 0,
+                }
+                for row in plan.add
+            ),
+        )
         self._connection.commit()
 
     def _rows(self, numbers: Iterable[int]) -> Mapping[int, SinkRow]:
         """Read rows by primary key: uuid has no index in Nova."""
-        ids = list(numbers)
         statement = sa.select(s3_images.c.id, s3_images.c.uuid)
-        return {
-            row.id: SinkRow(number=row.id, uuid=row.uuid)
-            for start in range(0, len(ids), _IN_LIMIT)
-            for row in self._connection.execute(
-                statement.where(
-                    s3_images.c.id.in_(ids[start : start + _IN_LIMIT])
-                )
-            )
-        }
+        rows = select_in(self._connection, statement, s3_images.c.id, numbers)
+        return {row.id: SinkRow(number=row.id, uuid=row.uuid) for row in rows}
 
 
 class NovaSink:

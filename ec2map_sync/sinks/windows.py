@@ -9,8 +9,7 @@ from sqlalchemy.engine import Engine
 from ec2map_sync.ec2id import Kind, format_id, parse_id
 from ec2map_sync.sinks.ec2api import Ec2ApiSink, item_of, items
 from ec2map_sync.sinks.nova import s3_images
-
-_IN_LIMIT = 1000
+from ec2map_sync.statements import select_in
 
 Row = tuple[int, str]
 """A number and the UUID under it."""
@@ -54,16 +53,9 @@ class NovaWindow:
 
     def rows(self, numbers: Iterable[int]) -> dict[int, str]:
         """Read rows by primary key."""
-        wanted = list(numbers)
-        found: dict[int, str] = {}
         with self._engine.connect() as connection:
-            for start in range(0, len(wanted), _IN_LIMIT):
-                some = wanted[start : start + _IN_LIMIT]
-                rows = connection.execute(
-                    _ROWS.where(s3_images.c.id.in_(some))
-                )
-                found.update((number, uuid) for number, uuid in rows)
-        return found
+            rows = select_in(connection, _ROWS, s3_images.c.id, numbers)
+            return dict(map(tuple, rows))
 
     def page(self, start: int, stop: int, limit: int) -> list[Row]:
         """Read the first rows of a range."""
@@ -100,13 +92,9 @@ class Ec2ApiWindow:
     def rows(self, numbers: Iterable[int]) -> dict[int, str]:
         """Read rows by primary key, whatever their kind."""
         ids = [format_id(number, kind) for number in numbers for kind in Kind]
-        found: dict[int, str] = {}
         with self._engine.connect() as connection:
-            for start in range(0, len(ids), _IN_LIMIT):
-                some = ids[start : start + _IN_LIMIT]
-                rows = connection.execute(_ITEMS.where(items.c.id.in_(some)))
-                found.update((parse_id(i)[1], uuid or "") for i, uuid in rows)
-        return found
+            rows = select_in(connection, _ITEMS, items.c.id, ids)
+            return {parse_id(i)[1]: uuid or "" for i, uuid in rows}
 
     def page(self, start: int, stop: int, limit: int) -> list[Row]:
         """Read the first rows of a range."""

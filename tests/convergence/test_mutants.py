@@ -74,10 +74,10 @@ class WritesLast(Writer):
 
     def step(self):
         with self._ledger.reader(self._sink.name) as reader:
-            numbers, upto = reader.numbers(1000)
+            after = reader.revision
+            upto, _ = reader.numbers(1000)
             reader.advance(upto)
-        if numbers:
-            self.write(numbers)
+        self.write([n.number for n in self._ledger.changed(after, upto)])
         return False
 
 

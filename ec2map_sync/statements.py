@@ -1,0 +1,83 @@
+"""Statements about many rows: few round trips, and little work in Python.
+
+PyMySQL escapes parameters one by one, in Python, which takes longer than all
+else. So values that read the same in Python and in SQL are written into the
+statement: numbers, UUIDs, names. Any other text stays a parameter.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+IN_LIMIT = 1000
+"""Values in one IN (…): long lists are cut for the server's parser."""
+
+_PLAIN = re.compile(r"[\w ,:()'-]*", re.ASCII)
+
+T = TypeVar("T")
+
+
+def batched(values: Iterable[T]) -> Iterator[list[T]]:
+    """Cut values into lists of at most IN_LIMIT."""
+    rest = iter(values)
+    while some := list(islice(rest, IN_LIMIT)):
+        yield some
+
+
+def select_in(
+    connection: Connection,
+    statement: sa.Select[Any],
+    column: sa.Column[Any],
+    values: Iterable[Any],
+) -> Iterable[Any]:
+    """Run a statement for the rows whose column is among the values."""
+    for some in batched(values):
+        yield from connection.execute(statement.where(_among(column, some)))
+
+
+def delete_in(
+    connection: Connection, column: sa.Column[Any], values: Iterable[Any]
+) -> None:
+    """Delete the rows whose column is among the values."""
+    for some in batched(values):
+        connection.execute(sa.delete(column.table).where(_among(column, some)))
+
+
+def insert(
+    connection: Connection,
+    table: sa.Table,
+    rows: Iterable[Mapping[str, Any]],
+) -> None:
+    """Insert rows, all of which have the same columns.
+
+    :raises ValueError: a value is neither a number, None nor plain text.
+    """
+    quote = connection.dialect.identifier_preparer.quote
+    for some in batched(rows):
+        columns = ", ".join(map(quote, some[0]))
+        values = repr([tuple(row.values()) for row in some])[1:-1]
+        if not _PLAIN.fullmatch(values):
+            raise ValueError(f"not a row of {table.name}: {values[:200]}")
+        connection.exec_driver_sql(
+            f"INSERT INTO {table.name} ({columns}) VALUES "  # noqa: S608
+            + values.replace("None", "NULL")
+        )
+
+
+def _among(
+    column: sa.Column[Any], values: Sequence[Any]
+) -> sa.ColumnElement[bool]:
+    plain = _PLAIN.fullmatch(repr(values)[1:-1]) is not None
+    return column.in_(
+        sa.bindparam(
+            None,
+            values,
+            type_=column.type,
+            expanding=True,
+            literal_execute=plain,
+        )
+    )
