@@ -106,20 +106,22 @@ class Claim:
     @property
     def newest(self) -> Stamp:
         """The largest of the claim's stamps."""
-        parts = (self.wanted, self.kind)
-        return max([self.claimed_at, *(p.at for p in parts if p)])
+        return max(
+            self.claimed_at,
+            self.wanted.at if self.wanted else 0,
+            self.kind.at if self.kind else 0,
+        )
 
     @property
     def hash(self) -> int:
         """40 bits over every field; equal in all regions."""
-        text = "\n".join(
-            (
-                str(self.claimed_at),
-                self.image,
-                self.spelling,
-                " ".join(map(str, self.wanted)) if self.wanted else "",
-                " ".join(map(str, self.kind)) if self.kind else "",
-            )
+        wanted = (
+            f"{self.wanted.at} {self.wanted.number}" if self.wanted else ""
+        )
+        kind = f"{self.kind.at} {self.kind.kind}" if self.kind else ""
+        text = (
+            f"{self.claimed_at}\n{self.image}\n{self.spelling}\n"
+            f"{wanted}\n{kind}"
         )
         digest = blake2b(text.encode(), digest_size=HASH_BITS // 8).digest()
         return int.from_bytes(digest)

@@ -37,9 +37,9 @@ def answer(ledger: Ledger, question: messages.Compare) -> messages.Answer:
     claims: list[Claim] = []
     ranges: list[Range] = []
     rest: list[Span] = []
-    for asked in question.ranges:
+    prints = ledger.prints_of([asked.span for asked in question.ranges])
+    for asked, own in zip(question.ranges, prints, strict=True):
         room = PAGE - len(claims)
-        own = ledger.print_of(asked.span)
         if own == asked.print:
             continue
         if room <= 0:
@@ -185,10 +185,11 @@ class Pull:
         self._asked = ()
         self._patience = FIRST_PATIENCE
         self._pending += reply.rest
+        ours = self._ledger.prints_of([r.span for r in reply.ranges])
         self._pending += [
             theirs.span
-            for theirs in reply.ranges
-            if self._ledger.print_of(theirs.span) != theirs.print
+            for theirs, own in zip(reply.ranges, ours, strict=True)
+            if own != theirs.print
         ]
         self.step()
         return True
@@ -209,12 +210,13 @@ class Pull:
         # short however large the set.
         asked, self._pending = self._pending[-RANGES:], self._pending[:-RANGES]
         self._id = uuid.uuid4().hex
+        prints = self._ledger.prints_of(asked)
         self._send(
             messages.Compare(
                 id=self._id,
                 ranges=tuple(
-                    Range(span=span, print=self._ledger.print_of(span))
-                    for span in asked
+                    Range(span=span, print=own)
+                    for span, own in zip(asked, prints, strict=True)
                 ),
             )
         )

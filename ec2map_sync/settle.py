@@ -102,6 +102,7 @@ class Board:
         self._new: set[Wish] = set()
         self._gone: set[Wish] = set()
         self._first: dict[Wish, int] = {}
+        self._seats: dict[Wish, int] = {}
         self.slots: dict[int, Slot] = {}
         self.touched: set[int] = set()
         """Numbers whose slot is not as it was read."""
@@ -138,9 +139,7 @@ class Board:
         Whoever is queued meanwhile is later than the wish that caused it,
         so nobody has to be looked at twice for the same reason.
         """
-        self.read(
-            next(self._choices(w)) for w in self._queue if w in self._new
-        )
+        self.read(self._first_of(w) for w in self._queue if w in self._new)
         while self._queue:
             wish = heapq.heappop(self._queue)
             if wish not in self._gone:
@@ -148,6 +147,8 @@ class Board:
 
     def seat(self, wish: Wish) -> int | None:
         """Tell which number a wish has got."""
+        if wish in self._seats:
+            return self._seats[wish]
         for number in self._choices(wish):
             slot = self.slot(number)
             if slot.wish == wish:
@@ -164,14 +165,15 @@ class Board:
                 return seat
         return None
 
-    def _choices(self, wish: Wish) -> Iterator[int]:
-        """Give the numbers that would do, the first one from memory.
+    def _first_of(self, wish: Wish) -> int:
+        """Give the number that a wish likes best; hardly any needs more."""
+        first = self._first.get(wish)
+        if first is None:
+            first = self._first[wish] = next(wish.choices(self._scheme))
+        return first
 
-        It is asked for three times, and hardly anybody needs another.
-        """
-        if wish not in self._first:
-            self._first[wish] = next(wish.choices(self._scheme))
-        yield self._first[wish]
+    def _choices(self, wish: Wish) -> Iterator[int]:
+        yield self._first_of(wish)
         yield from islice(wish.choices(self._scheme), 1, None)
 
     def _withdraw(self, wish: Wish) -> None:
@@ -204,7 +206,9 @@ class Board:
         if slot.wish is not None:
             heapq.heappush(self._queue, slot.wish)
             self.images.add(slot.wish.image)
+            self._seats.pop(slot.wish, None)
         slot.wish = wish
+        self._seats[wish] = number
         self.touched.add(number)
         self.images.add(wish.image)
 
@@ -224,6 +228,7 @@ class Board:
         assert slot.wish is not None
         self.images.add(slot.wish.image)
         self.touched.add(number)
+        self._seats.pop(slot.wish, None)
         slot.wish = None
         for passed in slot.passed:
             heapq.heappush(self._queue, passed)

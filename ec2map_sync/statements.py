@@ -6,7 +6,7 @@ statement: numbers, UUIDs, names. Any other text stays a parameter.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -21,10 +21,10 @@ _PLAIN = re.compile(r"[\w ,:()'-]*", re.ASCII)
 T = TypeVar("T")
 
 
-def batched(values: Iterable[T]) -> Iterator[list[T]]:
-    """Cut values into lists of at most IN_LIMIT."""
+def batched(values: Iterable[T], limit: int = IN_LIMIT) -> Iterator[list[T]]:
+    """Cut values into lists of at most ``limit``."""
     rest = iter(values)
-    while some := list(islice(rest, IN_LIMIT)):
+    while some := list(islice(rest, limit)):
         yield some
 
 
@@ -49,21 +49,22 @@ def delete_in(
 
 def insert(
     connection: Connection,
-    table: sa.Table,
-    rows: Iterable[Mapping[str, Any]],
+    columns: Sequence[sa.Column[Any]],
+    rows: Iterable[tuple[Any, ...]],
 ) -> None:
-    """Insert rows, all of which have the same columns.
+    """Insert rows: values for some columns of a table.
 
     :raises ValueError: a value is neither a number, None nor plain text.
     """
+    table = columns[0].table.name
     quote = connection.dialect.identifier_preparer.quote
+    names = ", ".join(quote(column.name) for column in columns)
     for some in batched(rows):
-        columns = ", ".join(map(quote, some[0]))
-        values = repr([tuple(row.values()) for row in some])[1:-1]
+        values = repr(some)[1:-1]
         if not _PLAIN.fullmatch(values):
-            raise ValueError(f"not a row of {table.name}: {values[:200]}")
+            raise ValueError(f"not a row of {table}: {values[:200]}")
         connection.exec_driver_sql(
-            f"INSERT INTO {table.name} ({columns}) VALUES "  # noqa: S608
+            f"INSERT INTO {table} ({names}) VALUES "  # noqa: S608
             + values.replace("None", "NULL")
         )
 

@@ -1,5 +1,6 @@
 """The ledger: a region's database, and the one door into it."""
 
+from ec2map_sync.ledger.feeds import Reader
 from ec2map_sync.ledger.journal import (
     Journal,
     PeerState,
@@ -10,7 +11,6 @@ from ec2map_sync.ledger.ledger import (
     PUBLISHER,
     Head,
     Ledger,
-    Reader,
     Recorded,
 )
 

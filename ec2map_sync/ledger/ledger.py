@@ -22,12 +22,18 @@ from ec2map_sync.claims import (
     join_all,
 )
 from ec2map_sync.database import WRITE
-from ec2map_sync.ec2id import Kind, Scheme
-from ec2map_sync.ledger import ranges, tables
+from ec2map_sync.ec2id import Scheme
+from ec2map_sync.ledger import feeds, ranges, tables
 from ec2map_sync.ledger.divergences import Divergences
+from ec2map_sync.ledger.feeds import NUMBERED, Reader, numbered_of
 from ec2map_sync.ledger.journal import Journal
 from ec2map_sync.ledger.queries import Queries
-from ec2map_sync.ledger.recording import Recording, claim_of_row
+from ec2map_sync.ledger.recording import (
+    Glimpse,
+    Recording,
+    claim_of_row,
+    glimpse,
+)
 from ec2map_sync.settle import Numbered
 from ec2map_sync.statements import select_in
 
@@ -64,41 +70,6 @@ PUBLISHER = "publisher"
 NOTHING = Recorded(revision=None, news=0, moved=0)
 
 
-class Reader:
-    """A cursor over the feeds, held by one reader at a time."""
-
-    def __init__(
-        self, ledger: "Ledger", connection: Connection, name: str, at: int
-    ) -> None:
-        self._ledger = ledger
-        self._connection = connection
-        self._name = name
-        self.revision = at
-
-    def own_claims(self, limit: int) -> tuple[list[Claim], int]:
-        """Give about ``limit`` claims made here since, and up to when."""
-        return self._ledger.own_claims(self.revision, limit)
-
-    def numbers(self, limit: int) -> tuple[int, bool]:
-        """Tell until when about ``limit`` numbers have changed since.
-
-        And whether there may be more. `Ledger.changed` gives them.
-        """
-        return self._ledger.until(
-            tables.numbers.c.revision, self.revision, limit
-        )
-
-    def advance(self, revision: int) -> None:
-        """Remember that everything up to a revision has taken effect."""
-        cursors = tables.cursors
-        self._connection.execute(
-            sa.update(cursors)
-            .where(cursors.c.name == self._name)
-            .values(revision=revision)
-        )
-        self.revision = revision
-
-
 class Ledger:
     """A region's set of claims, the mapping settled from it, its readers.
 
@@ -125,10 +96,13 @@ class Ledger:
 
     def see(self, sightings: Sequence[Sighting]) -> Recorded:
         """Claim what this region has seen, where that is news."""
-        if not self._news(sightings):
+        images = {s.image for s in sightings}
+        with self._engine.connect() as connection:
+            seen = glimpse(connection, images)
+        if not self._news(sightings, seen):
             return NOTHING
         with self._recording() as recording:
-            recording.look_up(s.image for s in sightings)
+            recording.look_up(images, seen)
             claims: dict[str, Claim] = {}
             for sighting in sightings:
                 image = sighting.image
@@ -163,8 +137,12 @@ class Ledger:
 
     def print_of(self, span: Span) -> Print:
         """Give the print of a span."""
+        return self.prints_of([span])[0]
+
+    def prints_of(self, spans: Sequence[Span]) -> list[Print]:
+        """Give the print of each span."""
         with self._engine.connect() as connection:
-            return ranges.print_of(connection, span)
+            return ranges.prints_of(connection, spans)
 
     def split(self, span: Span) -> list[Range]:
         """Cut a span into up to 32 parts; leaves out those without claims.
@@ -190,19 +168,16 @@ class Ledger:
         """Tell what a sink should hold under each of some numbers."""
         with self._engine.connect() as connection:
             rows = select_in(
-                connection, _NUMBERED, tables.numbers.c.number, numbers
+                connection, NUMBERED, tables.numbers.c.number, numbers
             )
-            return {row[0]: _numbered_of(row) for row in rows}
+            return {row[0]: numbered_of(row) for row in rows}
 
     def changed(self, after: int, upto: int) -> list[Numbered]:
         """Tell what a sink should hold under the numbers of a feed's part.
 
         Those whose last change is a revision above ``after``, up to ``upto``.
         """
-        revision = tables.numbers.c.revision
-        statement = _NUMBERED.where(revision > after, revision <= upto)
-        with self._engine.connect() as connection:
-            return [_numbered_of(row) for row in connection.execute(statement)]
+        return feeds.changed(self._engine, after, upto)
 
     def numbers_of(self, images: Iterable[str]) -> dict[str, int]:
         """Give the numbers of those images that have one."""
@@ -257,7 +232,7 @@ class Ledger:
             if revision is None:
                 yield None
                 return
-            yield Reader(self, connection, name, revision)
+            yield Reader(self._engine, connection, name, revision)
             connection.commit()
 
     def _hold(self, connection: Connection, name: str) -> int | None:
@@ -307,47 +282,14 @@ class Ledger:
                 .values(revision=0)
             )
 
-    def own_claims(self, after: int, limit: int) -> tuple[list[Claim], int]:
-        """Give about ``limit`` claims made here since a revision.
-
-        Whole revisions of them; and up to which one.
-        """
-        c = tables.claims
-        revision = c.c.own_revision
-        upto, _ = self.until(revision, after, limit)
-        statement = sa.select(c).where(revision > after, revision <= upto)
-        with self._engine.connect() as connection:
-            rows = connection.execute(statement)
-            return [claim_of_row(row) for row in rows], upto
-
-    def until(
-        self, revision: sa.Column[Any], after: int, limit: int
-    ) -> tuple[int, bool]:
-        """Tell up to which revision about ``limit`` rows of a feed lie.
-
-        Where there are not as many, that is the newest one; and False, for
-        there are no more.
-        """
-        full = (
-            sa.select(revision)
-            .where(revision > after)
-            .order_by(revision)
-            .offset(limit - 1)
-            .limit(1)
-        )
-        head = sa.select(tables.head.c.revision)
-        with self._engine.connect() as connection:
-            # In this order: what comes between the two is not skipped.
-            newest = connection.scalar(head)
-            upto = connection.scalar(full)
-            return upto or newest or after, upto is not None
-
-    def _news(self, sightings: Sequence[Sighting]) -> bool:
-        """Tell, without the lock, whether a batch can have any news."""
-        known = self.claims({s.image for s in sightings})
-        return any(
-            claim_of(s, known.get(s.image), self._clock()) for s in sightings
-        )
+    def _news(self, sightings: Sequence[Sighting], seen: Glimpse) -> bool:
+        """Tell whether a batch can have any news."""
+        for sighting in sightings:
+            known = seen.known.get(sighting.image)
+            claim = known.claim if known else None
+            if claim_of(sighting, claim, self._clock()):
+                return True
+        return False
 
     @contextmanager
     def _recording(self) -> Iterator[Recording]:
@@ -370,31 +312,6 @@ class Ledger:
             news=len(news),
             moved=len(recording.moved),
         )
-
-
-_NUMBERED = sa.select(
-    tables.numbers.c.number,
-    tables.claims.c.image,
-    tables.claims.c.spelling,
-    tables.claims.c.kind,
-    tables.numbers.c.wish_wanted,
-).outerjoin(
-    tables.claims,
-    sa.and_(
-        tables.claims.c.image == tables.numbers.c.wish_image,
-        tables.claims.c.number == tables.numbers.c.number,
-    ),
-)
-
-
-def _numbered_of(row: Any) -> Numbered:
-    number, image, spelling, kind, wanted = row
-    return Numbered(
-        number=number,
-        uuid=spelling or image,
-        kind=Kind(kind) if kind else None,
-        adopted=bool(wanted),
-    )
 
 
 def _head_of(row: sa.Row[Any]) -> Head:

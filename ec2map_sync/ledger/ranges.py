@@ -1,5 +1,6 @@
 """Prints, parts and pages of the set, by ranges of the covering index."""
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -17,8 +18,12 @@ from ec2map_sync.claims import (
 )
 from ec2map_sync.ledger import tables
 from ec2map_sync.ledger.recording import claim_of_row
+from ec2map_sync.statements import batched
 
 _SPLIT_BITS = 5
+
+TOGETHER = 64
+"""Spans summed up in one statement; SQLite takes 500 at most."""
 
 
 def print_before(
@@ -44,17 +49,34 @@ def print_before(
     return row, total - Print(int(row.tail_count), int(row.tail_sum))
 
 
-def print_of(connection: Connection, span: Span) -> Print:
-    """Give the print of a span."""
-    if span.start == BEGINNING and not span.stop.image:
-        return print_before(connection, span.stop.at)[1]
+def prints_of(connection: Connection, spans: Sequence[Span]) -> list[Print]:
+    """Give the print of each span, of many in one statement."""
+    found = {
+        span: print_before(connection, span.stop.at)[1]
+        for span in spans
+        if span.start == BEGINNING and not span.stop.image
+    }
+    rest = [span for span in spans if span not in found]
+    for some in batched(rest, TOGETHER):
+        found |= zip(some, _sums(connection, some), strict=True)
+    return [found[span] for span in spans]
+
+
+def _sums(connection: Connection, spans: Sequence[Span]) -> Iterator[Print]:
     c = tables.claims
-    count, total = connection.execute(
-        sa.select(
-            sa.func.count(), sa.func.coalesce(sa.func.sum(c.c.hash), 0)
-        ).where(*within(span))
-    ).one()
-    return Print(int(count), int(total) % SUM_MODULUS)
+    parts = sa.union_all(
+        *(
+            sa.select(
+                sa.literal_column(str(place)).label("place"),
+                sa.func.count(),
+                sa.func.coalesce(sa.func.sum(c.c.hash), 0),
+            ).where(*within(span))
+            for place, span in enumerate(spans)
+        )
+    )
+    # Compounds come back in any order.
+    for _, count, total in sorted(connection.execute(parts)):
+        yield Print(int(count), int(total) % SUM_MODULUS)
 
 
 def split(connection: Connection, span: Span) -> list[Range]:

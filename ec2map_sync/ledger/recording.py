@@ -43,6 +43,14 @@ class Known:
     own_revision: int | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Glimpse:
+    """What a ledger knew of some images at a revision, read without lock."""
+
+    revision: int
+    known: Mapping[str, Known]
+
+
 def claim_of_row(row: Row[Any]) -> Claim:
     """Read a claim from a row of the claims table."""
     return Claim(
@@ -58,19 +66,40 @@ def claim_of_row(row: Row[Any]) -> Claim:
     )
 
 
-def _row_of(known: Known) -> dict[str, Any]:
+def _row_of(known: Known, hash_: int) -> tuple[Any, ...]:
+    """Give the values of a row of the claims table, in its order."""
     claim = known.claim
+    return (
+        claim.image,
+        claim.spelling,
+        claim.claimed_at,
+        claim.wanted.at if claim.wanted else None,
+        claim.wanted.number if claim.wanted else None,
+        claim.kind.at if claim.kind else None,
+        claim.kind.kind.value if claim.kind else None,
+        hash_,
+        known.number,
+        known.own_revision,
+    )
+
+
+def glimpse(connection: Connection, images: Iterable[str]) -> Glimpse:
+    """Look without the lock, which most batches do not need."""
+    # First the revision: if it is still the same behind the lock, nothing
+    # was committed while the claims were read.
+    revision = connection.scalar(sa.select(tables.head.c.revision)) or 0
+    return Glimpse(revision=revision, known=_known(connection, images))
+
+
+def _known(connection: Connection, images: Iterable[str]) -> dict[str, Known]:
+    c = tables.claims
     return {
-        "image": claim.image,
-        "spelling": claim.spelling,
-        "claimed_at": claim.claimed_at,
-        "wanted_at": claim.wanted.at if claim.wanted else None,
-        "wanted": claim.wanted.number if claim.wanted else None,
-        "kind_at": claim.kind.at if claim.kind else None,
-        "kind": claim.kind.kind.value if claim.kind else None,
-        "hash": claim.hash,
-        "number": known.number,
-        "own_revision": known.own_revision,
+        row.image: Known(
+            claim=claim_of_row(row),
+            number=row.number,
+            own_revision=row.own_revision,
+        )
+        for row in select_in(connection, sa.select(c), c.c.image, images)
     }
 
 
@@ -115,18 +144,19 @@ class Recording:
         """Make later stamps come after one that was heard of."""
         self.last_stamp = max(self.last_stamp, stamp)
 
-    def look_up(self, images: Iterable[str]) -> None:
-        """Read what is known of some images into ``known``."""
+    def look_up(
+        self, images: Iterable[str], seen: Glimpse | None = None
+    ) -> None:
+        """Read what is known of some images into ``known``.
+
+        What was ``seen`` of them before the lock counts, if nothing has
+        been recorded since.
+        """
+        if seen and seen.revision == self.revision - 1:
+            self.known |= seen.known
+            return
         missing = {i for i in images if i not in self.known}
-        c = tables.claims
-        for row in select_in(
-            self._connection, sa.select(c), c.c.image, missing
-        ):
-            self.known[row.image] = Known(
-                claim=claim_of_row(row),
-                number=row.number,
-                own_revision=row.own_revision,
-            )
+        self.known |= _known(self._connection, missing)
 
     def claim(self, image: str) -> Claim | None:
         """Give what is known of an image that was looked up."""
@@ -168,16 +198,16 @@ class Recording:
             image: self._settled(image, news.get(image), board, own=own)
             for image in board.images | news.keys()
         }
-        rows = {image: _row_of(known) for image, known in after.items()}
+        hashes = {image: known.claim.hash for image, known in after.items()}
         self._replace(
-            tables.claims.c.image,
-            self.known.keys() & rows.keys(),
-            list(rows.values()),
+            tables.claims,
+            self.known.keys() & after.keys(),
+            [_row_of(known, hashes[i]) for i, known in after.items()],
         )
         self._write_numbers(board, after)
         self._write_moves(board, after)
         before = [self.known[i].claim for i in news if i in self.known]
-        self.total += Print(len(news), sum(rows[i]["hash"] for i in news))
+        self.total += Print(len(news), sum(hashes[i] for i in news))
         self.total -= print_of(before)
         self.known |= after
 
@@ -200,33 +230,26 @@ class Recording:
         changed = self._changed_numbers(after)
         board.read(changed)
         touched = changed | board.touched
+        there = touched & self._revisions.keys()
         rows = []
         for number in touched:
             wish = board.slots[number].wish
-            rows.append(
-                {
-                    "number": number,
-                    "wish_at": wish and wish.at,
-                    "wish_image": wish and wish.image,
-                    "wish_wanted": wish and bool(wish.wanted),
-                    "revision": self.revision
-                    if number in changed
-                    else self._revisions.get(number, self.revision),
-                }
+            revision = (
+                self.revision
+                if number in changed
+                else self._revisions.get(number, self.revision)
             )
+            rows.append(
+                (number, wish.at, wish.image, bool(wish.wanted), revision)
+                if wish
+                else (number, None, None, None, revision)
+            )
+        self._replace(tables.numbers, there, rows)
         self._replace(
-            tables.numbers.c.number, touched & self._revisions.keys(), rows
-        )
-        self._replace(
-            tables.passed.c.number,
-            touched & self._revisions.keys(),
+            tables.passed,
+            there,
             [
-                {
-                    "number": number,
-                    "wish_at": wish.at,
-                    "wish_image": wish.image,
-                    "wish_wanted": bool(wish.wanted),
-                }
+                (number, wish.image, bool(wish.wanted), wish.at)
                 for number in touched
                 for wish in board.slots[number].passed
             ],
@@ -285,19 +308,20 @@ class Recording:
 
     def _replace(
         self,
-        key: sa.Column[Any],
+        table: sa.Table,
         there: Collection[Any],
-        rows: Sequence[Mapping[str, Any]],
+        rows: Sequence[tuple[Any, ...]],
     ) -> None:
-        """Write rows whose old ones, if any, are named by ``there``.
+        """Write rows; of their old ones, ``there`` has the first columns.
 
         DELETE and INSERT of many rows are one round trip each everywhere;
         UPDATE is one for each row.
         """
-        delete_in(self._connection, key, there)
+        columns = list(table.columns)
+        delete_in(self._connection, columns[0], there)
         # Rows that go into a tree in its order cost the server less.
-        ordered = sorted(rows, key=itemgetter(key.name))
-        insert(self._connection, key.table, ordered)
+        ordered = sorted(rows, key=itemgetter(0))
+        insert(self._connection, columns, ordered)
 
 
 def _wish(row: Row[Any]) -> Wish:

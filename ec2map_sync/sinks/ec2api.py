@@ -172,11 +172,8 @@ class Ec2ApiSession:
             )
         insert(
             self._connection,
-            items,
-            (
-                {"id": format_id(row.number, row.kind), "os_id": row.uuid}
-                for row in plan.add
-            ),
+            [items.c.id, items.c.os_id],
+            ((format_id(row.number, row.kind), row.uuid) for row in plan.add),
         )
         self._connection.commit()
 

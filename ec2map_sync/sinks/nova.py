@@ -112,16 +112,8 @@ class NovaSession:
         now = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
         insert(
             self._connection,
-            s3_images,
-            (
-                {
-                    "id": row.number,
-                    "uuid": row.uuid,
-                    "created_at": now,
-                    "deleted": 0,
-                }
-                for row in plan.add
-            ),
+            list(s3_images.c),
+            ((row.number, row.uuid, now, 0) for row in plan.add),
         )
         self._connection.commit()
 
