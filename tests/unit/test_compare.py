@@ -212,6 +212,8 @@ def test_the_parts_of_a_span_make_up_the_span(new_ledger, batch, data):
     assert ledger.print_of(span) == print_of(inside)
     assert sum(p.print.count for p in parts) == len(inside)
     assert all(ledger.print_of(p.span) == p.print for p in parts)
+    spans = [span, EVERYTHING, *(p.span for p in parts), span]
+    assert ledger.prints_of(spans) == [ledger.print_of(s) for s in spans]
     assert ledger.page(span, 1000) == sorted(inside, key=lambda c: c.bound)
 
 
