@@ -211,7 +211,8 @@ class _Source(_Link):
         """Wait for messages; give what has come, about ``limit`` at most."""
         connection = self.open()
         self.pump()
-        timeout = seconds
+        # What came with the pumping shall not wait.
+        timeout = 0.001 if self._arrived else seconds
         while len(self._arrived) < limit:
             try:
                 connection.drain_events(timeout=timeout)

@@ -1,5 +1,6 @@
 """Engines for the ledger and the sinks, set up the same way."""
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +19,9 @@ _DRIVERS = {
     "postgresql": "postgresql+psycopg",
     "sqlite": "sqlite",
 }
+RESTED = 5.0
+"""Seconds after which a connection is asked whether it still works."""
+
 _CONNECT_TIMEOUT = 10
 _TIMEOUT = 60
 """Seconds after which a silent server counts as gone."""
@@ -80,13 +84,39 @@ def create_engine(url: URL) -> Engine:
         return _sqlite(url)
     # A row lock that is taken first has to see what its predecessor has
     # committed: with REPEATABLE READ any SELECT before it pins the past.
-    return sa.create_engine(
+    engine = sa.create_engine(
         url,
         isolation_level="READ COMMITTED",
-        pool_pre_ping=True,
         pool_recycle=3600,
         connect_args=dict(_CONNECT_ARGS[backend]),
     )
+    _ping_after_rest(engine)
+    return engine
+
+
+def _ping_after_rest(engine: Engine) -> None:
+    """Make sure that a connection which has rested still works.
+
+    SQLAlchemy's own way asks the server before each use: a round trip for
+    every transaction. One that was used just now works, or has just broken,
+    which an attempt finds out as well.
+    """
+
+    @sa.event.listens_for(engine, "checkin")
+    def note(_connection: Any, record: Any) -> None:
+        record.info["rests_since"] = time.monotonic()
+
+    @sa.event.listens_for(engine, "checkout")
+    def ping(connection: Any, record: Any, _proxy: Any) -> None:
+        since = record.info.get("rests_since")
+        if since is None or time.monotonic() - since < RESTED:
+            return
+        try:
+            alive = engine.dialect.do_ping(connection)
+        except engine.dialect.loaded_dbapi.Error as error:
+            raise sa.exc.DisconnectionError from error
+        if not alive:
+            raise sa.exc.DisconnectionError
 
 
 def _sqlite(url: URL) -> Engine:

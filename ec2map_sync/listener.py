@@ -190,39 +190,53 @@ def describe(error: Exception) -> str | None:
 
 
 class Server(BatchNotificationServer):  # type: ignore[misc]
-    """Records together what arrives together, also while it is recording.
+    """Records together what comes together; what comes alone, at once.
 
-    oslo.messaging closes a batch after batch_timeout, however many are still
-    coming, and lets closed batches queue up. A transaction costs as much as
-    a hundred images do: under load, it is worth a full batch.
+    oslo.messaging's own batches are closed after a fixed time: too early
+    under load, too late on an idle machine. So it hands over each
+    notification as it comes, and batches are made here. A transaction costs
+    as much as a hundred images do: under load, it is worth a full batch.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(
+        self,
+        *args: Any,
+        batch_size: int,
+        batch_timeout: float,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, batch_size=1, batch_timeout=None, **kwargs)
+        self._most = batch_size
+        self._patience = batch_timeout
         self._arrived: deque[Any] = deque()
         self._more = threading.Event()
+        self._submitted = False
 
     def _on_incoming(self, incoming: Sequence[Any]) -> None:
         self._arrived.extend(incoming)
         self._more.set()
-        super()._on_incoming(incoming)
+        if not self._submitted:
+            self._submitted = True
+            super()._on_incoming(incoming)
+
+    def _process_incoming(self, _incoming: Sequence[Any]) -> None:
+        # First of all: what arrives from now on has a call of its own.
+        self._submitted = False
+        while self._arrived:
+            self._fill_up()
+            some = min(self._most, len(self._arrived))
+            batch = [self._arrived.popleft() for _ in range(some)]
+            super()._process_incoming(batch)
 
     def _fill_up(self) -> None:
         """Wait for a full batch, as long as many keep coming."""
         deadline = time.monotonic() + LONGEST_FILLING
         while (
-            MANY <= len(self._arrived) < self._batch_size
+            MANY <= len(self._arrived) < self._most
             and time.monotonic() < deadline
-            and self._more.wait(2 * self._batch_timeout)
+            and self._more.wait(self._patience)
         ):
             self._more.clear()
-
-    def _process_incoming(self, _incoming: Sequence[Any]) -> None:
-        self._fill_up()
-        limit = min(self._batch_size, len(self._arrived))
-        batch = [self._arrived.popleft() for _ in range(limit)]
-        if batch:
-            super()._process_incoming(batch)
 
 
 class Listener:

@@ -65,9 +65,9 @@ _notifications = [
         default=0.005,
         min=0.001,
         max=5,
-        help="Seconds to wait for a batch to fill up. Adds about half of "
-        "itself to the delay of a single notification; lower costs CPU "
-        "while idle (0.005 takes 4 % of a core, 0.05 takes 1 %).",
+        help="Seconds to wait for the next notification while many come and "
+        "a batch is not full. A single one never waits. Lower makes batches "
+        "smaller under load, higher delays the last one of a burst.",
     ),
     cfg.IntOpt(
         "workers",

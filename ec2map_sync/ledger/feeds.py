@@ -1,10 +1,10 @@
 """The feeds: what has changed since a revision, and who has come how far."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
-from sqlalchemy.engine import Engine
 
 from ec2map_sync.claims import Claim
 from ec2map_sync.ec2id import Kind
@@ -30,12 +30,13 @@ NUMBERED = sa.select(
 
 
 class Reader:
-    """A cursor over the feeds, held by one reader at a time."""
+    """A cursor over the feeds, held by one reader at a time.
 
-    def __init__(
-        self, engine: Engine, connection: Connection, name: str, at: int
-    ) -> None:
-        self._engine = engine
+    It reads on the connection that holds the cursor: with READ COMMITTED,
+    each statement sees what is committed by then.
+    """
+
+    def __init__(self, connection: Connection, name: str, at: int) -> None:
         self._connection = connection
         self._name = name
         self.revision = at
@@ -43,22 +44,24 @@ class Reader:
     def own_claims(self, limit: int) -> tuple[list[Claim], int]:
         """Give about ``limit`` claims made here since, and up to when."""
         c = tables.claims
-        since, own = self.revision, c.c.own_revision
-        with self._engine.connect() as connection:
-            upto, _ = _until(connection, own, since, limit)
-            rows = connection.execute(
-                sa.select(c).where(own > since, own <= upto)
-            )
-            return [claim_of_row(row) for row in rows], upto
+        upto, _ = self._until(c.c.own_revision, limit)
+        rows = self._read(sa.select(c), c.c.own_revision, upto)
+        return [claim_of_row(row) for row in rows], upto
 
     def numbers(self, limit: int) -> tuple[int, bool]:
         """Tell until when about ``limit`` numbers have changed since.
 
-        And whether there may be more. `changed` gives them.
+        And whether there may be more.
         """
-        revision = tables.numbers.c.revision
-        with self._engine.connect() as connection:
-            return _until(connection, revision, self.revision, limit)
+        return self._until(tables.numbers.c.revision, limit)
+
+    def changed(self, upto: int) -> list[Numbered]:
+        """Tell what a sink should hold under the numbers changed since.
+
+        Those whose last change is a revision up to ``upto``.
+        """
+        rows = self._read(NUMBERED, tables.numbers.c.revision, upto)
+        return [numbered_of(row) for row in rows]
 
     def advance(self, revision: int) -> None:
         """Remember that everything up to a revision has taken effect."""
@@ -70,16 +73,39 @@ class Reader:
         )
         self.revision = revision
 
+    def _until(self, revision: sa.Column[Any], limit: int) -> tuple[int, bool]:
+        """Tell up to which revision about ``limit`` rows of a feed lie.
 
-def changed(engine: Engine, after: int, upto: int) -> list[Numbered]:
-    """Tell what is to be held under numbers changed after a revision.
+        Readers take whole revisions. Where there are not as many rows, that
+        is the newest one; and False, for there are no more.
+        """
+        full = (
+            sa.select(revision)
+            .where(revision > self.revision)
+            .order_by(revision)
+            .offset(limit - 1)
+            .limit(1)
+        )
+        newest = sa.select(tables.head.c.revision)
+        # One statement: what comes between two would be skipped.
+        statement = sa.select(newest.scalar_subquery(), full.scalar_subquery())
+        last, upto = self._connection.execute(statement).one()
+        self._renew()
+        return upto or last or self.revision, upto is not None
 
-    Those whose last change is a revision up to ``upto``.
-    """
-    revision = tables.numbers.c.revision
-    statement = NUMBERED.where(revision > after, revision <= upto)
-    with engine.connect() as connection:
-        return [numbered_of(row) for row in connection.execute(statement)]
+    def _read(
+        self, statement: sa.Select[Any], revision: sa.Column[Any], upto: int
+    ) -> Sequence[Any]:
+        rows = self._connection.execute(
+            statement.where(revision > self.revision, revision <= upto)
+        ).all()
+        self._renew()
+        return rows
+
+    def _renew(self) -> None:
+        """Let the next statement see what is committed then."""
+        if self._connection.dialect.name == "sqlite":
+            self._connection.rollback()
 
 
 def numbered_of(row: Any) -> Numbered:
@@ -91,24 +117,3 @@ def numbered_of(row: Any) -> Numbered:
         kind=Kind(kind) if kind else None,
         adopted=bool(wanted),
     )
-
-
-def _until(
-    connection: Connection, revision: sa.Column[Any], after: int, limit: int
-) -> tuple[int, bool]:
-    """Tell up to which revision about ``limit`` rows of a feed lie.
-
-    Readers take whole revisions. Where there are not as many rows, that is
-    the newest one; and False, for there are no more.
-    """
-    full = (
-        sa.select(revision)
-        .where(revision > after)
-        .order_by(revision)
-        .offset(limit - 1)
-        .limit(1)
-    )
-    # In this order: what comes between the two is not skipped.
-    newest = connection.scalar(sa.select(tables.head.c.revision))
-    upto = connection.scalar(full)
-    return upto or newest or after, upto is not None

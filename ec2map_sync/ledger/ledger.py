@@ -23,7 +23,7 @@ from ec2map_sync.claims import (
 )
 from ec2map_sync.database import WRITE
 from ec2map_sync.ec2id import Scheme
-from ec2map_sync.ledger import feeds, ranges, tables
+from ec2map_sync.ledger import ranges, tables
 from ec2map_sync.ledger.divergences import Divergences
 from ec2map_sync.ledger.feeds import NUMBERED, Reader, numbered_of
 from ec2map_sync.ledger.journal import Journal
@@ -172,13 +172,6 @@ class Ledger:
             )
             return {row[0]: numbered_of(row) for row in rows}
 
-    def changed(self, after: int, upto: int) -> list[Numbered]:
-        """Tell what a sink should hold under the numbers of a feed's part.
-
-        Those whose last change is a revision above ``after``, up to ``upto``.
-        """
-        return feeds.changed(self._engine, after, upto)
-
     def numbers_of(self, images: Iterable[str]) -> dict[str, int]:
         """Give the numbers of those images that have one."""
         c = tables.claims
@@ -232,7 +225,7 @@ class Ledger:
             if revision is None:
                 yield None
                 return
-            yield Reader(self._engine, connection, name, revision)
+            yield Reader(connection, name, revision)
             connection.commit()
 
     def _hold(self, connection: Connection, name: str) -> int | None:

@@ -115,20 +115,19 @@ class Recording:
         self._connection = connection
         self._scheme = scheme
         self._clock = clock
-        head = tables.head
-        # First of all, the lock: an UPDATE, since a SELECT before it would
-        # read what was there before the previous holder committed.
-        connection.execute(
-            sa.update(head).values(revision=head.c.revision + 1)
-        )
-        row = connection.execute(sa.select(head)).one()
+        # First of all, the lock: whatever is read before it could be what
+        # was there before the previous holder committed. (SQLite has no row
+        # locks; there, BEGIN IMMEDIATE lets one in at a time.)
+        row = connection.execute(
+            sa.select(tables.head).with_for_update()
+        ).one()
         if row.scheme not in {"", scheme.fingerprint}:
             raise SchemeMismatch(
                 f"the ledger was filled under scheme {row.scheme}, but "
                 f"hash_key and band now give {scheme.fingerprint}: put "
                 "[ec2_ids] hash_key back, or start with an empty ledger"
             )
-        self.revision: int = row.revision
+        self.revision: int = row.revision + 1
         self.last_stamp: Stamp = row.last_stamp
         self.total = Print(row.total_count, row.total_sum)
         self.known: dict[str, Known] = {}
@@ -179,6 +178,7 @@ class Recording:
         """Write what the head row remembers, and let the next one in."""
         self._connection.execute(
             sa.update(tables.head).values(
+                revision=self.revision,
                 scheme=self._scheme.fingerprint,
                 last_stamp=self.last_stamp,
                 total_count=self.total.count,

@@ -74,10 +74,10 @@ class WritesLast(Writer):
 
     def step(self):
         with self._ledger.reader(self._sink.name) as reader:
-            after = reader.revision
             upto, _ = reader.numbers(1000)
+            changed = reader.changed(upto)
             reader.advance(upto)
-        self.write([n.number for n in self._ledger.changed(after, upto)])
+        self.write([held.number for held in changed])
         return False
 
 
