@@ -90,6 +90,30 @@ def divergent(page: Sequence[Mapped], windows: Sequence[Window]) -> set[str]:
     return wrong
 
 
+def moves(ledger: Ledger, page: Sequence[Mapped]) -> list[tuple[str, str]]:
+    """Say which moves the images of a page have made: UUID, and what."""
+    found = ledger.queries.moves(m.claim.image for m in page)
+    causes = ledger.claims({move.cause for move in found})
+    claims = {m.claim.image: m.claim for m in page}
+    said = []
+    for move in found:
+        claim = claims[move.image]
+        old, new = (
+            "nothing" if n is None else format_id(n, _kind(claim))
+            for n in (move.old, move.new)
+        )
+        cause = _cause(causes.get(move.cause), move.cause)
+        if move.cause == move.image:
+            cause = "its own claim"
+        said.append(
+            (
+                claim.uuid,
+                f"{old} became {new} at {stamp(move.at)}, because of {cause}",
+            )
+        )
+    return said
+
+
 class Explanation:
     """Why an image has the id that it has."""
 
@@ -100,7 +124,7 @@ class Explanation:
         self._windows = windows
         self._mapped = mapped
         self._claim = mapped.claim
-        self._kind = mapped.claim.kind.kind if mapped.claim.kind else None
+        self._kind = _kind(mapped.claim)
 
     def steps(self) -> list[Step]:
         """Give the steps in order."""
@@ -177,17 +201,10 @@ class Explanation:
         )
 
     def _moves(self) -> Iterator[Step]:
-        moves = self._ledger.queries.moves([self._claim.image])
-        causes = self._ledger.claims({move.cause for move in moves})
-        for move in moves:
-            new = "nothing" if move.new is None else self._id(move.new)
-            yield Step(
-                what="move",
-                detail=f"{self._id(move.old)} became {new} at "
-                f"{stamp(move.at)}, because of "
-                + _cause(causes.get(move.cause), move.cause),
-            )
-        if not moves:
+        found = moves(self._ledger, [self._mapped])
+        for _, detail in found:
+            yield Step(what="move", detail=detail)
+        if not found:
             yield Step(what="moves", detail="never")
 
     def _sinks(self) -> Iterator[Step]:
@@ -231,7 +248,11 @@ class Explanation:
         return text
 
     def _id(self, number: int) -> str:
-        return format_id(number, self._kind or Kind.AMI)
+        return format_id(number, self._kind)
+
+
+def _kind(claim: Claim) -> Kind | None:
+    return claim.kind.kind if claim.kind else None
 
 
 def stamp(at: int) -> str:

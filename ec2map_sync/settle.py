@@ -103,6 +103,7 @@ class Board:
         self._gone: set[Wish] = set()
         self._first: dict[Wish, int] = {}
         self._seats: dict[Wish, int] = {}
+        self._causes: dict[Wish, str] = {}
         self.slots: dict[int, Slot] = {}
         self.touched: set[int] = set()
         """Numbers whose slot is not as it was read."""
@@ -165,6 +166,22 @@ class Board:
                 return seat
         return None
 
+    def cause(self, claim: Claim, old: int) -> str:
+        """Tell whose claim it is because of which an image has left a number.
+
+        Its rival's there, or that of the one who left it a better number;
+        its own, if that got earlier or adopts an id.
+        """
+        derived, *adopted = wishes(claim)
+        lost = next((w for w in adopted if w.wanted == old), derived)
+        rival = self.slot(old).wish
+        if rival and rival.image != claim.image and rival < lost:
+            return rival.image
+        for wish in (*adopted, derived):
+            if self.seat(wish) is not None:
+                return self._causes.get(wish, claim.image)
+        return claim.image
+
     def _first_of(self, wish: Wish) -> int:
         """Give the number that a wish likes best; hardly any needs more."""
         first = self._first.get(wish)
@@ -207,6 +224,7 @@ class Board:
             heapq.heappush(self._queue, slot.wish)
             self.images.add(slot.wish.image)
             self._seats.pop(slot.wish, None)
+            self._causes[slot.wish] = wish.image
         slot.wish = wish
         self._seats[wish] = number
         self.touched.add(number)
@@ -226,9 +244,11 @@ class Board:
 
     def _leave(self, number: int, slot: Slot) -> None:
         assert slot.wish is not None
-        self.images.add(slot.wish.image)
+        leaver = slot.wish.image
+        self.images.add(leaver)
         self.touched.add(number)
         self._seats.pop(slot.wish, None)
         slot.wish = None
         for passed in slot.passed:
             heapq.heappush(self._queue, passed)
+            self._causes[passed] = leaver

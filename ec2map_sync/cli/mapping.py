@@ -65,7 +65,8 @@ class List(Lister):
     """List images and their EC2 ids, in the order of their claims.
 
     A long list comes in pages: the last image of one is the --marker of
-    the next.
+    the next. With --moved, each move and its cause are told beside the
+    list.
 
     Example: ec2map-sync list --divergent -f value -c image
     """
@@ -112,10 +113,19 @@ class List(Lister):
             moved=parsed_args.moved,
             divergent=parsed_args.divergent,
         )
-        return (
-            ("image", "ec2_id", "kind", "claimed_at"),
-            map(_row, self._some(found, limit) if limit else found),
-        )
+        if limit:
+            found = self._some(found, limit)
+        if parsed_args.moved:
+            found = self._with_moves(found)
+        return ("image", "ec2_id", "kind", "claimed_at"), map(_row, found)
+
+    def _with_moves(self, found: "Iterator[Mapped]") -> "Iterator[Mapped]":
+        from ec2map_sync import lookup  # noqa: PLC0415, slow
+
+        while page := list(islice(found, lookup.PAGE)):
+            for image, said in lookup.moves(self.region.ledger, page):
+                self.note(f"{image}: {said}")
+            yield from page
 
     def _found(
         self, after: Bound, *, moved: bool, divergent: bool

@@ -275,7 +275,6 @@ class Recording:
         for image, new in after.items():
             old = self.known.get(image)
             if old and old.number is not None and old.number != new.number:
-                rival = board.slot(old.number).wish
                 rows.append(
                     {
                         "at": self._clock(),
@@ -283,7 +282,7 @@ class Recording:
                         "image": image,
                         "old": old.number,
                         "new": new.number,
-                        "cause": rival.image if rival else image,
+                        "cause": board.cause(new.claim, old.number),
                     }
                 )
         if rows:

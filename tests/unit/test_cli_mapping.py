@@ -188,10 +188,14 @@ def test_list_moved_has_only_what_has_moved(filled):
     filled.ledger.record([Claim(claimed_at=at(60), image=late)])
     filled.ledger.record([Claim(claimed_at=at(50), image=early)])
 
-    rows = json.loads(filled.run("list", "--moved", "-f", "json").stdout)
+    done = filled.run("list", "--moved", "-f", "json")
 
+    rows = json.loads(done.stdout)
     assert [row["image"] for row in rows] == [late]
     assert rows[0]["ec2_id"] == format_id(filled.scheme.probe(late, 1))
+    old = format_id(filled.scheme.derive(late))
+    assert f"{late}: {old} became {rows[0]['ec2_id']} at " in done.stderr
+    assert f"because of {early}, claimed at" in done.stderr
 
 
 def test_list_divergent_has_what_a_sink_holds_otherwise(filled):

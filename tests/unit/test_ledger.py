@@ -16,7 +16,7 @@ from ec2map_sync.claims import (
     print_of,
 )
 from ec2map_sync.database import create_engine, parse_url
-from ec2map_sync.ec2id import Band, Kind, Scheme
+from ec2map_sync.ec2id import Band, Kind, Scheme, format_id
 from ec2map_sync.errors import SchemaError, SchemeMismatch
 from ec2map_sync.ledger import Ledger, schema
 from ec2map_sync.ledger.tables import head, metadata
@@ -121,7 +121,7 @@ def test_a_reader_gets_whole_revisions(ledger):
         assert len(reader.changed(2)) == 1
 
 
-def test_a_move_is_recorded_with_its_cause(ledger, engine):
+def test_a_move_is_recorded_with_its_cause(ledger, engine, caplog):
     late, early = [
         image(n) for n in range(500) if SMALL.derive(image(n)) == 100
     ][:2]
@@ -135,6 +135,10 @@ def test_a_move_is_recorded_with_its_cause(ledger, engine):
             "SELECT image, old, new, cause FROM moves"
         ).one()
     assert row == (late, 100, SMALL.probe(late, 1), early)
+    assert caplog.messages == [
+        f"image {late} has moved from ami-00000064 to "
+        f"{format_id(SMALL.probe(late, 1))}, because of the claim of {early}"
+    ]
 
 
 def test_a_ledger_of_another_scheme_is_refused(ledger, engine):

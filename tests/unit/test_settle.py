@@ -1,6 +1,7 @@
 """Settling: the same set gives the same mapping, in any order."""
 
 import random
+from dataclasses import replace
 
 from hypothesis import given, strategies as st
 
@@ -24,6 +25,8 @@ class Memory:
         self.slots: dict[int, Slot] = {}
         self.claims: dict[str, Claim] = {}
         self.mapping: dict[str, int] = {}
+        self.causes: dict[str, str] = {}
+        """Of the latest batch: who has moved, and because of whom."""
 
     def _load(self, numbers):
         return {
@@ -42,9 +45,12 @@ class Memory:
         board.run()
         for number in board.touched:
             self.slots[number] = board.slots[number]
+        self.causes = {}
         for key in board.images:
             number = board.number_of(self.claims[key])
-            self.mapping.pop(key, None)
+            old = self.mapping.pop(key, None)
+            if old not in {None, number}:
+                self.causes[key] = board.cause(self.claims[key], old)
             if number is not None:
                 self.mapping[key] = number
 
@@ -138,6 +144,37 @@ def test_claims_that_come_in_order_never_move_a_number():
         before = dict(memory.mapping)
         memory.record([Claim(claimed_at=n + 1, image=image(n))])
         assert before.items() <= memory.mapping.items()
+
+
+def test_every_move_leads_back_to_the_claim_that_caused_it():
+    moved = 0
+    for history in histories(300, seed=20240502):
+        memory = Memory(SMALL)
+        for claim in (claim for batch in history for claim in batch):
+            memory.record([replace(claim, wanted=None)])
+            for image in memory.causes:
+                passed = {image}
+                while image != claim.image:
+                    image = memory.causes[image]
+                    assert image not in passed or image == claim.image
+                    passed.add(image)
+                moved += 1
+    assert moved > 300
+
+
+def test_who_adopts_an_id_or_loses_it_moves_because_of_that():
+    memory = Memory(SMALL)
+    one, other = image(1), image(2)
+    memory.record([Claim(claimed_at=1, image=one)])
+
+    memory.record([Claim(claimed_at=1, image=one, wanted=Wanted(20, 7))])
+    assert memory.causes == {one: one}
+    memory.record([Claim(claimed_at=2, image=other, wanted=Wanted(10, 7))])
+    assert memory.causes == {one: other}
+
+    # An even earlier adoption lets the first one have its id back.
+    memory.record([Claim(claimed_at=2, image=other, wanted=Wanted(5, 8))])
+    assert memory.causes == {one: other, other: other}
 
 
 def test_an_earlier_claim_takes_the_number_of_a_later_one():
