@@ -21,7 +21,7 @@ from ec2map_sync.claims import (
 )
 from ec2map_sync.compare import Pull
 from ec2map_sync.errors import BadMessage
-from ec2map_sync.ledger import Ledger, Quarantined
+from ec2map_sync.ledger import Ledger, PeerState, Quarantined
 
 LOG = logging.getLogger(__name__)
 
@@ -66,6 +66,7 @@ class Follower:
         self._pull: Pull | None = None
         self._greeted = False
         self._heard = False
+        self._clock_said = False
         self._refused: dict[tuple[str, bytes], None] = {}
 
     def step(self) -> bool:
@@ -110,6 +111,9 @@ class Follower:
         self._record(claims)
         if heard:
             self._hear(heard)
+        if heard and len(arrived) < BATCH:
+            # Else it may have waited for us, and says nothing of clocks.
+            self._look_at_clock(heard.sent_at)
         self._put_away(bad)
 
     def _put_away(self, bad: Sequence[Quarantined]) -> None:
@@ -184,6 +188,22 @@ class Follower:
             span = self._agreement.next_span(heartbeat)
             if span:
                 self._begin(span)
+
+    def _look_at_clock(self, sent_at: Stamp) -> None:
+        """Say once that a clock is wrong, or right again.
+
+        Nothing depends on it: stamps come after all that was heard of.
+        """
+        wrong = PeerState(
+            name=self._peer.sender,
+            sent_at=sent_at,
+            received_at=self._pen.clock(),
+        ).clock
+        if wrong and not self._clock_said:
+            LOG.warning("%s: %s", self._peer.sender, wrong)
+        elif self._clock_said and not wrong:
+            LOG.info("%s: its clock and ours agree again", self._peer.sender)
+        self._clock_said = bool(wrong)
 
     def _begin(self, span: Span) -> None:
         self._pull = Pull(

@@ -172,6 +172,7 @@ class Examination:
                     position=view.known.agrees_until,
                     lag=_claims_differing(view, head),
                     lag_seconds=view.heartbeat_age,
+                    last_error=view.known.clock,
                 )
             )
         return lines

@@ -23,8 +23,8 @@ class Adopt(Lister):
     one id for two images, whoever adopts first is right, and the other is
     counted here. So run --dry-run in every region first.
 
-    All peers have to agree with us at this moment: a number is in use if
-    any region says so.
+    All peers have to agree with us at this moment, by a heartbeat of the
+    last minute: a number is in use if any region says so.
 
     Example: ec2map-sync adopt --dry-run
     """
@@ -77,7 +77,9 @@ class Adopt(Lister):
             if (
                 state is None
                 or state.differs_since is not None
-                or (state.agrees_until or 0) < since
+                or state.agrees_until is None
+                # When we heard it, not until when: clocks may be wrong.
+                or (state.received_at or 0) < since
             ):
                 raise Ec2MapError(
                     f"{peer.name} does not agree with us at this moment: see "

@@ -25,7 +25,8 @@ class ListPeers(Lister):
     Silent: no heartbeat for some time, heartbeat_age in seconds. Differs:
     comparing goes on. Missing_here is what the last comparing has found
     missing here (and has brought), missing_there what the peer lacked at
-    its last heartbeat.
+    its last heartbeat. A peer whose clock is a minute or more from ours is
+    told of beside the list.
 
     Example: ec2map-sync peer list -f json
     """
@@ -39,6 +40,9 @@ class ListPeers(Lister):
 
         region = self.region
         states = region.ledger.journal.peer_states()
+        for state in states.values():
+            if state.clock:
+                self.note(f"{state.name}: {state.clock}")
         return COLUMNS, [
             (
                 view.name,

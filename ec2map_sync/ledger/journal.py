@@ -20,6 +20,10 @@ QUARANTINE_BODY = 1024 * 1024
 """Bytes kept of a body: what is longer cannot be tried again. Pages of
 claims have 700 KB."""
 
+CLOCK_TOLERANCE = 60
+"""Seconds: a heartbeat that arrives when it was sent, give or take this,
+tells nothing of clocks."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerState:
@@ -40,6 +44,18 @@ class PeerState:
     """When a comparison of everything was last completed."""
     missing_here: int | None = None
     missing_there: int | None = None
+
+    @property
+    def clock(self) -> str | None:
+        """What is wrong with its clock, or ours, in words."""
+        if self.sent_at is None or self.received_at is None:
+            return None
+        ahead = (self.sent_at - self.received_at) // 1_000_000
+        if ahead > CLOCK_TOLERANCE:
+            return f"its clock is {ahead} s ahead of ours"
+        if ahead < -CLOCK_TOLERANCE:
+            return f"its clock is {-ahead} s behind ours, or its messages are"
+        return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -80,8 +80,17 @@ def test_adopting_waits_for_all_peers_to_agree(region):
 
     assert "RegionTwo does not agree" in done.stderr
     now = time.time_ns() // 1000
-    region.ledger.journal.note_peer("RegionTwo", agrees_until=now)
+    peer = region.ledger.journal
+    # Its clock may be wrong by hours: what counts is when we heard it.
+    hour = 3600 * 1_000_000
+    peer.note_peer(
+        "RegionTwo", agrees_until=now + hour, received_at=now - hour
+    )
+    region.run("adopt", code=2)
+    peer.note_peer("RegionTwo", agrees_until=now - hour, received_at=now)
     region.run("adopt")
+    peer.note_peer("RegionTwo", differs_since=now)
+    region.run("adopt", code=2)
 
 
 def test_a_legacy_row_is_listed_with_what_a_guest_sees(region):

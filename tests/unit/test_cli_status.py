@@ -259,6 +259,21 @@ def test_peer_list_tells_who_agrees_until_when(healthy):
     assert peer["missing_here"] is None
 
 
+def test_a_clock_that_is_wrong_is_told_of(healthy):
+    now = wall_clock()
+    healthy.ledger.journal.note_peer(
+        "RegionTwo", received_at=now, sent_at=now + 7200 * SECOND
+    )
+
+    peer = status(healthy, 0)["peer", "RegionTwo"]
+
+    assert (peer["state"], peer["last_error"]) == (
+        "agrees",
+        "its clock is 7200 s ahead of ours",
+    )
+    assert "RegionTwo: its clock is" in healthy.run("peer", "list").stderr
+
+
 def test_a_peer_that_is_no_longer_configured_is_listed_as_such(healthy):
     healthy.configure(peers="")
 

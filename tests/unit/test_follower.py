@@ -6,8 +6,8 @@ import json
 import pytest
 
 from ec2map_sync import messages, wire
-from ec2map_sync.claims import Print
-from ec2map_sync.follower import Follower
+from ec2map_sync.claims import Claim, Print
+from ec2map_sync.follower import BATCH, Follower
 from ec2map_sync.signing import PublicKey, SigningKey
 
 NOW = 1_800_000_000_000_000
@@ -37,8 +37,8 @@ class FakeInlet:
         pass
 
 
-def pen(region, key, scheme="s"):
-    return wire.Pen(region=region, scheme=scheme, key=key, clock=lambda: NOW)
+def pen(region, key, scheme="s", clock=lambda: NOW):
+    return wire.Pen(region=region, scheme=scheme, key=key, clock=clock)
 
 
 @pytest.fixture
@@ -89,6 +89,51 @@ def test_heartbeats_under_another_hash_key_are_kept_once(
     assert "hash_key" in reasons(ledger)[0]
     assert len([r for r in caplog.records if "quarantine" in r.message]) == 1
     assert inlet.acknowledged == 5
+
+
+AHEAD_OR_BEHIND = {
+    10_800: "clock is 10800 s ahead of ours",
+    -10_800: "clock is 10800 s behind ours",
+}
+
+
+@pytest.mark.parametrize("seconds", AHEAD_OR_BEHIND)
+def test_a_clock_wrong_by_hours_is_said_once_and_holds_nothing_up(
+    follower, peer_key, ledger, caplog, seconds
+):
+    caplog.set_level("INFO")
+    inlet, said = follower._inlet, AHEAD_OR_BEHIND[seconds]
+    skew = seconds * 1_000_000
+    wrong = pen("two", peer_key, clock=lambda: NOW + skew)
+    claim = Claim(claimed_at=NOW + skew, image=IMAGE)
+    for _ in range(3):
+        for what in (messages.Claims(claims=(claim,)), beat(NOW + skew)):
+            inlet.arrived.append(Arrived(*wire.encode(what, wrong)))
+        follower.step()
+    assert ledger.claims([IMAGE]) == {IMAGE: claim}
+    assert reasons(ledger) == []
+    assert said in ledger.journal.peer_states()["two"].clock
+
+    right = pen("two", peer_key)
+    inlet.arrived.append(Arrived(*wire.encode(beat(NOW), right)))
+    follower.step()
+
+    clocks = [m for m in caplog.messages if "clock" in m]
+    assert len(clocks) == 2
+    assert said in clocks[0]
+    assert "agree again" in clocks[1]
+
+
+def test_a_heartbeat_that_has_waited_says_nothing_of_clocks(
+    follower, inlet, peer_key, caplog
+):
+    before = pen("two", peer_key, clock=lambda: NOW - 3600 * 1_000_000)
+    late = Arrived(*wire.encode(beat(NOW), before))
+    inlet.arrived = [late] * BATCH
+
+    follower.step()
+
+    assert not [m for m in caplog.messages if "clock" in m]
 
 
 def test_different_forgeries_are_all_kept(follower, inlet, ledger):
