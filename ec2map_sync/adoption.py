@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from ec2map_sync.claims import Sighting
-from ec2map_sync.ec2id import LEGACY, ON_DEMAND, image_key
+from ec2map_sync.ec2id import ON_DEMAND, image_key
 from ec2map_sync.errors import BadId
 from ec2map_sync.ledger import Ledger
-from ec2map_sync.rows import SinkRow
+from ec2map_sync.rows import LAST, SinkRow
 from ec2map_sync.sinks import Sink
 
 PAGE = 2000
@@ -29,7 +29,8 @@ class Verdict(StrEnum):
     NO_IMAGE = "no image"
     """The row's uuid is none."""
     ON_DEMAND = "on demand"
-    """Above our band, where Nova goes on counting; not to be adopted."""
+    """Above our band, where Nova goes on counting, or too large for Nova's
+    table; not to be adopted."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -61,25 +62,29 @@ class Adoption:
 
     def go_through(self, sink: Sink) -> Iterator[int]:
         """Adopt a sink's rows; gives how many rows each step has done."""
-        for rows in _pages(sink, 0, LEGACY.stop):
-            self._adopt(rows)
+        for rows in _pages(sink, 0, sink.adoptable_below):
+            self._adopt([row for row in rows if not self._is_derived(row)])
             yield len(rows)
-        for rows in _pages(sink, ON_DEMAND.first - 1, ON_DEMAND.stop):
+        for rows in _pages(sink, ON_DEMAND.first - 1, LAST + 1):
             for row in rows:
                 self.survey.note(Verdict.ON_DEMAND, row)
             yield len(rows)
 
+    def _is_derived(self, row: SinkRow) -> bool:
+        return self._ledger.scheme.could_derive(row.uuid, row.number)
+
     def _adopt(self, rows: Sequence[SinkRow]) -> None:
         known = self._ledger.claims({row.uuid.lower() for row in rows})
-        held = self._ledger.numbered(row.number for row in rows)
+        # Also who only has a number in reserve does not give it away.
+        sitting = self._ledger.queries.wishes(row.number for row in rows)
         sightings = []
         for row in rows:
             image = row.uuid.lower()
-            claim, holder = known.get(image), held.get(row.number)
+            claim, holder = known.get(image), sitting.get(row.number)
             verdict = self._judge(
                 row,
                 wanted=claim.wanted.number if claim and claim.wanted else None,
-                holder=holder.uuid if holder else None,
+                holder=holder.image if holder else None,
             )
             self.survey.note(verdict, row)
             if verdict is Verdict.ADOPT:
@@ -98,12 +103,14 @@ class Adoption:
             image = image_key(row.uuid)
         except BadId:
             return Verdict.NO_IMAGE
+        if holder not in {None, image}:
+            return Verdict.TAKEN
         chosen = self._chosen.get(image, wanted)
         if chosen == row.number:
             return Verdict.ADOPTED
         if chosen is not None:
             return Verdict.ANOTHER
-        if row.number in self._used or (holder and holder.lower() != image):
+        if row.number in self._used:
             return Verdict.TAKEN
         return Verdict.ADOPT
 

@@ -6,6 +6,9 @@ from enum import StrEnum
 
 from ec2map_sync.ec2id import DERIVED, LEGACY, Kind, Scheme
 
+LAST = 2**32
+"""No number is above: ec2-api's own ids have 32 bits, Nova's 31."""
+
 
 class RowClass(StrEnum):
     """What a row in a sink is, seen from what is settled."""

@@ -10,7 +10,7 @@ from ec2map_sync.claims import Sighting
 from ec2map_sync.ec2id import ON_DEMAND, image_key
 from ec2map_sync.errors import BadId
 from ec2map_sync.ledger import Ledger
-from ec2map_sync.rows import Divergence, RowClass, SinkRow, classify
+from ec2map_sync.rows import LAST, Divergence, RowClass, SinkRow, classify
 from ec2map_sync.sinks import Sink
 from ec2map_sync.writer import Writer
 
@@ -18,9 +18,6 @@ LOG = logging.getLogger(__name__)
 
 PAGE = 2000
 """Rows looked at in one step."""
-
-LAST = 2**32
-"""No number is above: ec2-api's own ids have 32 bits, Nova's 31."""
 
 LOOK_INTERVAL = 60.0
 """Seconds between two looks at what Nova has added."""

@@ -41,6 +41,9 @@ class Sink(Protocol):
 
     name: str
 
+    adoptable_below: int
+    """Ids that images may have got there before us are below this number."""
+
     def wants(self, numbered: Numbered) -> bool:
         """Tell whether a row belongs here, or has to wait."""
 

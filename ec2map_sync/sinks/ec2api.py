@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from sqlalchemy.engine import Engine
 
 from ec2map_sync.database import WRITE
-from ec2map_sync.ec2id import Kind, format_id, parse_id
+from ec2map_sync.ec2id import DERIVED, Kind, format_id, parse_id
 from ec2map_sync.errors import BadId
 from ec2map_sync.rows import SinkRow
 from ec2map_sync.settle import Numbered
@@ -199,6 +199,8 @@ class Ec2ApiSink:
     """ec2-api's database."""
 
     name = "ec2api"
+    # It draws at random from 32 bits; these are not Nova's to hand out.
+    adoptable_below = DERIVED.stop
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine

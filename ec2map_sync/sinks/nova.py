@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from sqlalchemy.engine import Engine
 
 from ec2map_sync.database import WRITE
-from ec2map_sync.ec2id import ON_DEMAND
+from ec2map_sync.ec2id import LEGACY, ON_DEMAND
 from ec2map_sync.rows import SinkRow
 from ec2map_sync.settle import Numbered
 from ec2map_sync.sinks import Judge, Plan, plan
@@ -126,6 +126,8 @@ class NovaSession:
 
 class NovaSink:
     """A cell's database."""
+
+    adoptable_below = LEGACY.stop
 
     def __init__(self, cell: str, engine: Engine) -> None:
         self.name = f"nova:{cell}"
