@@ -10,7 +10,6 @@ from ec2map_sync.database import describe
 from ec2map_sync.ec2id import DERIVED, LEGACY, Kind, format_id
 from ec2map_sync.ledger import Ledger
 from ec2map_sync.ledger.queries import Mapped
-from ec2map_sync.rows import guest_sees
 from ec2map_sync.settle import Wish, wishes
 from ec2map_sync.sinks.windows import Window
 from ec2map_sync.times import iso, time_of
@@ -232,13 +231,9 @@ class Explanation:
 
     def _guest(self, window: Window) -> str:
         numbers = window.numbers_of(self._claim.uuid)
-        seen = guest_sees(numbers, lowest=window.lowest)
-        if numbers and seen is None:
-            return "sees the row that was inserted first; there are " + (
-                ", ".join(map(self._id, numbers))
-            )
-        if seen is None:
+        if not numbers:
             return "no row: the first boot would make an id of its own"
+        seen = numbers[0]
         others = [self._id(n) for n in numbers if n != seen]
         text = f"sees {self._id(seen)}"
         if seen != self._mapped.number:

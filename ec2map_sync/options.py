@@ -238,10 +238,15 @@ _nova = [
         default="keep",
         choices=[
             ("keep", "leave rows that Nova made alone, and list them"),
-            ("rewrite", "make a row under our number ours"),
+            ("rewrite", "delete them, and write what is settled"),
         ],
-        help="What to do where our number is held by a row that is not "
-        "ours. Nova processes remember an old id for up to a week.",
+        help="What to do with rows of Nova's under our numbers, and with "
+        "other rows, older or made on demand, of images that have a number "
+        "of ours: on MySQL and MariaDB, Nova answers the lowest id that an "
+        "image has. Before rewriting, see what 'ec2map-sync divergence "
+        "list' has: guests of these images will see another id, and Nova's "
+        "processes remember the old one for up to a week. A row that was "
+        "chosen to be kept ('divergence resolve keep') stays.",
     ),
     cfg.FloatOpt(
         "audit_interval",

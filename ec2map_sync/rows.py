@@ -1,6 +1,5 @@
 """Rows that a sink holds: what each is to us, and what a guest sees."""
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -55,6 +54,11 @@ class Divergence:
     kept: bool = False
     """Whether the operator has chosen to leave it so."""
 
+    @property
+    def replaceable(self) -> bool:
+        """Whether anything is settled that could take the row's place."""
+        return self.settled is not None or self.row_class is RowClass.TAKEN
+
 
 def classify(
     row: SinkRow,
@@ -90,24 +94,3 @@ def _of_nova(number: int, *, known: bool) -> RowClass:
     if not known:
         return RowClass.UNKNOWN
     return RowClass.LEGACY if number in LEGACY else RowClass.ON_DEMAND
-
-
-def guest_sees(numbers: Iterable[int], *, lowest: bool) -> int | None:
-    """Tell the number that Nova answers for an image with several rows.
-
-    Nova takes the first row that the database returns: the lowest id on
-    MySQL, MariaDB and SQLite (``lowest``), whatever was inserted first on
-    PostgreSQL, where only a single row gives a definite answer.
-    """
-    found = sorted(numbers)
-    if len(found) == 1 or (found and lowest):
-        return found[0]
-    return None
-
-
-def by_image(rows: Iterable[SinkRow]) -> Mapping[str, list[SinkRow]]:
-    """Gather rows by image; a key for each image, its rows by number."""
-    gathered: dict[str, list[SinkRow]] = {}
-    for row in sorted(rows):
-        gathered.setdefault(row.uuid.lower(), []).append(row)
-    return gathered

@@ -52,9 +52,10 @@ class Sweep:
     """Goes through a sink in the order of its primary key.
 
     What is missing or stale is written again; what is not ours is noted as
-    divergence, and left alone. Rows that Nova has made on demand for images
-    that nobody announced are sightings: their images get numbers. So are
-    rows of ours whose images the ledger has lost.
+    divergence, and left alone unless the Writer rewrites such rows. Rows
+    that Nova has made on demand for images that nobody announced are
+    sightings: their images get numbers. So are rows of ours whose images the
+    ledger has lost.
     """
 
     def __init__(self, ledger: Ledger, sink: Sink, writer: Writer) -> None:
@@ -93,7 +94,12 @@ class Sweep:
         stale = [row.number for row, kind in classes if kind is RowClass.STALE]
         if missing or stale:
             self._writer.write(sorted({*missing, *stale}))
-        self._note(classes, after, upto)
+        found = self._diverging(classes)
+        if self._writer.rewrites:
+            found = self._rewrite(found)
+        self.tally.new += self._ledger.divergences.replace(
+            self._sink.name, after, upto, found
+        )
         self._see(
             row
             for row, kind in classes
@@ -131,31 +137,40 @@ class Sweep:
             classes.append((row, kind))
         return classes
 
-    def _note(
-        self,
-        classes: Sequence[tuple[SinkRow, RowClass]],
-        after: int,
-        upto: int,
-    ) -> None:
+    def _diverging(
+        self, classes: Sequence[tuple[SinkRow, RowClass]]
+    ) -> list[Divergence]:
         noted = [(row, kind) for row, kind in classes if kind in _NOTED]
         settled = self._ledger.numbers_of(
             {row.uuid.lower() for row, _ in noted}
         )
-        self.tally.new += self._ledger.divergences.replace(
-            self._sink.name,
-            after,
-            upto,
-            [
-                Divergence(
-                    sink=self._sink.name,
-                    number=row.number,
-                    image=row.uuid.lower(),
-                    row_class=kind,
-                    settled=settled.get(row.uuid.lower()),
-                )
-                for row, kind in noted
-            ],
-        )
+        return [
+            Divergence(
+                sink=self._sink.name,
+                number=row.number,
+                image=row.uuid.lower(),
+                row_class=kind,
+                settled=settled.get(row.uuid.lower()),
+            )
+            for row, kind in noted
+        ]
+
+    def _rewrite(self, found: Sequence[Divergence]) -> list[Divergence]:
+        """Replace what the operator wants replaced; gives what stays."""
+        known = self._ledger.divergences.list({one.image for one in found})
+        kept = {
+            (one.number, one.image)
+            for one in known
+            if one.kept and one.sink == self._sink.name
+        }
+        giving_way = [
+            one
+            for one in found
+            if one.replaceable and (one.number, one.image) not in kept
+        ]
+        if giving_way:
+            self._writer.replace(giving_way)
+        return [one for one in found if one not in giving_way]
 
     def _see(self, unknown: Iterable[SinkRow]) -> None:
         sightings = []

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 
 from ec2map_sync.ledger import Ledger
-from ec2map_sync.rows import SinkRow
+from ec2map_sync.rows import Divergence, SinkRow
 from ec2map_sync.settle import Numbered
 from ec2map_sync.sinks import Plan, Sink
 
@@ -21,7 +21,8 @@ class Writer:
     def __init__(self, ledger: Ledger, sink: Sink, *, rewrite: bool) -> None:
         self._ledger = ledger
         self._sink = sink
-        self._rewrite = rewrite
+        self.rewrites = rewrite
+        """Whether rows of others give way without being asked about."""
         self._reserved = False
         self.caught_up = False
         """Whether nothing was left to write, as far as this host knows."""
@@ -82,7 +83,7 @@ class Writer:
             steps = session.plan(
                 settled,
                 judge=partial(self._is_ours, replacing=replacing),
-                rewrite=self._rewrite,
+                rewrite=self.rewrites,
             )
             if not dry_run:
                 adopted = {n.number for n in settled if n.adopted}
@@ -91,6 +92,25 @@ class Writer:
         if steps.taken and not dry_run:
             self._warn(steps.taken)
         return steps
+
+    def replace(self, found: Sequence[Divergence]) -> None:
+        """Delete rows that are not as settled, and write ours.
+
+        Both in one transaction: no image is without a row meanwhile.
+        """
+        numbers = {one.number for one in found}
+        numbers |= {one.settled for one in found if one.settled is not None}
+        steps = self.write(
+            sorted(numbers),
+            replacing={SinkRow(number=o.number, uuid=o.image) for o in found},
+        )
+        if steps.remove:
+            LOG.warning(
+                "%s: %d rows of others have given way to what is settled; "
+                "Nova's processes remember old ids for up to a week",
+                self._sink.name,
+                len(steps.remove),
+            )
 
     def _is_ours(
         self, found: Iterable[SinkRow], *, replacing: Collection[SinkRow]

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ec2map_sync.cli.base import (
+    NOT_IN_ORDER,
     BadArgument,
     Command,
     Lister,
@@ -50,36 +51,25 @@ class ListDivergences(Lister):
                     name,
                     format_id(one.number, kind),
                     _id(one.settled, kind),
-                    _id(seen[one.sink, one.image], kind),
+                    _id(seen.get((one.sink, one.image)), kind),
                 )
             )
         return COLUMNS, rows
 
     def _guests_see(
         self, found: "Sequence[Divergence]"
-    ) -> dict[tuple[str, str], int | None]:
+    ) -> dict[tuple[str, str], int]:
         """Tell what Nova answers, from the rows that are known of.
 
         By primary key: Nova's table has no index on uuid.
         """
-        from ec2map_sync.rows import guest_sees  # noqa: PLC0415, slow
-
-        numbers: dict[tuple[str, str], set[int]] = {}
-        for one in found:
-            numbers.setdefault((one.sink, one.image), set()).add(one.number)
-        seen: dict[tuple[str, str], int | None] = dict.fromkeys(numbers)
+        seen: dict[tuple[str, str], int] = {}
         for window in self.region.windows:
             here = [one for one in found if one.sink == window.name]
-            ours = window.rows(o.settled for o in here if o.settled)
-            for one in here:
-                known = numbers[one.sink, one.image]
-                if one.settled and ours.get(one.settled, "").lower() == (
-                    one.image
-                ):
-                    known.add(one.settled)
-                seen[one.sink, one.image] = guest_sees(
-                    known, lowest=window.lowest
-                )
+            numbers = {one.number for one in here}
+            numbers |= {one.settled for one in here if one.settled}
+            for uuid, number in window.seen(sorted(numbers)).items():
+                seen[window.name, uuid.lower()] = number
         return seen
 
 
@@ -88,7 +78,8 @@ class ResolveDivergences(Command):
 
     Keep: the rows stay, and count no longer as something to look at.
     Rewrite: rows of these images that are not as settled are deleted, and
-    ours written. Nova's processes remember an old id for up to a week, or
+    ours written; exit code 1 if some stay, as rows that ec2-api's users have
+    taken over do. Nova's processes remember an old id for up to a week, or
     until they are restarted.
 
     Example: ec2map-sync divergence resolve rewrite --all --dry-run
@@ -105,7 +96,10 @@ class ResolveDivergences(Command):
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         """Resolve."""
-        for one in (found := self._choose(parsed_args)):
+        found = self._choose(parsed_args)
+        if parsed_args.how == "rewrite":
+            found = self._replaceable(found)
+        for one in found:
             self.out(
                 f"{one.sink}: row {one.number} of {one.image} "
                 f"({one.row_class.value})"
@@ -121,6 +115,18 @@ class ResolveDivergences(Command):
             "nova-conductor and nova-api-metadata to make it seen at once"
         )
 
+    def _replaceable(
+        self, found: "Sequence[Divergence]"
+    ) -> "list[Divergence]":
+        """Leave out rows of images that nobody has claimed."""
+        for one in found:
+            if not one.replaceable:
+                self.note(
+                    f"{one.sink}: row {one.number} stays: nothing is settled "
+                    f"for image {one.image}"
+                )
+        return [one for one in found if one.replaceable]
+
     def _choose(self, parsed_args: argparse.Namespace) -> "list[Divergence]":
         if parsed_args.all == bool(parsed_args.images):
             raise BadArgument("name images, or give --all")
@@ -132,19 +138,24 @@ class ResolveDivergences(Command):
         return found
 
     def _rewrite(self, found: "Sequence[Divergence]") -> None:
-        from ec2map_sync.rows import SinkRow  # noqa: PLC0415, slow
-
+        windows = {window.name: window for window in self.region.windows}
         for sink in sorted({one.sink for one in found}):
             here = [one for one in found if one.sink == sink]
-            numbers = {o.number for o in here}
-            numbers |= {o.settled for o in here if o.settled is not None}
-            self.region.writer(sink).write(
-                sorted(numbers),
-                replacing={
-                    SinkRow(number=o.number, uuid=o.image) for o in here
-                },
-            )
-            self.region.ledger.divergences.forget(here)
+            self.region.writer(sink).replace(here)
+            rows = windows[sink].rows(one.number for one in here)
+            left = [
+                one
+                for one in here
+                if rows.get(one.number, "").lower() == one.image
+            ]
+            for one in left:
+                self.exit_code = NOT_IN_ORDER
+                self.note(
+                    f"{one.sink}: row {one.number} of {one.image} stays, as "
+                    "its owner uses it"
+                )
+            gone = [one for one in here if one not in left]
+            self.region.ledger.divergences.forget(gone)
 
 
 def _id(number: int | None, kind: Kind | None) -> str | None:

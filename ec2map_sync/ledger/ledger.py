@@ -1,6 +1,5 @@
 """The ledger's public face: record, look up, read the feeds."""
 
-import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -23,7 +22,7 @@ from ec2map_sync.claims import (
     join_all,
 )
 from ec2map_sync.database import WRITE
-from ec2map_sync.ec2id import Scheme, format_id
+from ec2map_sync.ec2id import Scheme
 from ec2map_sync.ledger import ranges, tables
 from ec2map_sync.ledger.divergences import Divergences
 from ec2map_sync.ledger.feeds import NUMBERED, Reader, numbered_of
@@ -37,12 +36,6 @@ from ec2map_sync.ledger.recording import (
 )
 from ec2map_sync.settle import Numbered
 from ec2map_sync.statements import select_in
-
-LOG = logging.getLogger(__name__)
-
-MOVES_SAID = 20
-"""Moves of one transaction that are logged one by one: an adoption may move
-every image there is."""
 
 
 def wall_clock() -> Stamp:
@@ -307,7 +300,6 @@ class Ledger:
         if not news:
             return NOTHING
         recording.commit()
-        _say(recording)
         return Recorded(
             revision=recording.revision,
             news=len(news),
@@ -322,27 +314,3 @@ def _head_of(row: sa.Row[Any]) -> Head:
         last_stamp=row.last_stamp,
         total=Print(row.total_count, row.total_sum),
     )
-
-
-def _say(recording: Recording) -> None:
-    """Log what has moved: somebody may have booted by the old id."""
-    for move in recording.moved[:MOVES_SAID]:
-        claim = recording.known[move["image"]].claim
-        kind = claim.kind and claim.kind.kind
-        old, new = (
-            "no id" if number is None else format_id(number, kind)
-            for number in (move["old"], move["new"])
-        )
-        cause = "itself" if move["cause"] == move["image"] else move["cause"]
-        LOG.warning(
-            "image %s has moved from %s to %s, because of the claim of %s",
-            claim.uuid,
-            old,
-            new,
-            cause,
-        )
-    more = len(recording.moved) - MOVES_SAID
-    if more > 0:
-        LOG.warning(
-            "%d more images have moved: see 'ec2map-sync list --moved'", more
-        )

@@ -4,6 +4,7 @@ The statements are set-wise: a batch without collisions costs the same few,
 whatever its size and however many images the ledger knows.
 """
 
+import logging
 from collections.abc import (
     Callable,
     Collection,
@@ -27,11 +28,17 @@ from ec2map_sync.claims import (
     join,
     print_of,
 )
-from ec2map_sync.ec2id import Kind, Scheme
+from ec2map_sync.ec2id import Kind, Scheme, format_id
 from ec2map_sync.errors import SchemeMismatch
 from ec2map_sync.ledger import tables
 from ec2map_sync.settle import Board, Slot, Wish, wishes
 from ec2map_sync.statements import delete_in, insert, select_in
+
+LOG = logging.getLogger(__name__)
+
+MOVES_SAID = 20
+"""Moves of one transaction that are logged one by one: an adoption may move
+every image there is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,6 +193,28 @@ class Recording:
             )
         )
         self._connection.commit()
+        self._say_moves()
+
+    def _say_moves(self) -> None:
+        """Log what has moved: somebody may have booted by the old id."""
+        for move in self.moved[:MOVES_SAID]:
+            claim = self.known[move["image"]].claim
+            old, new = (
+                "no id"
+                if number is None
+                else format_id(number, claim.kind and claim.kind.kind)
+                for number in (move["old"], move["new"])
+            )
+            LOG.warning(
+                "image %s has moved from %s to %s, because of the claim of %s",
+                claim.uuid,
+                old,
+                new,
+                "itself" if move["cause"] == move["image"] else move["cause"],
+            )
+        more = len(self.moved) - MOVES_SAID
+        if more > 0:
+            LOG.warning("%d more: see 'ec2map-sync list --moved'", more)
 
     def _write(self, news: Mapping[str, Claim], *, own: bool) -> None:
         board = Board(self._scheme, self._load_slots)

@@ -1,7 +1,7 @@
 """Looking into sinks without their lock: what a sink holds, and guests see."""
 
 from collections.abc import Iterable
-from typing import Protocol
+from typing import Any, Protocol
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
@@ -20,10 +20,6 @@ class Window(Protocol):
 
     name: str
 
-    lowest: bool
-    """Whether a guest sees the lowest of an image's numbers, rather than
-    that of the row that was inserted first."""
-
     our_band: bool
     """Whether nobody else has rows under derived numbers."""
 
@@ -36,8 +32,14 @@ class Window(Protocol):
     def page(self, start: int, stop: int, limit: int) -> list[Row]:
         """Read the first rows of a range, by primary key."""
 
+    def seen(self, numbers: Iterable[int]) -> dict[str, int]:
+        """Tell, by UUID, what a guest sees if there are these rows only."""
+
     def numbers_of(self, uuid: str) -> list[int]:
-        """Find every row of an image; reads the whole table."""
+        """Find every row of an image; reads the whole table.
+
+        The first one is what a guest sees.
+        """
 
 
 class NovaWindow:
@@ -48,8 +50,14 @@ class NovaWindow:
 
     def __init__(self, cell: str, engine: Engine) -> None:
         self.name = f"nova:{cell}"
-        self.lowest = engine.dialect.name != "postgresql"
         self._engine = engine
+        # Nova takes the first row that it is given, and does not say which
+        # should be the first: the lowest id on MySQL, MariaDB and SQLite; on
+        # PostgreSQL the one that lies first in the table's file, which as a
+        # rule was inserted first.
+        self._place: sa.ColumnElement[Any] = s3_images.c.id
+        if engine.dialect.name == "postgresql":
+            self._place = sa.literal_column("ctid", sa.Text)
 
     def rows(self, numbers: Iterable[int]) -> dict[int, str]:
         """Read rows by primary key."""
@@ -71,7 +79,19 @@ class NovaWindow:
         """Find every row of an image: Nova has no index on uuid."""
         statement = _ROWS.where(s3_images.c.uuid == uuid)
         with self._engine.connect() as connection:
-            return sorted(i for i, _ in connection.execute(statement))
+            rows = connection.execute(statement.order_by(self._place))
+            return [number for number, _ in rows]
+
+    def seen(self, numbers: Iterable[int]) -> dict[str, int]:
+        """Tell what a guest sees, by primary key."""
+        statement = _ROWS.add_columns(self._place)
+        found: dict[str, tuple[Any, int]] = {}
+        with self._engine.connect() as connection:
+            rows = select_in(connection, statement, s3_images.c.id, numbers)
+            for number, uuid, place in rows:
+                one = (_place(place), number)
+                found[uuid] = min(one, found.get(uuid, one))
+        return {uuid: number for uuid, (_, number) in found.items()}
 
 
 class Ec2ApiWindow:
@@ -81,7 +101,6 @@ class Ec2ApiWindow:
     """
 
     name = Ec2ApiSink.name
-    lowest = True
     our_band = False
     needs_kind = True
 
@@ -112,7 +131,18 @@ class Ec2ApiWindow:
                 item_of(i, u, adopted=False)
                 for i, u in connection.execute(statement)
             ]
-        return sorted(item.row.number for item in found)
+        return [item.row.number for item in found]
+
+    def seen(self, numbers: Iterable[int]) -> dict[str, int]:
+        """Tell which of these an image has: one at most."""
+        return {uuid: number for number, uuid in self.rows(numbers).items()}
+
+
+def _place(place: int | str) -> tuple[int, ...]:
+    """Make places comparable; PostgreSQL's are texts: (block,index)."""
+    if isinstance(place, int):
+        return (place,)
+    return tuple(map(int, place.strip("()").split(",")))
 
 
 _ROWS = sa.select(s3_images.c.id, s3_images.c.uuid)

@@ -1,4 +1,4 @@
-"""A region in SQLite for tests of commands, and the program run on it."""
+"""A small region for tests of commands, and the program run on it."""
 
 import io
 import logging
@@ -6,6 +6,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
+import schemas
 import sqlalchemy as sa
 
 from ec2map_sync.cli.main import main
@@ -15,14 +16,6 @@ from ec2map_sync.ledger import Ledger, schema
 from ec2map_sync.signing import SigningKey
 from ec2map_sync.sinks.nova import NovaSink
 from ec2map_sync.writer import Writer
-
-S3_IMAGES = """
-CREATE TABLE s3_images (
-    created_at DATETIME, updated_at DATETIME, deleted_at DATETIME,
-    id INTEGER NOT NULL PRIMARY KEY, uuid VARCHAR(36) NOT NULL,
-    deleted INTEGER
-)
-"""
 
 
 @dataclass(frozen=True)
@@ -52,10 +45,14 @@ def run(*arguments: str) -> Done:
 
 
 class SmallRegion:
-    """A ledger and one cell in SQLite; no agent, and nobody to talk to."""
+    """A ledger and one cell in SQLite; no agent, and nobody to talk to.
 
-    def __init__(self, directory: Path) -> None:
+    The cell may be elsewhere, at the URL ``cell``.
+    """
+
+    def __init__(self, directory: Path, cell: str | None = None) -> None:
         self.directory = directory
+        self.cell = cell or f"sqlite:///{directory / 'cell1'}"
         self.config_file = directory / "region.conf"
         self.ledger_file = directory / "ledger"
         self.scheme = Scheme(b"tests")
@@ -66,7 +63,9 @@ class SmallRegion:
         engine = create_engine(parse_url(self.url("ledger"), "ledger"))
         schema.upgrade(engine)
         self.ledger = Ledger(engine, self.scheme)
-        self.sql("cell1", S3_IMAGES)
+        cell1 = create_engine(parse_url(self.cell, "cell1"))
+        schemas.create(cell1, schemas.S3_IMAGES)
+        cell1.dispose()
         self.configure()
 
     def configure(self, *, peers: str = "RegionTwo", broker: str = "") -> None:
@@ -90,6 +89,8 @@ class SmallRegion:
 
     def url(self, database: str) -> str:
         """Give the address of "ledger" or the cell."""
+        if database == "cell1":
+            return self.cell
         return f"sqlite:///{self.directory / database}"
 
     def run(self, *arguments: str, code: int = 0) -> Done:
@@ -100,7 +101,8 @@ class SmallRegion:
 
     def sql(self, database: str, statement: str) -> list[tuple[object, ...]]:
         """Run a statement in "ledger" or the cell."""
-        engine = sa.create_engine(self.url(database), poolclass=sa.NullPool)
+        url = parse_url(self.url(database), database)
+        engine = sa.create_engine(url, poolclass=sa.NullPool)
         with engine.begin() as connection:
             result = connection.exec_driver_sql(statement)
             return [tuple(r) for r in result] if result.returns_rows else []

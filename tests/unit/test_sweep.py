@@ -5,7 +5,7 @@ from small_cell import image, put, rows, see
 
 from ec2map_sync.claims import Claim, Wanted
 from ec2map_sync.ec2id import Scheme
-from ec2map_sync.rows import RowClass, SinkRow, classify, guest_sees
+from ec2map_sync.rows import RowClass, SinkRow, classify
 from ec2map_sync.sinks.nova import NovaSink
 from ec2map_sync.sweep import Sweep
 from ec2map_sync.writer import Writer
@@ -168,19 +168,6 @@ def test_a_row_that_nova_made_is_not_ours_though_it_was_settled(ledger, cell):
     writer.step()
 
     assert rows(cell) == {(9, image(1)), ours(1)}
-
-
-@pytest.mark.parametrize(
-    ("numbers", "lowest", "seen"),
-    [
-        ([5, 9], True, 5),
-        ([9], False, 9),
-        ([5, 9], False, None),
-        ([], True, None),
-    ],
-)
-def test_what_a_guest_sees(numbers, lowest, seen):
-    assert guest_sees(numbers, lowest=lowest) == seen
 
 
 def test_a_row_of_an_unknown_image_is_unknown():
