@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from itertools import islice
 
 from ec2map_sync.claims import Sighting, claim_of
-from ec2map_sync.ec2id import image_key, kind_of, wanted_number
+from ec2map_sync.ec2id import image_key, is_beyond, kind_of, wanted_number
 from ec2map_sync.errors import BadId
 from ec2map_sync.images import Catalogue, Image
 from ec2map_sync.ledger import Ledger
@@ -97,6 +97,7 @@ class Survey:
                         uuid=image.uuid,
                         kind=kind,
                         wanted=wanted_number(image.ec2_id),
+                        promised=is_beyond(image.ec2_id),
                         fills_only=True,
                     )
                 )

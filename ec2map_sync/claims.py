@@ -175,6 +175,10 @@ class Sighting:
     kind: Kind | None = None
     wanted: int | None = None
     """The number of an id that somebody has given the image already."""
+    promised: bool = False
+    """Whether ec2-api has given it an id that no image of ours can have,
+    and may not have written the row yet: its kind stays unknown, so that
+    nobody writes another one for it there first."""
     fills_only: bool = False
 
     @property
@@ -187,7 +191,8 @@ def claim_of(
     sighting: Sighting, known: Claim | None, stamp: Stamp
 ) -> Claim | None:
     """Make a claim of what is news in a sighting; None if nothing is."""
-    kind, wanted = sighting.kind, sighting.wanted
+    wanted = sighting.wanted
+    kind = None if sighting.promised else sighting.kind
     if known is not None:
         if known.wanted:
             wanted = None  # the earlier one counts

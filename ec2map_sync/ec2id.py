@@ -112,6 +112,17 @@ def wanted_number(text: object) -> int | None:
     return number if LEGACY.first <= number < DERIVED.stop else None
 
 
+def is_beyond(text: object) -> bool:
+    """Tell whether an image was given an EC2 id that Nova cannot have."""
+    if not isinstance(text, str) or wanted_number(text) is not None:
+        return False
+    try:
+        parse_id(text)
+    except BadId:
+        return False
+    return True
+
+
 @dataclass(frozen=True)
 class Scheme:
     """How numbers are derived; equal in all regions, or ids would differ.

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ec2map_sync.claims import Sighting
-from ec2map_sync.ec2id import image_key, kind_of, wanted_number
+from ec2map_sync.ec2id import image_key, is_beyond, kind_of, wanted_number
 from ec2map_sync.errors import BadId, BadMessage
 from ec2map_sync.selection import Selection
 
@@ -38,19 +38,21 @@ def understand(notification: Mapping[str, Any]) -> Sighting | None:
         image = image_key(uuid)
     except BadId as error:
         raise BadMessage(f"{event}: {error}") from error
+    ec2_id = _ec2_id(payload.get("properties"))
     return Sighting(
         image=image,
         uuid=uuid,
         kind=kind_of(container),
-        wanted=_wanted(payload.get("properties")),
+        wanted=wanted_number(ec2_id),
+        promised=is_beyond(ec2_id),
     )
 
 
-def _wanted(properties: object) -> int | None:
-    """Give the number of the id that ec2-api has promised for an image."""
+def _ec2_id(properties: object) -> object:
+    """Give the id that ec2-api has promised for an image."""
     if not isinstance(properties, Mapping):
         return None
-    return wanted_number(properties.get("ec2_id"))
+    return properties.get("ec2_id")
 
 
 def is_selected(notification: Mapping[str, Any], selection: Selection) -> bool:

@@ -166,7 +166,7 @@ def _sort(
         else:
             if sighting and is_selected(notification, selection):
                 if not selection.ec2_ids:
-                    sighting = replace(sighting, wanted=None)
+                    sighting = replace(sighting, wanted=None, promised=False)
                 sightings.append(sighting)
     return sightings, bad
 

@@ -73,6 +73,8 @@ def test_the_id_that_ec2_api_has_promised_is_wanted_if_it_fits(text, wanted):
     sighting = understand(note(properties={"ec2_id": text}))
 
     assert sighting.wanted == wanted
+    beyond = text in {"ami-40000000", "ami-00000000"}
+    assert sighting.promised is beyond
 
 
 @pytest.mark.parametrize("properties", [None, [], "ec2_id", {}])
