@@ -1,7 +1,10 @@
 """Engines for the ledger and the sinks, set up the same way."""
 
+import inspect
+import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -9,6 +12,8 @@ from sqlalchemy.engine import URL, Engine, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from ec2map_sync.errors import ConfigError
+
+LOG = logging.getLogger(__name__)
 
 WRITE = {"ec2map_write": True}
 """Execution option of transactions that are going to write (SQLite)."""
@@ -52,9 +57,6 @@ def parse_url(url: str, option: str) -> URL:
         backend = parsed.get_backend_name()
         # Whatever driver Nova uses for it: ours is the one installed here.
         parsed = parsed.set(drivername=_DRIVERS.get(backend, backend))
-        # devstack adds this where its query counter is on; it is no
-        # argument of the driver.
-        parsed = parsed.difference_update_query(["plugin"])
         dialect = parsed.get_dialect()
     except (ArgumentError, NoSuchModuleError, ValueError) as error:
         raise ConfigError(
@@ -74,7 +76,36 @@ def parse_url(url: str, option: str) -> URL:
             f"{option}: the driver of {backend} cannot be loaded "
             f"({_one_line(error)})"
         ) from error
-    return parsed
+    unknown = parsed.query.keys() - _arguments(backend, parsed.query)
+    if unknown:
+        _say_left_out(option, ", ".join(sorted(unknown)))
+    return parsed.difference_update_query(unknown)
+
+
+def _arguments(backend: str, given: Iterable[str]) -> set[str]:
+    """Tell which arguments of a URL the driver takes.
+
+    Nova's drivers take others, and its URLs are not ours to change: devstack
+    adds a plugin where its query counter is on.
+    """
+    if backend == "postgresql":
+        from psycopg import pq  # noqa: PLC0415, only who has it needs it
+
+        options = pq.Conninfo.get_defaults()
+        return {option.keyword.decode() for option in options}
+    if backend == "sqlite":
+        return set(given)
+    from pymysql import Connection  # noqa: PLC0415, slow
+
+    known = set(inspect.signature(Connection).parameters)
+    return known | {name for name in given if name.startswith("ssl_")}
+
+
+@cache
+def _say_left_out(option: str, names: str) -> None:
+    LOG.warning(
+        "%s: left out, as the driver here does not know it: %s", option, names
+    )
 
 
 def create_engine(url: URL) -> Engine:

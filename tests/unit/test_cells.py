@@ -1,5 +1,7 @@
 """Which cells Nova has, and what happens when that changes."""
 
+from contextlib import suppress
+
 import pytest
 import schemas
 import sqlalchemy as sa
@@ -155,3 +157,36 @@ def test_a_section_of_a_cell_beside_discovered_ones_is_refused(tmp_path):
 
     with pytest.raises(ConfigError, match=r"\[cell:a\] is not used"):
         _ = read(tmp_path, text).cells
+
+
+@pytest.mark.parametrize(
+    ("url", "left"),
+    [
+        (
+            "mysql://n@127.0.0.1:1/x?charset=utf8&plugin=dbcounter",
+            {"charset"},
+        ),
+        ("mysql://n@127.0.0.1:1/x?use_pure=1&ssl_ca=/ca", {"ssl_ca"}),
+        (
+            "postgresql://n@127.0.0.1:1/x?sslmode=allow&a=b",
+            {"sslmode"},
+        ),
+    ],
+)
+def test_arguments_that_our_driver_does_not_know_are_left_out(url, left):
+    parsed = parse_url(url, "cell")
+
+    assert parsed.query.keys() == left
+    engine = create_engine(parsed)
+    with suppress(sa.exc.OperationalError, FileNotFoundError):
+        engine.connect().close()  # anything else, the driver would refuse
+
+
+def test_what_is_left_out_is_said_once(caplog):
+    for _ in range(2):
+        parse_url("mysql://h/x?colour=green&plugin=x", "cell one")
+
+    assert caplog.messages == [
+        "cell one: left out, as the driver here does not know it: "
+        "colour, plugin"
+    ]
