@@ -218,23 +218,34 @@ class Ec2ApiSink:
 
         Ids have one width, so that they sort as their numbers do.
         """
-        key: sa.ColumnElement[str] = items.c.id
-        if self._engine.dialect.name == "postgresql":
-            key = sa.collate(items.c.id, "C")
         rows: dict[int, SinkRow] = {}
         with self._engine.connect() as connection:
             for kind in Kind:
-                page = connection.execute(
-                    sa.select(items.c.id, items.c.os_id)
-                    .where(key > format_id(after, kind), key < f"{kind}-g")
-                    .order_by(key)
-                    .limit(limit)
-                )
-                for id_, uuid in page:
-                    row = item_of(id_, uuid, adopted=False).row
+                for row in self._of_kind(connection, kind, after, limit):
                     rows.setdefault(row.number, row)
-        rows.pop(0, None)
         return [rows[number] for number in sorted(rows)[:limit]]
+
+    def _of_kind(
+        self, connection: Connection, kind: Kind, after: int, limit: int
+    ) -> Iterator[SinkRow]:
+        """Read the first rows of a kind; ids of another form are no end."""
+        key: sa.ColumnElement[str] = items.c.id
+        if self._engine.dialect.name == "postgresql":
+            key = sa.collate(items.c.id, "C")
+        last, found, more = format_id(after, kind), 0, True
+        while more and found < limit:
+            page = connection.execute(
+                sa.select(items.c.id, items.c.os_id)
+                .where(key > last, key < f"{kind}-g")
+                .order_by(key)
+                .limit(limit)
+            ).all()
+            for last, uuid in page:
+                row = item_of(last, uuid, adopted=False).row
+                if row.number:
+                    found += 1
+                    yield row
+            more = len(page) == limit
 
     @contextmanager
     def session(self) -> Iterator[Ec2ApiSession]:
