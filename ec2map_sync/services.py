@@ -22,9 +22,7 @@ from ec2map_sync.ledger import Ledger, schema
 from ec2map_sync.ledger.ledger import wall_clock
 from ec2map_sync.listener import (
     Listener,
-    Queues,
     Recorder,
-    Watchdog,
     broker_url,
 )
 from ec2map_sync.loop import Loop, Nudge, Wake
@@ -34,6 +32,7 @@ from ec2map_sync.sinks.ec2api import Ec2ApiSink
 from ec2map_sync.sinks.nova import NovaSink
 from ec2map_sync.sweep import SinkAuditor, Sweep
 from ec2map_sync.threads import Fan, Threads
+from ec2map_sync.watch import Queues, Watchdog
 from ec2map_sync.writer import Writer
 
 LOG = logging.getLogger(__name__)

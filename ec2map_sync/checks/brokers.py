@@ -14,8 +14,9 @@ from oslo_config import cfg
 from ec2map_sync import bus
 from ec2map_sync.checks.finding import Check, Finding, ok, unknown, wrong
 from ec2map_sync.config import Bus, Config, Notifications, Peer
-from ec2map_sync.listener import Queues, broker_url
+from ec2map_sync.listener import broker_url
 from ec2map_sync.signing import SigningKey
+from ec2map_sync.watch import Queues
 
 _STALL_PREFETCH = 16
 """With so few, oslo.messaging's listener may stall: its cache is as long."""

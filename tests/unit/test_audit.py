@@ -15,7 +15,7 @@ from ec2map_sync.ec2id import Kind, Scheme
 from ec2map_sync.errors import ConfigError
 from ec2map_sync.images import Catalogue, GlanceError
 from ec2map_sync.ledger import Ledger, schema
-from ec2map_sync.listener import Watchdog
+from ec2map_sync.watch import Watchdog
 
 IMAGE = "aaaaaaaa-0000-4000-8000-000000000001"
 
