@@ -1,7 +1,8 @@
 """Names and addresses in the configuration, checked."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode, urlsplit
 
@@ -13,6 +14,11 @@ if TYPE_CHECKING:  # `ec2map-sync id` should not wait for this import
     from sqlalchemy.engine import URL
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
+_LISTEN = re.compile(
+    r"(\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[^:\[\]\s/]+)):(?P<port>\d{1,5})",
+    re.ASCII,
+)
+_LAST_PORT = 65535
 
 
 def name(text: str | None, option: str) -> str:
@@ -65,6 +71,56 @@ def with_tls(urls: str, files: Mapping[str, str | None]) -> str:
         else url
         for url in urls.split(";")
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """Where a server of ours listens."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+def listen(text: str, option: str) -> Listen:
+    """Read host:port; an IPv6 address stands in brackets."""
+    found = _LISTEN.fullmatch(text)
+    port = int(found["port"]) if found else 0
+    if found is None or not 0 < port <= _LAST_PORT:
+        raise ConfigError(
+            f"{option}: {text!r} is not host:port, such as 127.0.0.1:9427 or "
+            "[::1]:9427"
+        )
+    return Listen(found["v6"] or found["host"], port)
+
+
+def sections(
+    kind: str, names: Sequence[str], option: str, there: Iterable[str]
+) -> None:
+    """Match the names in an option with the sections in the files.
+
+    oslo.config ignores a section that nobody asks for; here that is an
+    operator's slip of the pen, and costs a region or a cell.
+    """
+    if len(set(names)) != len(names):
+        raise ConfigError(f"{option} names one twice")
+    found = {
+        section.partition(":")[2]
+        for section in there
+        if section.startswith(f"{kind}:")
+    }
+    for name in sorted(set(names) - found):
+        raise ConfigError(
+            f"{option} names {name}, but there is no [{kind}:{name}]"
+        )
+    for name in sorted(found - set(names)):
+        raise ConfigError(
+            f"[{kind}:{name}] is not used: add {name} to {option}, or "
+            "remove the section"
+        )
 
 
 def transport(conf: cfg.ConfigOpts) -> None:

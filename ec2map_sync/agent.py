@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import ClassVar
 
 import cotyledon
@@ -13,10 +14,11 @@ from cotyledon.types import WorkerId
 from oslo_config import cfg
 from oslo_log import log
 
-from ec2map_sync import config, listener, services
+from ec2map_sync import config, exporter, host as hosts, listener, services
 from ec2map_sync.config import Config
 from ec2map_sync.errors import Ec2MapError
-from ec2map_sync.services import Host, Service
+from ec2map_sync.host import Host
+from ec2map_sync.services import Service
 
 LOG = logging.getLogger(__name__)
 
@@ -33,6 +35,7 @@ class Worker(cotyledon.Service):
     def __init__(self, worker_id: WorkerId, conf: Config, host: Host) -> None:
         super().__init__(worker_id)
         self._done = threading.Event()
+        host.enter(f"{self.name}-{worker_id}", str(self.name))
         # After the fork: no connection is shared between processes.
         self._service = type(self).build(conf, host)
 
@@ -84,6 +87,13 @@ class WriterWorker(Worker):
     build = services.writer
 
 
+class MetricsWorker(Worker):
+    """What the others count to Prometheus, and whether they live."""
+
+    name = "metrics"
+    build = exporter.exporter
+
+
 def workers(conf: Config) -> list[tuple[type[Worker], int]]:
     """Tell which services a region has, and how many of each."""
     bus = conf.bus
@@ -94,19 +104,27 @@ def workers(conf: Config) -> list[tuple[type[Worker], int]]:
         (WriterWorker, 1 if has_sinks else 0),
         (PublisherWorker, 1 if bus.url and bus.key else 0),
         (FollowerWorker, 1 if bus.peers else 0),
+        (MetricsWorker, 1 if conf.metrics else 0),
     ]
     return [(service, count) for service, count in wanted if count]
 
 
 def run(conf: Config) -> None:
     """Run a region's services until SIGTERM."""
-    host = Host()
+    with (
+        hosts.roll(conf.state_path) if conf.metrics else nullcontext() as roll
+    ):
+        _run(conf, Host(roll))
+
+
+def _run(conf: Config, host: Host) -> None:
     manager = cotyledon.ServiceManager(
         graceful_shutdown_timeout=GRACE + 5,
         # Python 3.14 no longer forks unless asked to.
         mp_context=multiprocessing.get_context("fork"),
     )
     for service, count in workers(conf):
+        host.expected += [f"{service.name}-{n}" for n in range(count)]
         manager.add(service, workers=count, args=(conf, host))
     manager.run()
 

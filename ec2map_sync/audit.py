@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from itertools import islice
 
+from ec2map_sync import metrics
 from ec2map_sync.claims import Sighting, claim_of
 from ec2map_sync.ec2id import image_key, is_beyond, kind_of, wanted_number
 from ec2map_sync.errors import BadId
@@ -149,6 +150,7 @@ class Auditor:
         survey.done(images, found)
         if found:
             self._recorded()
+            metrics.CLAIMS.add(found, "audit")
         if not images:
             self._end(survey)
         return bool(images)

@@ -263,12 +263,18 @@ class Config:
         """Seconds between two audits of a sink."""
         return float(self.conf.nova.audit_interval)
 
+    @property
+    def metrics(self) -> addresses.Listen | None:
+        """Where Prometheus and probes are answered, if they are."""
+        text = self.conf.metrics.listen
+        return addresses.listen(text, "[metrics] listen") if text else None
+
     def check(self) -> None:
         """Read every part once, so that an agent starts only if all fit."""
         addresses.transport(self.conf)
         _ = (self.region, self.scheme, self.ledger, self.notifications)
         _ = (self.nova_api, self.ec2api, self.selection)
-        _ = (self.bus, self.cells, self.glance)
+        _ = (self.bus, self.cells, self.glance, self.metrics)
 
     def _peers(self) -> tuple[Peer, ...]:
         from ec2map_sync.signing import PublicKey  # noqa: PLC0415, slow
@@ -326,27 +332,8 @@ class Config:
     def _require_sections(
         self, kind: str, names: Sequence[str], option: str
     ) -> None:
-        """Match the names in an option with the sections in the files.
-
-        oslo.config ignores a section that nobody asks for; here that is an
-        operator's slip of the pen, and costs a region or a cell.
-        """
-        if len(set(names)) != len(names):
-            raise ConfigError(f"{option} names one twice")
-        found = {
-            section.partition(":")[2]
-            for section in self.conf.list_all_sections()
-            if section.startswith(f"{kind}:")
-        }
-        for name in sorted(set(names) - found):
-            raise ConfigError(
-                f"{option} names {name}, but there is no [{kind}:{name}]"
-            )
-        for name in sorted(found - set(names)):
-            raise ConfigError(
-                f"[{kind}:{name}] is not used: add {name} to {option}, or "
-                "remove the section"
-            )
+        there = self.conf.list_all_sections()
+        addresses.sections(kind, names, option, there)
 
     def _register(
         self, kind: str, names: Sequence[str], opts: Sequence[cfg.Opt]

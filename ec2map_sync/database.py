@@ -29,22 +29,6 @@ RESTED = 5.0
 
 _CONNECT_TIMEOUT = 10
 _TIMEOUT = 60
-"""Seconds after which a silent server counts as gone."""
-
-_CONNECT_ARGS: Mapping[str, Mapping[str, Any]] = {
-    "mysql": {
-        "connect_timeout": _CONNECT_TIMEOUT,
-        "read_timeout": _TIMEOUT,
-        "write_timeout": _TIMEOUT,
-    },
-    "postgresql": {
-        "connect_timeout": _CONNECT_TIMEOUT,
-        "tcp_user_timeout": _TIMEOUT * 1000,
-        "keepalives_idle": _TIMEOUT // 2,
-        "keepalives_interval": _TIMEOUT // 6,
-        "keepalives_count": 3,
-    },
-}
 
 
 def parse_url(url: str, option: str) -> URL:
@@ -108,8 +92,11 @@ def _say_left_out(option: str, names: str) -> None:
     )
 
 
-def create_engine(url: URL) -> Engine:
-    """Make an engine; connects when first used."""
+def create_engine(url: URL, *, patience: int = _TIMEOUT) -> Engine:
+    """Make an engine; connects when first used.
+
+    ``patience``: seconds after which a silent server counts as gone.
+    """
     backend = url.get_backend_name()
     if backend == "sqlite":
         return _sqlite(url)
@@ -119,7 +106,7 @@ def create_engine(url: URL) -> Engine:
         url,
         isolation_level="READ COMMITTED",
         pool_recycle=3600,
-        connect_args=dict(_CONNECT_ARGS[backend]),
+        connect_args=_connect_args(backend, patience),
     )
     _ping_after_rest(engine)
     return engine
@@ -148,6 +135,23 @@ def _ping_after_rest(engine: Engine) -> None:
             raise sa.exc.DisconnectionError from error
         if not alive:
             raise sa.exc.DisconnectionError
+
+
+def _connect_args(backend: str, patience: int) -> dict[str, Any]:
+    connecting = min(_CONNECT_TIMEOUT, patience)
+    if backend == "mysql":
+        return {
+            "connect_timeout": connecting,
+            "read_timeout": patience,
+            "write_timeout": patience,
+        }
+    return {
+        "connect_timeout": connecting,
+        "tcp_user_timeout": patience * 1000,
+        "keepalives_idle": max(1, patience // 2),
+        "keepalives_interval": max(1, patience // 6),
+        "keepalives_count": 3,
+    }
 
 
 def _sqlite(url: URL) -> Engine:

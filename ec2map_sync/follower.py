@@ -7,7 +7,7 @@ from hashlib import blake2b
 
 from kombu.message import Message
 
-from ec2map_sync import messages, wire
+from ec2map_sync import messages, metrics, wire
 from ec2map_sync.bus import Inlet, body_of
 from ec2map_sync.claims import (
     BEGINNING,
@@ -108,7 +108,8 @@ class Follower:
             else:
                 if isinstance(received.message, messages.Heartbeat):
                     heard = received
-        self._record(claims)
+        if self._record(claims):
+            metrics.PEER_DELAY.since(claims[0].newest, self._peer.sender)
         if heard:
             self._hear(heard)
         if heard and len(arrived) < BATCH:
@@ -168,6 +169,7 @@ class Follower:
         news = self._ledger.record(claims).news
         if news:
             self._recorded()
+            metrics.CLAIMS.add(news, "peers")
         return news
 
     def _hear(self, received: wire.Received) -> None:
@@ -223,6 +225,8 @@ class Follower:
             return
         self._pull = None
         self._agreement.compared(found=pull.found)
+        metrics.COMPARES.add(1, self._peer.sender)
+        metrics.COMPARE_FOUND.add(pull.found, self._peer.sender)
         fields = {"missing_here": pull.found}
         if pull.everything:
             fields["compared_at"] = self._pen.clock()

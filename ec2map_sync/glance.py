@@ -1,14 +1,21 @@
 """Glance's notifications: what they tell about images."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
-from ec2map_sync.claims import Sighting
+from ec2map_sync.claims import Sighting, Stamp
 from ec2map_sync.ec2id import image_key, is_beyond, kind_of, wanted_number
 from ec2map_sync.errors import BadId, BadMessage
 from ec2map_sync.selection import Selection
 
 _SEEN = frozenset({"image.create", "image.upload", "image.update"})
+_TYPES = _SEEN | {
+    "image.activate",
+    "image.delete",
+    "image.prepare",
+    "image.send",
+}
 
 
 def understand(notification: Mapping[str, Any]) -> Sighting | None:
@@ -46,6 +53,26 @@ def understand(notification: Mapping[str, Any]) -> Sighting | None:
         wanted=wanted_number(ec2_id),
         promised=is_beyond(ec2_id),
     )
+
+
+def type_of(notification: object) -> str:
+    """Give the type as a metric may have it: one of those that we know."""
+    found = isinstance(notification, Mapping) and notification.get(
+        "event_type"
+    )
+    return found if isinstance(found, str) and found in _TYPES else "other"
+
+
+def stamp_of(notification: object) -> Stamp | None:
+    """Tell when Glance has sent a notification, if it says so."""
+    if not isinstance(notification, Mapping):
+        return None
+    try:
+        # Without a zone, in UTC.
+        at = datetime.fromisoformat(f"{notification['timestamp']}+00:00")
+    except (KeyError, ValueError):
+        return None
+    return int(at.timestamp() * 1_000_000)
 
 
 def _ec2_id(properties: object) -> object:

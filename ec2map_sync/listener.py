@@ -5,8 +5,8 @@ import logging
 import threading
 import time
 import warnings
-from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
@@ -15,12 +15,12 @@ import amqp.exceptions
 from oslo_config import cfg
 from sqlalchemy.exc import SQLAlchemyError
 
-from ec2map_sync import bus, database
+from ec2map_sync import bus, database, metrics
 from ec2map_sync.addresses import with_tls
 from ec2map_sync.claims import Sighting
 from ec2map_sync.config import Notifications
 from ec2map_sync.errors import BadMessage, ConfigError, Ec2MapError
-from ec2map_sync.glance import is_selected, understand
+from ec2map_sync.glance import is_selected, stamp_of, type_of, understand
 from ec2map_sync.ledger import Ledger, Quarantined
 from ec2map_sync.loop import Pause
 from ec2map_sync.selection import EVERYTHING, Selection
@@ -37,6 +37,9 @@ LOG = logging.getLogger(__name__)
 
 PRIORITIES = ("info", "warn", "error")
 """Those that Glance uses; each is a queue, and an unread one would grow."""
+
+Tally = Mapping[tuple[str, str], int]
+"""How many notifications, by type and what became of them."""
 
 MIN_PREFETCH = 100
 """Below, batches stay small, since the broker sends no more at a time."""
@@ -110,11 +113,13 @@ class Recorder(dispatcher.DispatcherBase):  # type: ignore[misc]
             self.busy = False
 
     def _dispatch(self, incoming: Sequence[Any]) -> set[Any]:
-        sightings, bad = _sort((m.message for m in incoming), self._selection)
+        notifications = [m.message for m in incoming]
+        sightings, bad, tally = _sort(notifications, self._selection)
         while not self._stopping.is_set():
             error = self._attempt(sightings, bad)
             if error is None:
                 self._pause.over()
+                _count(tally, notifications)
                 return set()
             self._stopping.wait(self._pause.after(error))
         return set(incoming)
@@ -135,8 +140,10 @@ class Recorder(dispatcher.DispatcherBase):  # type: ignore[misc]
     def _record(
         self, sightings: Sequence[Sighting], bad: Sequence[Quarantined]
     ) -> None:
-        if sightings and self._ledger.see(sightings).news:
+        news = self._ledger.see(sightings).news if sightings else 0
+        if news:
             self._recorded()
+            metrics.CLAIMS.add(news, "notifications")
         if bad:
             self._ledger.journal.quarantine(bad)
             LOG.warning(
@@ -147,10 +154,11 @@ class Recorder(dispatcher.DispatcherBase):  # type: ignore[misc]
 
 
 def _sort(
-    notifications: Iterable[Any], selection: Selection
-) -> tuple[list[Sighting], list[Quarantined]]:
+    notifications: Sequence[Any], selection: Selection
+) -> tuple[list[Sighting], list[Quarantined], Tally]:
     sightings: list[Sighting] = []
     bad: list[Quarantined] = []
+    outcomes: list[str] = []
     for notification in notifications:
         try:
             if not isinstance(notification, Mapping):
@@ -161,12 +169,27 @@ def _sort(
             bad.append(
                 Quarantined(source="glance", reason=str(error), body=body)
             )
+            outcomes.append("quarantined")
         else:
             if sighting and is_selected(notification, selection):
                 if not selection.ec2_ids:
                     sighting = replace(sighting, wanted=None, promised=False)
                 sightings.append(sighting)
-    return sightings, bad
+                outcomes.append("taken")
+            else:
+                outcomes.append("ignored")
+    types = map(type_of, notifications)
+    return sightings, bad, Counter(zip(types, outcomes, strict=True))
+
+
+def _count(tally: Tally, notifications: Sequence[Any]) -> None:
+    """Count a batch whose effect is committed."""
+    for (name, outcome), count in tally.items():
+        metrics.NOTIFICATIONS.add(count, name, outcome)
+    metrics.BATCH_SIZE.observe(len(notifications))
+    sent_at = stamp_of(notifications[0])
+    if sent_at is not None:
+        metrics.NOTIFICATION_DELAY.since(sent_at)
 
 
 def _written(notification: Any) -> bytes:

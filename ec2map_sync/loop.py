@@ -9,11 +9,23 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
+from ec2map_sync import metrics
+
 LOG = logging.getLogger(__name__)
 
 FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 10.0
 """Seconds between attempts while a broker or a database is away."""
+
+_CAUSES = {
+    "sqlalchemy": "database",
+    "amqp": "broker",
+    "kombu": "broker",
+    "oslo_messaging": "broker",
+    "keystoneauth1": "glance",
+    "openstack": "glance",
+}
+"""By the library whose exception it is."""
 
 SAY_AGAIN = 30.0
 """Seconds after which another trouble in the place of one gets a line."""
@@ -62,6 +74,14 @@ class Nudge:
         self._event.clear()
 
 
+def cause_of(error: Exception) -> str:
+    """Tell in a word who has failed: for counting, not for people."""
+    if isinstance(error, OSError):
+        return "broker"  # databases, and Glance, have errors of their own
+    library = type(error).__module__.partition(".")[0]
+    return _CAUSES.get(library, "other")
+
+
 class Pause:
     """Growing pauses, and one line in the log when trouble starts or ends."""
 
@@ -79,6 +99,8 @@ class Pause:
     def after(self, error: Exception) -> float:
         """Give the seconds to wait after an error; logs what is new."""
         text = self._describe(error)
+        cause = "mistake" if text is None else cause_of(error)
+        metrics.RETRIES.add(1, self._name, cause)
         if text is None:
             # Not an outage but a mistake of ours: say where.
             LOG.error("%s failed, and tries again", self._name, exc_info=error)

@@ -324,6 +324,16 @@ _glance = [
     ),
 ]
 
+_metrics = [
+    cfg.StrOpt(
+        "listen",
+        help="host:port, such as 127.0.0.1:9427, where one process of the "
+        "agent answers Prometheus (/metrics) and probes (/healthz, "
+        "/readyz); unset, nothing is counted. There is neither TLS nor a "
+        "password: name an address that only those reach who may know.",
+    ),
+]
+
 GROUPS: Mapping[str | None, Sequence[cfg.Opt]] = {
     None: _default,
     "notifications": _notifications,
@@ -334,6 +344,7 @@ GROUPS: Mapping[str | None, Sequence[cfg.Opt]] = {
     "ec2api": _ec2api,
     "images": _images,
     "glance": _glance,
+    "metrics": _metrics,
 }
 
 _GLANCE_TIMEOUT = 60

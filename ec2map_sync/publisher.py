@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 
 from kombu.message import Message
 
-from ec2map_sync import compare, messages, wire
+from ec2map_sync import compare, messages, metrics, wire
 from ec2map_sync.bus import Inbox, Outlet, body_of
 from ec2map_sync.errors import BadMessage
 from ec2map_sync.ledger import PUBLISHER, Ledger, Quarantined
@@ -109,6 +109,7 @@ class Publisher:
                 # After the broker has confirmed: a crash between the two
                 # publishes twice, and joining twice changes nothing.
                 reader.advance(upto)
+                metrics.PUBLISHED.add(len(claims))
         self._outlet.pump()
         return len(claims) >= self._batch_size
 

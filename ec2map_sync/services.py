@@ -17,6 +17,7 @@ from ec2map_sync.config import Cell, Config, NovaApi, Peer
 from ec2map_sync.errors import Ec2MapError
 from ec2map_sync.follower import Follower
 from ec2map_sync.health import Memory, Reporter
+from ec2map_sync.host import Host
 from ec2map_sync.images import Catalogue
 from ec2map_sync.ledger import Ledger, schema
 from ec2map_sync.ledger.ledger import wall_clock
@@ -61,27 +62,6 @@ class Service(Protocol):
 
     def stop(self) -> None:
         """Finish what has begun, soon."""
-
-
-class Host:
-    """What the services of a region share on one host, across processes.
-
-    A wake-up that is lost, and what other hosts do, is found by polling.
-    """
-
-    def __init__(self) -> None:
-        self.started_at = wall_clock()
-        self.publisher = Wake()
-        self.writer = Wake()
-
-    def recorded_here(self) -> None:
-        """Tell that this region has made claims."""
-        self.publisher.set()
-        self.recorded_from_peer()
-
-    def recorded_from_peer(self) -> None:
-        """Tell that claims of a peer have come in."""
-        self.writer.set()
 
 
 def describe(error: Exception) -> str | None:
@@ -193,7 +173,9 @@ def listener(config: Config, host: Host) -> Threads:
     def step() -> bool:
         # Once it listens, oslo.messaging's own threads do the work.
         if gate.is_open() and not ears.listening:
+            host.tell("open")
             ears.start()
+            host.tell("listening")
         return False
 
     def watch() -> bool:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
+from ec2map_sync import metrics
 from ec2map_sync.claims import Sighting
 from ec2map_sync.ec2id import ON_DEMAND, image_key
 from ec2map_sync.errors import BadId
@@ -109,6 +110,7 @@ class Sweep:
         self.tally.rows += len(rows)
         self.tally.classes.update(kind for _, kind in classes)
         self.tally.missing += len(missing)
+        metrics.MISSING_ROWS.add(len(missing), self._sink.name)
 
     def _wanted(self, numbers: Sequence[int]) -> list[int]:
         """Leave out those that the sink does not take yet."""
@@ -181,7 +183,8 @@ class Sweep:
                 continue  # somebody's own row, no image of Glance's
             sightings.append(Sighting(image=image, uuid=row.uuid))
         if sightings:
-            self._ledger.see(sightings)
+            news = self._ledger.see(sightings).news
+            metrics.CLAIMS.add(news, "sinks")
 
 
 class SinkAuditor:

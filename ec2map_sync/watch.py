@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import kombu
 
-from ec2map_sync import bus
+from ec2map_sync import bus, metrics
 from ec2map_sync.config import Notifications
 from ec2map_sync.listener import PRIORITIES, Recorder
 
@@ -94,5 +94,6 @@ class Watchdog:
                 ", ".join(self._queues.names),
             )
             self._since = None
+            metrics.STALLS.add(1)
             self._heal()
         return False

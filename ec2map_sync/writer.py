@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 
+from ec2map_sync import metrics
 from ec2map_sync.ledger import Ledger
 from ec2map_sync.rows import Divergence, SinkRow
 from ec2map_sync.settle import Numbered
@@ -42,6 +43,7 @@ class Writer:
                 # After the sink's commit: a crash between the two writes
                 # the same again, and finds it there.
                 reader.advance(upto)
+                self._measure(after)
         self.caught_up = not more
         return more
 
@@ -89,6 +91,9 @@ class Writer:
                 adopted = {n.number for n in settled if n.adopted}
                 self._remember(r for r in steps.add if r.number in adopted)
                 session.apply(steps)
+                metrics.ROWS.add(len(steps.add), self._sink.name, "added")
+                gone = len(steps.remove)
+                metrics.ROWS.add(gone, self._sink.name, "removed")
         if steps.taken and not dry_run:
             self._warn(steps.taken)
         return steps
@@ -132,6 +137,13 @@ class Writer:
 
     def _derivable(self, row: SinkRow) -> bool:
         return self._ledger.scheme.could_derive(row.uuid, row.number)
+
+    def _measure(self, revision: int) -> None:
+        """Note how long the first change of a batch has waited."""
+        if metrics.counting():
+            changed_at = self._ledger.queries.changed_after(revision)
+            if changed_at is not None:
+                metrics.SINK_DELAY.since(changed_at, self._sink.name)
 
     def _warn(self, taken: Sequence[SinkRow]) -> None:
         LOG.warning(

@@ -12,8 +12,8 @@ from ec2map_sync import bus, config, database, listener, services
 from ec2map_sync.config import Config
 from ec2map_sync.demo.glance import Glance
 from ec2map_sync.demo.nova import Cell
+from ec2map_sync.host import Host
 from ec2map_sync.ledger import Ledger, schema, tables
-from ec2map_sync.services import Host
 from ec2map_sync.signing import SigningKey
 from ec2map_sync.threads import Threads
 

@@ -84,6 +84,15 @@ class Divergences:
                 for row in rows
             ]
 
+    def counts(self) -> dict[tuple[str, str, bool], int]:
+        """Count what is noted, by sink, class and whether it is kept."""
+        d = tables.divergences
+        key = (d.c.sink, d.c.row_class, d.c.kept)
+        statement = sa.select(*key, sa.func.count()).group_by(*key)
+        with self._engine.connect() as connection:
+            rows = connection.execute(statement)
+            return {(s, name, kept): n for s, name, kept, n in rows}
+
     def keep(self, found: Sequence[Divergence]) -> None:
         """Remember that the operator leaves these as they are."""
         d = tables.divergences

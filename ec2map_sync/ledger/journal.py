@@ -1,6 +1,7 @@
 """What a ledger remembers beside the set: peers, services, quarantine."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
+from ec2map_sync import metrics
 from ec2map_sync.claims import Stamp
 from ec2map_sync.database import WRITE
 from ec2map_sync.ledger import tables
@@ -137,9 +139,12 @@ class Journal:
                 ],
             )
             newest = connection.scalar(sa.select(sa.func.max(q.c.id))) or 0
-            connection.execute(
+            dropped = connection.execute(
                 sa.delete(q).where(q.c.id <= newest - QUARANTINE_LIMIT)
-            )
+            ).rowcount
+        for source, count in Counter(e.source for e in entries).items():
+            metrics.QUARANTINED.add(count, source)
+        metrics.QUARANTINE_DROPPED.add(dropped)
 
     def release(self, entries: Collection[int]) -> None:
         """Take entries out of the quarantine."""

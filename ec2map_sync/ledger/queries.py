@@ -193,6 +193,25 @@ class Queries:
         )
         return self._backlog(n.c.revision, revision, oldest)
 
+    def changed_after(self, revision: int) -> Stamp | None:
+        """Tell when the first change behind a revision was claimed.
+
+        Some numbers of that change are enough to tell: what moved because
+        of a claim is older, what was claimed with it as old.
+        """
+        n, c = tables.numbers, tables.claims
+        some = (
+            sa.select(n.c.wish_image)
+            .where(n.c.revision == _next(n.c.revision, revision))
+            .limit(20)
+            .subquery()
+        )
+        statement = sa.select(c).join(some, some.c.wish_image == c.c.image)
+        with self._engine.connect() as connection:
+            rows = connection.execute(statement)
+            stamps = [claim_of_row(row).newest for row in rows]
+        return max(stamps, default=None)
+
     def own_claims_after(self, revision: int) -> Backlog:
         """Tell what a publisher at this revision has not come to yet."""
         c = tables.claims
@@ -223,6 +242,20 @@ class Queries:
                 .one_or_none()
             )
         return FullEntry(**row) if row else None
+
+    def quarantine_counts(self) -> list[tuple[str, int]]:
+        """Count what is in the quarantine, by source."""
+        q = tables.quarantine
+        statement = sa.select(q.c.source, sa.func.count()).group_by(q.c.source)
+        with self._engine.connect() as connection:
+            rows = connection.execute(statement)
+            return [(source, count) for source, count in rows]
+
+    def move_count(self) -> int:
+        """Count the moves so far."""
+        m = tables.moves
+        with self._engine.connect() as connection:
+            return connection.scalar(sa.select(sa.func.count(m.c.id))) or 0
 
     def quarantine_count(self) -> int:
         """Count what is in the quarantine."""

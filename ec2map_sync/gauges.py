@@ -1,0 +1,215 @@
+"""What the ledger knows, measured when Prometheus asks.
+
+So it is the same truth whichever process has brought it about, a command's
+included, and nothing is left over of a process that has died.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+from sqlalchemy.exc import SQLAlchemyError
+
+from ec2map_sync.claims import Stamp
+from ec2map_sync.config import Bus
+from ec2map_sync.errors import Ec2MapError
+from ec2map_sync.ledger import PUBLISHER, Ledger
+from ec2map_sync.ledger.queries import Backlog
+from ec2map_sync.metrics import PREFIX
+from ec2map_sync.state import peer_views, seconds_since
+
+PEER_STATES = ("agrees", "differs", "silent", "never heard")
+"""As `status` calls them; exactly one of them is 1."""
+
+Family = CounterMetricFamily | GaugeMetricFamily
+
+
+@dataclass(frozen=True, slots=True)
+class Gauge:
+    """A measured value; one whose name ends in _total only goes up."""
+
+    name: str
+    text: str
+    labels: tuple[str, ...] = ()
+
+    @property
+    def full_name(self) -> str:
+        """As Prometheus calls it."""
+        return f"{PREFIX}{self.name}"
+
+    def family(self) -> Family:
+        """Make one without values."""
+        total = self.name.endswith("_total")
+        kind = CounterMetricFamily if total else GaugeMetricFamily
+        return kind(self.full_name, self.text, labels=self.labels)
+
+
+Sample = tuple[Gauge, float | None, tuple[str, ...]]
+"""A value, and what labels it; None if it is not known."""
+
+LEDGER_UP = Gauge(
+    "ledger_up", "Whether the ledger has answered; without it, no others."
+)
+KNOWN_CLAIMS = Gauge("claims", "Claims in the ledger.")
+REVISION = Gauge("ledger_revision", "Changes of the ledger so far.")
+MOVES = Gauge("moves_total", "Numbers of images that have changed.")
+PEER_STATE = Gauge(
+    "peer_state", "1 for the state that a peer is in.", ("peer", "state")
+)
+PEER_HEARD = Gauge(
+    "peer_heartbeat_age_seconds", "Since a peer's last heartbeat.", ("peer",)
+)
+PEER_AGREES = Gauge(
+    "peer_agreement_lag_seconds",
+    "Age of the moment until which a peer is known to hold the same.",
+    ("peer",),
+)
+PEER_DIFFERS = Gauge(
+    "peer_differs_seconds",
+    "Since when a peer's claims have differed; 0 if they agree.",
+    ("peer",),
+)
+PEER_MISSING = Gauge(
+    "peer_claims_missing",
+    "Claims found missing, here or there, when last compared.",
+    ("peer", "where"),
+)
+SINK_LAG = Gauge(
+    "sink_lag_numbers", "Numbers that a sink has not come to yet.", ("sink",)
+)
+SINK_LAG_SECONDS = Gauge(
+    "sink_lag_seconds", "Age of the oldest of them; 0 if none.", ("sink",)
+)
+SINK_REVISION = Gauge(
+    "sink_revision", "The ledger's revision that a sink has.", ("sink",)
+)
+PUBLISHER_LAG = Gauge(
+    "publisher_lag_claims", "Own claims that are not published yet."
+)
+PUBLISHER_LAG_SECONDS = Gauge(
+    "publisher_lag_seconds", "Age of the oldest of them; 0 if none."
+)
+DIVERGENCES = Gauge(
+    "divergences",
+    "Rows that are not as settled; kept: an operator leaves them so.",
+    ("sink", "class", "kept"),
+)
+QUARANTINE = Gauge(
+    "quarantine_entries", "What lies in quarantine now.", ("source",)
+)
+LOOP_WORKING = Gauge(
+    "loop_working", "Whether a loop works, or waits for something.", ("loop",)
+)
+LOOP_SEEN = Gauge(
+    "loop_seen_seconds", "Since a loop last gave a sign of life.", ("loop",)
+)
+
+ALL: Sequence[Gauge] = (
+    *(LEDGER_UP, KNOWN_CLAIMS, REVISION, MOVES),
+    *(PEER_STATE, PEER_HEARD, PEER_AGREES, PEER_DIFFERS, PEER_MISSING),
+    *(SINK_LAG, SINK_LAG_SECONDS, SINK_REVISION),
+    *(PUBLISHER_LAG, PUBLISHER_LAG_SECONDS),
+    *(DIVERGENCES, QUARANTINE, LOOP_WORKING, LOOP_SEEN),
+)
+
+
+def families(
+    gauges: Iterable[Gauge], samples: Iterable[Sample]
+) -> list[Family]:
+    """Put values in their families; leaves out what has none."""
+    found = {gauge: gauge.family() for gauge in gauges}
+    for gauge, value, labels in samples:
+        if value is not None:
+            found[gauge].add_metric(labels, value)
+    return [family for family in found.values() if family.samples]
+
+
+class LedgerGauges(Collector):
+    """Asks the ledger anew at each scrape: a few short statements.
+
+    ``sinks`` gives their names. Of the loops only those of ``host`` count
+    that have given a sign of life in this run of its agent.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        bus: Bus,
+        sinks: Callable[[], Sequence[str]],
+        host: str,
+        *,
+        since: Stamp,
+        clock: Callable[[], Stamp],
+    ) -> None:
+        self._ledger = ledger
+        self._bus = bus
+        self._sinks = sinks
+        self._host = host
+        self._since = since
+        self._clock = clock
+
+    def collect(self) -> Iterable[Family]:
+        """Measure everything; without the ledger, only that it is away."""
+        try:
+            samples = [*self._samples(), (LEDGER_UP, 1.0, ())]
+        except (SQLAlchemyError, Ec2MapError):
+            samples = [(LEDGER_UP, 0.0, ())]
+        return families(ALL, samples)
+
+    def _samples(self) -> Iterator[Sample]:
+        queries = self._ledger.queries
+        head = self._ledger.head()
+        yield KNOWN_CLAIMS, head.total.count, ()
+        yield REVISION, head.revision, ()
+        yield MOVES, queries.move_count(), ()
+        yield from self._peers()
+        cursors = queries.cursors()
+        sinks = self._sinks()
+        for sink in sinks:
+            yield SINK_REVISION, cursors.get(sink, 0), (sink,)
+            waiting = queries.numbers_after(cursors.get(sink, 0))
+            yield SINK_LAG, waiting.count, (sink,)
+            yield SINK_LAG_SECONDS, self._age(waiting), (sink,)
+        if self._bus.url and self._bus.key:
+            waiting = queries.own_claims_after(cursors.get(PUBLISHER, 0))
+            yield PUBLISHER_LAG, waiting.count, ()
+            yield PUBLISHER_LAG_SECONDS, self._age(waiting), ()
+        divergences = self._ledger.divergences.counts()
+        for (sink, name, kept), count in divergences.items():
+            yield DIVERGENCES, count, (sink, name, str(kept).lower())
+        for source, count in queries.quarantine_counts():
+            yield QUARANTINE, count, (source,)
+        yield from self._loops(sinks)
+
+    def _peers(self) -> Iterator[Sample]:
+        states = self._ledger.journal.peer_states()
+        now = self._clock()
+        for view in peer_views(states, self._bus, now):
+            if view.state not in PEER_STATES:
+                continue  # retired, and not forgotten yet
+            peer, known = view.name, view.known
+            for state in PEER_STATES:
+                yield PEER_STATE, float(state == view.state), (peer, state)
+            yield PEER_HEARD, view.heartbeat_age, (peer,)
+            lag = seconds_since(known.agrees_until, now)
+            yield PEER_AGREES, lag, (peer,)
+            yield PEER_DIFFERS, view.differs_for, (peer,)
+            yield PEER_MISSING, known.missing_here, (peer, "here")
+            yield PEER_MISSING, known.missing_there, (peer, "there")
+
+    def _loops(self, sinks: Sequence[str]) -> Iterator[Sample]:
+        now = self._clock()
+        for state in self._ledger.journal.service_states():
+            _, of_sink, sink = state.name.partition(" of nova:")
+            retired = of_sink and f"nova:{sink}" not in sinks
+            ours = state.host == self._host and state.seen_at >= self._since
+            if ours and not retired:
+                yield LOOP_WORKING, float(state.working), (state.name,)
+                seen = seconds_since(state.seen_at, now)
+                yield LOOP_SEEN, seen, (state.name,)
+
+    def _age(self, waiting: Backlog) -> float | None:
+        if not waiting.count:
+            return 0.0
+        return seconds_since(waiting.oldest, self._clock())
