@@ -27,3 +27,9 @@ def blocks(
         (found["language"], textwrap.dedent(found["text"]).strip() + "\n")
         for found in BLOCK.finditer(read(name))
     ]
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """Where the tree is."""
+    return ROOT
