@@ -37,8 +37,9 @@ class Writer:
         with self._ledger.reader(self._sink.name) as reader:
             if reader is None:
                 return False  # another host writes
+            after = reader.revision
             upto, more = reader.numbers(BATCH)
-            if upto > reader.revision:
+            if upto > after:
                 self._write(partial(reader.changed, upto))
                 # After the sink's commit: a crash between the two writes
                 # the same again, and finds it there.
