@@ -8,7 +8,6 @@ import json
 import os
 import sys
 import threading
-import time
 import warnings
 from collections.abc import Callable
 from hashlib import blake2b
@@ -16,6 +15,7 @@ from typing import Any
 
 import kombu
 import sqlalchemy as sa
+from clock import Clock
 from oslo_config import cfg
 
 with warnings.catch_warnings():
@@ -47,31 +47,6 @@ def row_of(uuid: str) -> dict[str, object]:
     digest = blake2b(uuid.encode(), digest_size=8).digest()
     number = int.from_bytes(digest) % (2**30 - 2**24) + 2**24
     return {"id": number, "uuid": uuid, "deleted": 0}
-
-
-class Clock:
-    """Notes when the first and the last of some messages were done."""
-
-    def __init__(self, count: int) -> None:
-        self._count = count
-        self._seen = self._first = 0
-        self._begun = self._cpu = 0.0
-        self.done = threading.Event()
-        self.result: dict[str, float] = {}
-
-    def saw(self, count: int = 1) -> None:
-        """Note that so many more are done; the first ones start the clock."""
-        now, cpu = time.monotonic(), time.process_time()
-        if not self._seen:
-            self._begun, self._cpu, self._first = now, cpu, count
-        self._seen += count
-        if self._seen >= self._count and not self.done.is_set():
-            timed = max(self._seen - self._first, 1)
-            self.result = {
-                "rate": timed / max(now - self._begun, 1e-9),
-                "cpu": (cpu - self._cpu) / timed * 1e6,
-            }
-            self.done.set()
 
 
 class PlainEndpoint:

@@ -78,19 +78,18 @@ def table(lines: Sequence[Line], before: Mapping[str, float]) -> str:
     )
 
 
-def last_run(*, quick: bool) -> dict[str, float]:
-    """Give the medians of the newest recorded run of the same size."""
-    for path in sorted(RESULTS.glob("*.json"), reverse=True):
+def last_run(size: str) -> dict[str, float]:
+    """Give the last recorded median of each line, of runs of this size."""
+    found: dict[str, float] = {}
+    for path in sorted(RESULTS.glob("*.json")):
         run = json.loads(path.read_text())
-        if run["quick"] == quick:
-            return {
-                line["key"]: statistics.median(line["ours"])
-                for line in run["lines"]
-            }
-    return {}
+        if run["size"] == size:
+            for line in run["lines"]:
+                found[line["key"]] = statistics.median(line["ours"])
+    return found
 
 
-def record(lines: Sequence[Line], *, quick: bool, path: Path | None) -> Path:
+def record(lines: Sequence[Line], *, size: str, path: Path | None) -> Path:
     """Write a run as JSON; where nothing is said, among the results."""
     now = datetime.now(UTC)
     if path is None:
@@ -98,7 +97,7 @@ def record(lines: Sequence[Line], *, quick: bool, path: Path | None) -> Path:
         path = RESULTS / f"{now:%Y%m%dT%H%M%S}.json"
     run = {
         "at": now.isoformat(timespec="seconds"),
-        "quick": quick,
+        "size": size,
         "machine": {
             "cores": os.cpu_count(),
             "python": platform.python_version(),

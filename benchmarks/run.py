@@ -31,6 +31,8 @@ from stand import FULL, NORMAL, QUICK, Size, Stand
 
 NAMES = (
     "ingest",
+    "ceilometer",
+    "workers",
     "apply",
     "latency",
     "batch",
@@ -54,6 +56,8 @@ class Run:
         stand, size = self._stand, self._size
         parts: dict[str, Callable[[], list[figures.Line]]] = {
             "ingest": lambda: ingest.measure(stand, size),
+            "ceilometer": lambda: ingest.ceilometer(stand, size),
+            "workers": lambda: ingest.workers(stand, size),
             "apply": lambda: following.apply(stand, size),
             "latency": lambda: latency.measure(stand, size),
             "batch": lambda: scale.batches(stand, self.large, size),
@@ -99,14 +103,15 @@ def main() -> None:
     """Measure."""
     options = arguments()
     size = QUICK if options.quick else FULL if options.full else NORMAL
+    name = {QUICK: "quick", NORMAL: "normal", FULL: "full"}[size]
     begun = time.monotonic()
 
     def say(text: str) -> None:
         print(f"[{time.monotonic() - begun:5.0f} s] {text}", flush=True)
 
     lines: list[figures.Line] = []
-    with tempfile.TemporaryDirectory(prefix="ec2map-bench-") as name:
-        directory = Path(name)
+    with tempfile.TemporaryDirectory(prefix="ec2map-bench-") as place:
+        directory = Path(place)
         with (
             RabbitMQ(directory / "rabbit") as rabbit,
             MariaDB(directory / "mariadb") as mariadb,
@@ -116,9 +121,14 @@ def main() -> None:
             regions.mkdir()
             run = Run(Stand(rabbit, mariadb, regions, say), size)
             for part in options.only or NAMES:
+                if part == "ceilometer" and options.quick:
+                    say(
+                        "ceilometer: not in quick mode, which installs nothing"
+                    )
+                    continue
                 lines += run.measure(part)
-    print(figures.table(lines, figures.last_run(quick=options.quick)))
-    path = figures.record(lines, quick=options.quick, path=options.output)
+    print(figures.table(lines, figures.last_run(name)))
+    path = figures.record(lines, size=name, path=options.output)
     say(f"recorded in {path}")
     if figures.plot(lines, path.with_suffix(".png")):
         say(f"drawn in {path.with_suffix('.png')}")

@@ -11,7 +11,7 @@ import sys
 import time
 import uuid
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -256,6 +256,11 @@ class Held:
         while len(self._tags) < count:
             self._connection.drain_events(timeout=60)
 
+    @property
+    def count(self) -> int:
+        """How many are kept back."""
+        return len(self._tags)
+
     def let_one_go(self) -> None:
         """Move the first one into the queue that is read."""
         self._channel.basic_reject(self._tags.pop(0), requeue=False)
@@ -309,15 +314,17 @@ def drain(
     ``total`` is what the ledger holds then.
     """
     before = progress.total()
-    pids = region.services()
-    used = {name: cpu(pid) for name, pid in pids.items()}
+    processes = region.processes()
+    used = {pid: cpu(pid) for pid in processes}
     servers = stand.server_cpu()
     begun = time.monotonic()
     begin()
     progress.await_done(total, 300)
     seconds = time.monotonic() - begun
     count = total - before
-    spent = {name: cpu(pid) - used[name] for name, pid in pids.items()}
+    spent = dict.fromkeys(processes.values(), 0.0)
+    for pid, name in processes.items():
+        spent[name] += cpu(pid) - used[pid]
     spent["servers"] = stand.server_cpu() - servers
     return Drained(
         rate=count / seconds,
@@ -325,23 +332,30 @@ def drain(
     )
 
 
-class Consumer:
-    """One of consumers.py, as a process."""
+HERE = Path(__file__).parent
+CONSUMERS = (sys.executable, HERE / "consumers.py")
 
-    def __init__(self, kind: str, **options: object) -> None:
+
+class Consumer:
+    """Another reader as a process: one of consumers.py, or a program."""
+
+    def __init__(
+        self,
+        kind: str,
+        program: Sequence[str | Path] = CONSUMERS,
+        **options: object,
+    ) -> None:
         self._process = subprocess.Popen(
-            [
-                sys.executable,
-                Path(__file__).parent / "consumers.py",
-                kind,
-                json.dumps(options),
-            ],
+            [*program, kind, json.dumps(options)],
+            # Also under PYTHONSAFEPATH: it imports what lies beside it.
+            env=os.environ | {"PYTHONPATH": str(HERE)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
         )
-        self._read()
+        while self._read() != "ready\n":
+            pass  # what libraries print
 
     def __enter__(self) -> "Consumer":
         return self

@@ -13,6 +13,7 @@ BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "run.py"
 
 LINES = {
     "ingest",
+    "ingest two",
     "cpu",
     "published",
     "apply",

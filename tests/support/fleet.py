@@ -326,10 +326,14 @@ class Region:
 
     def services(self) -> dict[str, int]:
         """Give the process ids of the services that run, by name."""
+        return {name: pid for pid, name in self.processes().items()}
+
+    def processes(self) -> dict[int, str]:
+        """Give the services that run, by process id: some have several."""
         assert self.agent is not None
         alive = _children(self.agent.pid)
         started = re.findall(r" (\d+) INFO .* (\w+) started\n", self.log())
-        return {name: int(pid) for pid, name in started if int(pid) in alive}
+        return {int(pid): name for pid, name in started if int(pid) in alive}
 
     def log(self, since: int = 0) -> str:
         """Give what the agent has said, from a position on."""
