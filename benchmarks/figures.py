@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -122,32 +123,72 @@ def record(lines: Sequence[Line], *, size: str, path: Path | None) -> Path:
 
 
 def plot(lines: Sequence[Line], path: Path) -> bool:
-    """Draw ratios and latencies; False where matplotlib is not installed."""
+    """Draw what was measured; False where matplotlib is not installed."""
     try:
         from matplotlib import pyplot  # noqa: PLC0415, optional
     except ImportError:
         return False
-    figure, (left, right) = pyplot.subplots(1, 2, figsize=(12, 5))
-    bars = [
-        (f"{line.key} / {name}", statistics.median(values))
-        for line in lines
-        for name, values in line.ratios().items()
-    ]
-    left.barh([name for name, _ in bars], [value for _, value in bars])
-    left.axvline(1, color="grey", linewidth=0.8)
-    left.set_title("ours / what it is measured against")
-    for line in lines:
-        for name, values in line.more.items():
-            if name.startswith("sample "):
-                assert isinstance(values, list)
-                shares = [100 * i / len(values) for i in range(len(values))]
-                right.plot(sorted(values), shares, label=name[7:])
-    right.set_xlabel("ms")
-    right.set_ylabel("percentile")
-    right.set_xscale("log")
-    right.set_title("latency")
-    if right.lines:
-        right.legend()
+    figure, panels = pyplot.subplots(2, 2, figsize=(14, 10))
+    _ratios(panels[0][0], lines)
+    _throughput(panels[0][1], lines)
+    _latency(panels[1][0], lines)
+    _memory(panels[1][1], lines)
     figure.tight_layout()
     figure.savefig(path)
     return True
+
+
+def _ratios(panel: Any, lines: Sequence[Line]) -> None:
+    bars = {
+        f"{line.key} / {name}": statistics.median(values)
+        for line in lines
+        for name, values in line.ratios().items()
+    }
+    panel.barh(list(bars), list(bars.values()))
+    panel.axvline(1, color="grey", linewidth=0.8)
+    panel.set_title("ours / what it is measured against")
+
+
+def _throughput(panel: Any, lines: Sequence[Line]) -> None:
+    """Draw rates: the median, and a line from the least to the greatest."""
+    for line in lines:
+        if line.unit == "/s":
+            for name, values in {line.what: line.ours, **line.beside}.items():
+                middle = statistics.median(values)
+                spread_ = [[middle - min(values)], [max(values) - middle]]
+                panel.barh(f"{line.key}: {name}", middle, xerr=spread_)
+    panel.set_title("throughput, per second")
+
+
+def _latency(panel: Any, lines: Sequence[Line]) -> None:
+    for name, values in _more(lines, "sample "):
+        shares = [100 * i / len(values) for i in range(len(values))]
+        panel.plot(sorted(values), shares, label=name)
+    panel.set_xlabel("ms")
+    panel.set_ylabel("percentile")
+    panel.set_xscale("log")
+    panel.set_title("latency")
+    if panel.lines:
+        panel.legend()
+
+
+def _memory(panel: Any, lines: Sequence[Line]) -> None:
+    for where, services in _more(lines, "memory "):
+        for name, values in services.items():
+            panel.plot(values, label=f"{where}, {name}")
+    panel.set_xlabel("half seconds of a take-over")
+    panel.set_ylabel("MB")
+    panel.set_ylim(bottom=0)
+    panel.set_title("memory of each process")
+    if panel.lines:
+        panel.legend()
+
+
+def _more(lines: Sequence[Line], prefix: str) -> list[tuple[str, Any]]:
+    """Give what else was seen under names that begin so."""
+    return [
+        (name.removeprefix(prefix), values)
+        for line in lines
+        for name, values in line.more.items()
+        if name.startswith(prefix)
+    ]

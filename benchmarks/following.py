@@ -148,8 +148,8 @@ def take_over(stand: Stand, old: Region, size: Size) -> list[Line]:
             ours=[max(max(v) for s in (here, there) for v in s.values())],
             goal="< 200",
             more={
-                "new region, each half second": here,
-                "old region, each half second": there,
+                "memory new region": here,
+                "memory old region": there,
             },
         ),
     ]
