@@ -193,8 +193,8 @@ NORMAL = {
     ),
     "slow": Scene(
         plan=Plan(regions=64, images_per_day=20_000, peak=10, trip=0.3),
-        seconds=HOUR / 4,
-        slow=125e3,
+        seconds=200,
+        slow=250e3,
         sample=1024,
     ),
 }
