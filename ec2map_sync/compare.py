@@ -162,9 +162,8 @@ class Pull:
             if self._monotonic() - self._asked_at < self._patience:
                 return
             self._patience = min(2 * self._patience, LONGEST_PATIENCE)
-            self._pending += self._asked
-            self._asked = ()
-        if self._pending:
+            self._put()
+        elif self._pending:
             self._ask()
 
     def hurry(self) -> None:
@@ -183,7 +182,10 @@ class Pull:
             return False
         self._check(reply)
         self._asked = ()
-        self._patience = FIRST_PATIENCE
+        # As slow as this one may the next answer be: on a slow link, a
+        # question that is repeated too soon makes all the others later.
+        took = self._monotonic() - self._asked_at
+        self._patience = min(max(FIRST_PATIENCE, 2 * took), LONGEST_PATIENCE)
         self._pending += reply.rest
         ours = self._ledger.prints_of([r.span for r in reply.ranges])
         self._pending += [
@@ -210,15 +212,22 @@ class Pull:
         # short however large the set.
         asked, self._pending = self._pending[-RANGES:], self._pending[:-RANGES]
         self._id = uuid.uuid4().hex
-        prints = self._ledger.prints_of(asked)
+        self._asked = asked
+        self._put()
+
+    def _put(self) -> None:
+        """Put the question; again under the same id, if it had no answer.
+
+        So an answer counts also if it is late.
+        """
+        prints = self._ledger.prints_of(self._asked)
         self._send(
             messages.Compare(
                 id=self._id,
                 ranges=tuple(
                     Range(span=span, print=own)
-                    for span, own in zip(asked, prints, strict=True)
+                    for span, own in zip(self._asked, prints, strict=True)
                 ),
             )
         )
-        self._asked = asked
         self._asked_at = self._monotonic()

@@ -36,6 +36,10 @@ PATIENT_HEARTBEATS = 3
 """Heartbeats whose totals differ before a compare looks at everything, also
 at what a fast clock somewhere has stamped ahead of the heartbeats."""
 
+MOST_PATIENT_HEARTBEATS = 48
+"""The same while claims are always on their way, so that totals never agree:
+each such compare then asks for twice as many."""
+
 
 class Follower:
     """Reads our queue on a peer's broker, a batch to a transaction.
@@ -259,6 +263,7 @@ class Agreement:
         self._mismatches = 0
         self._differs_since: Stamp | None = None
         self._totals_differ = 0
+        self._patient = PATIENT_HEARTBEATS
         self._own_count = 0
         self._barren: object = None
         self._started_by: object = None
@@ -272,12 +277,13 @@ class Agreement:
         self._own_count = own_total.count
         if heartbeat.total == own_total:
             self._totals_differ = 0
+            self._patient = PATIENT_HEARTBEATS
         else:
             self._totals_differ += 1
         self._agrees = heartbeat.before == own
         self._mismatches = 0 if self._agrees else self._mismatches + 1
         self._say(own.count, heartbeat.before.count)
-        return self._agrees and self._totals_differ < PATIENT_HEARTBEATS
+        return self._agrees and self._totals_differ < self._patient
 
     def _say(self, here: int, there: int) -> None:
         """Log that agreement has come or gone.
@@ -325,6 +331,8 @@ class Agreement:
         if self._started_by == self._barren:
             return None
         if self._agrees:
+            self._totals_differ = 0
+            self._patient = min(2 * self._patient, MOST_PATIENT_HEARTBEATS)
             return Span(Bound(heartbeat.until), END)
         if self._totals_differ >= PATIENT_HEARTBEATS:
             return EVERYTHING

@@ -86,3 +86,21 @@ def test_if_what_is_old_differs_too_long_everything_is_compared():
 
     assert spans[0] == Span(BEGINNING, Bound(START))
     assert spans[-1] == EVERYTHING
+
+
+def test_while_claims_are_always_on_their_way_their_tail_is_rarely_compared():
+    agreement = Agreement("two")
+    compares = []
+    for beat in range(1, 201):
+        busy = heartbeat(total=Print(beat, beat))
+        if not agreement.judge(busy, OWN, OWN):
+            assert agreement.next_span(busy) == Span(Bound(START), END)
+            compares.append(beat)
+
+    assert compares[0] == PATIENT_HEARTBEATS
+    assert len(compares) <= 8
+
+    agreement.judge(heartbeat(), OWN, OWN)  # once, nothing is on its way
+    for _ in range(PATIENT_HEARTBEATS - 1):
+        assert agreement.judge(heartbeat(total=Print(9, 90)), OWN, OWN)
+    assert not agreement.judge(heartbeat(total=Print(9, 90)), OWN, OWN)

@@ -13,7 +13,14 @@ from ec2map_sync.claims import (
     Span,
     print_of,
 )
-from ec2map_sync.compare import PAGE, SMALL, Gate, Pull, answer
+from ec2map_sync.compare import (
+    FIRST_PATIENCE,
+    PAGE,
+    SMALL,
+    Gate,
+    Pull,
+    answer,
+)
 from ec2map_sync.database import create_engine, parse_url
 from ec2map_sync.ec2id import Scheme
 from ec2map_sync.errors import BadMessage
@@ -163,9 +170,46 @@ def test_a_question_without_an_answer_is_asked_again(new_ledger):
     pull.step()
 
     assert len(sent) == 2
-    assert not pull.take(messages.Answer(id=sent[0].id))
-    assert pull.take(messages.Answer(id=sent[1].id))
+
+
+def test_a_late_answer_counts_and_a_second_one_does_not(new_ledger):
+    now = [0.0]
+    sent: list[messages.Compare] = []
+    pull = Pull(
+        new_ledger(), sent.append, span=EVERYTHING, monotonic=lambda: now[0]
+    )
+    pull.step()
+    now[0] = 100.0
+    pull.step()
+
+    assert pull.take(messages.Answer(id=sent[0].id))
+
     assert pull.complete
+    assert not pull.take(messages.Answer(id=sent[1].id))
+
+
+def test_who_answers_slowly_is_asked_again_later(new_ledger):
+    now = [0.0]
+    sent: list[messages.Compare] = []
+    pull = Pull(
+        new_ledger(), sent.append, span=EVERYTHING, monotonic=lambda: now[0]
+    )
+    pull.step()
+    now[0] = 4.0 * FIRST_PATIENCE
+    part = Span(Bound(0), Bound(1000))
+    pull.take(
+        messages.Answer(
+            id=sent[0].id, ranges=(Range(span=part, print=Print(1, 1)),)
+        )
+    )
+    assert len(sent) == 2
+
+    now[0] += 7.0 * FIRST_PATIENCE
+    pull.step()
+    assert len(sent) == 2
+    now[0] += 2.0 * FIRST_PATIENCE
+    pull.step()
+    assert len(sent) == 3
 
 
 @pytest.mark.parametrize(
