@@ -11,8 +11,9 @@ from ec2map_sync.claims import BEGINNING, Bound, Claim, Print, Span
 from ec2map_sync.ec2id import LEGACY, Band
 from ec2map_sync.ledger import Ledger
 from ec2map_sync.ledger.queries import Settled
+from ec2map_sync.rowprints import PART_BITS
 from ec2map_sync.settle import Numbered
-from ec2map_sync.sinks.windows import Window
+from ec2map_sync.sinks.windows import NovaWindow, Window
 from ec2map_sync.writer import BATCH, Writer
 
 PAGE = 5000
@@ -89,8 +90,8 @@ class SinkCheck:
         band = self._ledger.scheme.band
         # Of the rows from before us, only adopted ones are ours.
         differences = list(self._by_number(LEGACY.first, band.first))
-        if self._window.our_band:
-            differences += self._by_range(band)
+        if isinstance(self._window, NovaWindow):
+            differences += self._by_prints(self._window, band)
         else:
             differences += self._by_number(band.first, band.stop)
         found = self._confirmed(differences)
@@ -163,12 +164,29 @@ class SinkCheck:
                 found = left
         return found
 
-    def _by_range(self, band: Band) -> Iterator[Difference]:
+    def _by_prints(
+        self, window: NovaWindow, band: Band
+    ) -> Iterator[Difference]:
+        """Compare the prints of all parts, and the rows where they differ."""
+        ours = self._ledger.queries.settled_prints(band.first, band.stop)
+        theirs = window.prints(band.first, band.stop)
+        for part in sorted(ours.keys() | theirs.keys()):
+            own = ours.get(part)
+            if own is not None and own == theirs.get(part):
+                self._count(own.count)
+                continue
+            low, stop = (n << PART_BITS for n in (part, part + 1))
+            yield from self._by_range(
+                window, max(low, band.first), min(stop, band.stop)
+            )
+
+    def _by_range(
+        self, window: NovaWindow, low: int, stop: int
+    ) -> Iterator[Difference]:
         """Compare whole ranges, where nobody else has a row."""
-        low, stop = band.first, band.stop
         while low < stop:
             ours = self._settled(low, stop, PAGE)
-            theirs = self._window.page(low, stop, PAGE)
+            theirs = window.page(low, stop, PAGE)
             high = min(_end(ours, stop), _end(theirs, stop))
             ours, theirs = _below(ours, high), _below(theirs, high)
             if ours != theirs:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,6 +13,7 @@ from ec2map_sync.ec2id import format_id
 from ec2map_sync.ledger import tables
 from ec2map_sync.ledger.ranges import within
 from ec2map_sync.ledger.recording import claim_of_row
+from ec2map_sync.rowprints import Prints, add_up
 from ec2map_sync.settle import Wish
 from ec2map_sync.statements import select_in
 
@@ -148,6 +150,32 @@ class Queries:
                 (number, spelling or image)
                 for number, image, spelling in connection.execute(statement)
             ]
+
+    def settled_prints(self, start: int, stop: int) -> Prints:
+        """Give the prints of the rows that a sink should hold in a range.
+
+        The claims alone tell, without looking each of them up in numbers;
+        and they lie in the order of their images.
+        """
+        c = tables.claims
+        spelled: sa.ColumnElement[str] = sa.case(
+            (c.c.spelling == "", c.c.image), else_=c.c.spelling
+        )
+        digits = "0123456789abcdefg"
+        return add_up(
+            self._engine,
+            c.c.number,
+            spelled,
+            [
+                sa.and_(
+                    c.c.image >= one,
+                    c.c.image < other,
+                    c.c.number >= start,
+                    c.c.number < stop,
+                )
+                for one, other in pairwise(digits)
+            ],
+        )
 
     def wishes(self, numbers: Iterable[int]) -> dict[int, Wish]:
         """Tell who sits on some numbers, as mapping or reserved."""

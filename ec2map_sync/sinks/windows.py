@@ -7,9 +7,12 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from ec2map_sync.ec2id import Kind, format_id, parse_id
+from ec2map_sync.rowprints import Prints, add_up
 from ec2map_sync.sinks.ec2api import Ec2ApiSink, item_of, items
 from ec2map_sync.sinks.nova import s3_images
 from ec2map_sync.statements import select_in
+
+_SLICES = 16
 
 Row = tuple[int, str]
 """A number and the UUID under it."""
@@ -20,17 +23,12 @@ class Window(Protocol):
 
     name: str
 
-    our_band: bool
-    """Whether nobody else has rows under derived numbers."""
 
     needs_kind: bool
     """Whether nothing is written before an image's kind is known."""
 
     def rows(self, numbers: Iterable[int]) -> dict[int, str]:
         """Read rows by primary key: number -> UUID."""
-
-    def page(self, start: int, stop: int, limit: int) -> list[Row]:
-        """Read the first rows of a range, by primary key."""
 
     def seen(self, numbers: Iterable[int]) -> dict[str, int]:
         """Tell, by UUID, what a guest sees if there are these rows only."""
@@ -43,9 +41,12 @@ class Window(Protocol):
 
 
 class NovaWindow:
-    """A view into a cell's s3_images."""
+    """A view into a cell's s3_images.
 
-    our_band = True
+    Nobody else has rows under derived numbers, so that ranges of them can
+    be compared.
+    """
+
     needs_kind = False
 
     def __init__(self, cell: str, engine: Engine) -> None:
@@ -75,6 +76,20 @@ class NovaWindow:
         with self._engine.connect() as connection:
             return [(i, uuid) for i, uuid in connection.execute(statement)]
 
+    def prints(self, start: int, stop: int) -> Prints:
+        """Give the prints of a range."""
+        step = max(1, (stop - start) // _SLICES)
+        number = s3_images.c.id
+        return add_up(
+            self._engine,
+            number,
+            s3_images.c.uuid,
+            [
+                sa.and_(number >= low, number < min(low + step, stop))
+                for low in range(start, stop, step)
+            ],
+        )
+
     def numbers_of(self, uuid: str) -> list[int]:
         """Find every row of an image: Nova has no index on uuid."""
         statement = _ROWS.where(s3_images.c.uuid == uuid)
@@ -101,7 +116,6 @@ class Ec2ApiWindow:
     """
 
     name = Ec2ApiSink.name
-    our_band = False
     needs_kind = True
 
     def __init__(self, engine: Engine) -> None:
@@ -114,14 +128,6 @@ class Ec2ApiWindow:
         with self._engine.connect() as connection:
             rows = select_in(connection, _ITEMS, items.c.id, ids)
             return {parse_id(i)[1]: uuid or "" for i, uuid in rows}
-
-    def page(self, start: int, stop: int, limit: int) -> list[Row]:
-        """Read the first rows of a range."""
-        return [
-            (row.number, row.uuid)
-            for row in self._sink.scan(start - 1, limit)
-            if row.number < stop
-        ]
 
     def numbers_of(self, uuid: str) -> list[int]:
         """Find the row of an image: os_id is unique."""

@@ -13,6 +13,8 @@ from commands import SmallRegion
 from ec2map_sync.claims import Claim, SeenKind, Wanted
 from ec2map_sync.ec2id import DERIVED, Kind, format_id
 from ec2map_sync.ledger.ledger import wall_clock
+from ec2map_sync.rowprints import PART_BITS
+from ec2map_sync.sinks.windows import NovaWindow
 
 COLUMNS = ["what", "name", "checked", "missing", "foreign", "different"]
 
@@ -299,3 +301,24 @@ def test_progress_is_shown_on_a_terminal_and_beside_the_output(region):
     assert json.loads(done.stdout)[0]["examined"] == 20
     assert b"nova:cell1" in shown
     assert b"20/20" in shown
+
+
+def test_rows_are_read_only_where_prints_differ(region, monkeypatch):
+    read = []
+    page = NovaWindow.page
+
+    def note(window, start, stop, limit):
+        read.append((start, stop))
+        return page(window, start, stop, limit)
+
+    monkeypatch.setattr(NovaWindow, "page", note)
+    assert verify(region, code=0)[0] == (20, 0, 0, 0)
+    assert read == []
+
+    gone = number(region, 3)
+    region.sql("cell1", f"DELETE FROM s3_images WHERE id = {gone}")
+
+    assert verify(region, code=1)[0] == (20, 1, 0, 0)
+    ((start, stop),) = read
+    assert start <= gone < stop
+    assert stop - start == 1 << PART_BITS
