@@ -4,7 +4,6 @@ from pathlib import Path
 
 import alembic.command
 import alembic.config
-import sqlalchemy as sa
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy.engine import Engine
@@ -33,19 +32,35 @@ def version(engine: Engine) -> str | None:
         return MigrationContext.configure(connection).get_current_revision()
 
 
-def upgrade(engine: Engine) -> None:
+def upgrade(engine: Engine, to: str = "head") -> None:
     """Make or change the tables; nothing happens if they are up to date."""
     config = _alembic()
     with engine.begin() as connection:
         config.attributes["connection"] = connection
-        alembic.command.upgrade(config, "head")
+        alembic.command.upgrade(config, to)
+
+
+def revisions() -> list[str]:
+    """List all versions that this release knows, the oldest first."""
+    script = ScriptDirectory.from_config(_alembic())
+    return [step.revision for step in script.walk_revisions()][::-1]
 
 
 def pending(engine: Engine) -> list[str]:
-    """List the versions that an upgrade would go through, in order."""
-    script = ScriptDirectory.from_config(_alembic())
-    steps = script.iterate_revisions("head", version(engine) or "base")
-    return [step.revision for step in reversed(list(steps))]
+    """List the versions that an upgrade would go through, in order.
+
+    :raises SchemaError: a newer release has upgraded the schema.
+    """
+    found, known = version(engine), revisions()
+    if found is None:
+        return known
+    if found not in known:
+        raise SchemaError(
+            f"the ledger's schema is {found}, which this release does not "
+            f"know (its newest is {known[-1]}): a newer release has "
+            "upgraded it; install that one"
+        )
+    return known[known.index(found) + 1 :]
 
 
 def require(engine: Engine) -> None:
@@ -53,12 +68,8 @@ def require(engine: Engine) -> None:
 
     :raises SchemaError: it is not; says what to run.
     """
-    try:
-        found = version(engine)
-    except sa.exc.ProgrammingError:
-        found = None
-    if found != newest():
+    if pending(engine):
         raise SchemaError(
-            f"the ledger's schema is {found or 'missing'}, this release "
-            f"needs {newest()}: run 'ec2map-sync db upgrade'"
+            f"the ledger's schema is {version(engine) or 'missing'}, this "
+            f"release needs {newest()}: run 'ec2map-sync db upgrade'"
         )

@@ -1,0 +1,105 @@
+"""The ledger's schema from every revision on, with data, everywhere."""
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from commands import SmallRegion
+from frozen import FOLDER, dump, frozen, load
+
+from ec2map_sync.claims import Claim, Sighting
+from ec2map_sync.database import create_engine, parse_url
+from ec2map_sync.ec2id import Scheme
+from ec2map_sync.ledger import Ledger, schema, tables
+
+SCHEME = Scheme(b"tests")
+REVISIONS = schema.revisions()
+
+
+@pytest.fixture
+def engine(database):
+    engine = create_engine(parse_url(database, "test"))
+    yield engine
+    engine.dispose()
+
+
+def kept(old, new):
+    """Give the old rows less what is no longer there, and the new ones so."""
+    return {
+        name: (
+            [{c: row[c] for c in row if c in now[0]} for row in rows],
+            [{c: row[c] for c in rows[0] if c in row} for row in now],
+        )
+        for name, rows in old.items()
+        if (now := new.get(name))
+    }
+
+
+def test_no_revision_comes_without_data_of_its_time():
+    """See CONTRIBUTING.md: a new revision needs a new file."""
+    assert sorted(path.stem for path in FOLDER.glob("*.json")) == REVISIONS
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+def test_frozen_ledgers_have_something_in_every_table(revision):
+    rows = frozen(revision)
+
+    assert [name for name, some in rows.items() if not some] == []
+    if revision == REVISIONS[-1]:
+        assert rows.keys() == tables.metadata.tables.keys()
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+def test_a_ledger_of_any_revision_is_upgraded_with_its_data(engine, revision):
+    schema.upgrade(engine, revision)
+    with engine.begin() as connection:
+        load(connection, frozen(revision))
+
+    schema.upgrade(engine)
+
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection)
+        assert compare_metadata(context, tables.metadata) == []
+        rows = kept(frozen(revision), dump(connection))
+    assert rows.keys() >= {"claims", "numbers", "moves", "quarantine"}
+    for name, (before, after) in rows.items():
+        assert after == before, name
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+def test_an_upgraded_ledger_goes_on_where_it_was(engine, revision):
+    schema.upgrade(engine, revision)
+    with engine.begin() as connection:
+        load(connection, frozen(revision))
+    schema.upgrade(engine)
+    ledger = Ledger(engine, SCHEME)
+    before = ledger.head()
+    known = [row["image"] for row in frozen(revision)["claims"]]
+    mappings = {i: ledger.queries.by_image(i).number for i in known}
+
+    again = ledger.record(
+        Claim(claimed_at=row["claimed_at"], image=row["image"])
+        for row in frozen(revision)["claims"]
+    )
+    new = ledger.see([Sighting(image="f" * 36, uuid="f" * 36)])
+
+    assert (again.news, new.news) == (0, 1)
+    assert new.revision == before.revision + 1
+    assert {i: ledger.queries.by_image(i).number for i in known} == mappings
+    assert len(ledger.queries.moves(known)) == 1
+    with ledger.reader("nova:cell1") as reader:
+        assert reader.revision == 5
+        assert reader.numbers(100) == (new.revision, False)
+    numbers = [n.number for n in ledger.changed(5, new.revision)]
+    assert ledger.queries.by_image("f" * 36).number in numbers
+
+
+@pytest.mark.parametrize("command", [["db", "upgrade"], ["list"]])
+def test_a_ledger_of_a_newer_release_is_one_line(tmp_path, command):
+    region = SmallRegion(tmp_path)
+    region.sql("ledger", "UPDATE alembic_version SET version_num = '9999'")
+
+    done = region.run(*command, code=2)
+
+    assert "9999, which this release does not know" in done.stderr
+    assert "install that one" in done.stderr
+    assert done.stderr.count("\n") == 1
