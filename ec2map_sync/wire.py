@@ -84,7 +84,9 @@ def decode(
     trust = _verify(headers, body, trusted)
     kind = headers["type"]
     if kind not in FROM_JSON:
-        raise BadMessage(f"unknown type {str(kind)[:40]!r}")
+        raise BadMessage(
+            f"unknown type {str(kind)[:40]!r}: a newer release may know it"
+        )
     try:
         message = FROM_JSON[kind](_parse(body), now)
     except (KeyError, TypeError, ValueError, RecursionError) as error:
@@ -108,10 +110,7 @@ def _signed(headers: Headers, body: bytes) -> bytes:
 def _verify(
     headers: Headers, body: bytes, trusted: Mapping[str, Trust]
 ) -> Trust:
-    if headers.get("version") != VERSION:
-        raise BadMessage(
-            f"version {str(headers.get('version'))[:20]}, we speak {VERSION}"
-        )
+    _require_version(headers)
     for name in ("type", "sender", "scheme", "signature"):
         if not isinstance(headers.get(name), str):
             raise BadMessage(f"header {name} is missing")
@@ -138,6 +137,18 @@ def _verify(
             "[ec2_ids] hash_key differs between the two regions"
         )
     return trust
+
+
+def _require_version(headers: Headers) -> None:
+    """Tell on which side the older release is, before anything is read."""
+    version = headers.get("version")
+    if version == VERSION and type(version) is int:
+        return
+    reason = f"version {str(version)[:20]}, we speak {VERSION}"
+    if type(version) is int:
+        where = "here" if version > VERSION else "in the sender's region"
+        reason += f": upgrade ec2map-sync {where}"
+    raise BadMessage(reason)
 
 
 def _parse(body: bytes) -> Json:

@@ -1,0 +1,149 @@
+"""Agents of two releases in one fleet: what each may say to the other.
+
+tests/data/messages has a message of each type as a release wrote it. What
+stands there is never edited: if one of these tests fails, regions that are
+upgraded one after the other would stop to understand each other.
+"""
+
+import base64
+import json
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from ec2map_sync import wire
+from ec2map_sync.claims import (
+    Bound,
+    Claim,
+    Print,
+    Range,
+    SeenKind,
+    Span,
+    Wanted,
+)
+from ec2map_sync.ec2id import Kind, Scheme
+from ec2map_sync.errors import BadMessage
+from ec2map_sync.messages import FROM_JSON, Answer, Claims, Compare, Heartbeat
+from ec2map_sync.signing import PublicKey, SigningKey
+
+FOLDER = Path(__file__).parents[1] / "data" / "messages"
+NOW = 1_767_225_600_000_007
+KEY = SigningKey(Ed25519PrivateKey.from_private_bytes(bytes(32)))
+PEN = wire.Pen(
+    region="RegionOne",
+    scheme=Scheme(b"example").fingerprint,
+    key=KEY,
+    clock=lambda: NOW,
+)
+TRUST = wire.Trust(
+    sender=PEN.region, keys=(PublicKey(KEY.public),), scheme=PEN.scheme
+)
+AT = 1_767_225_600_000_000
+CLAIMS = (
+    Claim(claimed_at=AT, image="ed72087d-e6b1-4b41-a695-a7a6034b1e73"),
+    Claim(
+        claimed_at=AT + 1,
+        image="2a3d51d7-356a-45c5-aa8e-34d805812a68",
+        spelling="2A3D51D7-356A-45C5-AA8E-34D805812A68",
+        wanted=Wanted(AT + 2, 42),
+        kind=SeenKind(AT + 3, Kind.AKI),
+    ),
+)
+SPAN = Span(Bound(AT), Bound(AT + 9, CLAIMS[0].image))
+MESSAGES = {
+    "claims": Claims(claims=CLAIMS),
+    "heartbeat": Heartbeat(
+        until=AT, before=Print(3, 9), total=Print(4, 2**61), newest=AT + 3
+    ),
+    "compare": Compare(id="q1", ranges=(Range(span=SPAN, print=Print(2, 7)),)),
+    "answer": Answer(
+        id="q1",
+        ranges=(Range(span=SPAN, print=Print(1, 5)),),
+        claims=CLAIMS,
+        rest=(SPAN,),
+    ),
+}
+
+
+def golden(kind):
+    kept = json.loads((FOLDER / f"{wire.VERSION}-{kind}.json").read_text())
+    return kept["headers"], kept["body"].encode()
+
+
+def received(headers, body):
+    return wire.decode(headers, body, {TRUST.sender: TRUST}, NOW).message
+
+
+def signed(headers, body):
+    signature = KEY.sign(wire._signed(headers, body))
+    return headers | {"signature": base64.b64encode(signature).decode()}
+
+
+def with_news(value):
+    """Add to every object what only a newer release would know."""
+    if isinstance(value, dict):
+        fields = {name: with_news(field) for name, field in value.items()}
+        return {"new": {"a": [1]}, **fields, "newer": None}
+    if isinstance(value, list):
+        return [with_news(item) for item in value]
+    return value
+
+
+def test_a_message_of_every_type_is_kept():
+    assert MESSAGES.keys() == FROM_JSON.keys()
+
+
+@pytest.mark.parametrize("kind", MESSAGES)
+def test_what_an_older_release_wrote_is_understood(kind):
+    assert received(*golden(kind)) == MESSAGES[kind]
+
+
+@pytest.mark.parametrize("kind", MESSAGES)
+def test_what_we_write_is_what_older_releases_read(kind):
+    headers, body = wire.encode(MESSAGES[kind], PEN)
+    old_headers, old_body = golden(kind)
+
+    # Fields may be added; those that were there stay as they are.
+    assert json.loads(body) == json.loads(body) | json.loads(old_body)
+    assert {**headers, **old_headers, "signature": headers["signature"]} == (
+        headers
+    )
+
+
+@pytest.mark.parametrize("kind", MESSAGES)
+def test_what_only_a_newer_release_knows_is_ignored(kind):
+    headers, body = golden(kind)
+    more = json.dumps(with_news(json.loads(body))).encode()
+    headers = signed({**headers, "new": "header"}, more)
+
+    assert received(headers, more) == MESSAGES[kind]
+
+
+@pytest.mark.parametrize(
+    ("version", "advice"),
+    [
+        (wire.VERSION + 1, "upgrade ec2map-sync here"),
+        (wire.VERSION - 1, "upgrade ec2map-sync in the sender's region"),
+    ],
+)
+def test_another_version_says_on_which_side_to_upgrade(version, advice):
+    headers, body = golden("claims")
+
+    with pytest.raises(BadMessage, match=advice):
+        received(signed({**headers, "version": version}, body), body)
+
+
+@pytest.mark.parametrize("version", [None, True, 1.0, "1", [1]])
+def test_what_is_no_version_is_refused(version):
+    headers, body = golden("claims")
+
+    with pytest.raises(BadMessage, match=f"we speak {wire.VERSION}$"):
+        received(signed({**headers, "version": version}, body), body)
+
+
+def test_a_type_of_a_newer_release_is_refused_as_such():
+    headers, body = golden("claims")
+
+    with pytest.raises(BadMessage, match="a newer release may know it"):
+        received(signed({**headers, "type": "news"}, body), body)
