@@ -374,6 +374,12 @@ def load(
         raise ConfigError(f"no configuration file {missing}") from error
     except cfg.ConfigFileParseError as error:
         raise ConfigError(" ".join(str(error).split())) from error
+    except OSError as error:  # a directory, or not ours to read
+        raise ConfigError(f"{error.filename}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"a configuration file is not in UTF-8: {error}"
+        ) from error
     except (cfg.Error, ValueError) as error:
         raise ConfigError(" ".join(str(error).split())) from error
     return Config(conf)

@@ -63,13 +63,18 @@ class SigningKey:
         )
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
         try:
-            with os.fdopen(os.open(path, flags, 0o600), "wb") as file:
-                file.write(pem)
+            opened = os.open(path, flags, 0o600)
         except FileExistsError as error:
             raise ConfigError(
                 f"{path} exists and is kept; choose another name, or move it"
             ) from error
         except OSError as error:
+            raise ConfigError(f"{path}: {error.strerror}") from error
+        try:
+            with os.fdopen(opened, "wb") as file:
+                file.write(pem)
+        except OSError as error:
+            path.unlink()  # half a key is none, and in the way of the next
             raise ConfigError(f"{path}: {error.strerror}") from error
 
     @property

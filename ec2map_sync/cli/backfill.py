@@ -17,6 +17,8 @@ if TYPE_CHECKING:  # slow to import
 RATE = 1000
 """Images a second: a million in 17 minutes, which no Glance feels."""
 
+MOST = 1_000_000_000
+
 FRESH = 600
 """Seconds since the agent has compared with a peer, at most."""
 
@@ -170,6 +172,8 @@ def not_compared(
 
 def _rate(text: str) -> float:
     rate = float(text)
-    if not rate > 0:
-        raise argparse.ArgumentTypeError("it takes more than 0")
+    if not 0 < rate < MOST:
+        raise argparse.ArgumentTypeError(
+            f"{text}: it takes more than 0, and less than {MOST:,}"
+        )
     return rate

@@ -8,10 +8,23 @@ from typing import Any
 
 from cliff.app import App
 from cliff.commandmanager import CommandManager
+from cliff.help import HelpCommand
 
 from ec2map_sync import config
 
 USAGE_ERROR = 2
+
+
+class Help(HelpCommand):
+    """Print detailed help for another command."""
+
+    def run(self, parsed_args: argparse.Namespace) -> int:
+        """Help; a command that there is not is a usage error."""
+        try:
+            return self.take_action(parsed_args)
+        except ValueError as error:
+            print(f"{config.PROJECT}: {error}", file=sys.stderr)
+            return USAGE_ERROR
 
 
 class Program(App):
@@ -28,6 +41,7 @@ class Program(App):
             command_manager=CommandManager("ec2map_sync.cli"),
             deferred_help=True,
         )
+        self.command_manager.add_command("help", Help)
 
     def build_option_parser(
         self, *args: Any, **kwargs: Any

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from ec2map_sync.claims import BEGINNING, Bound
 from ec2map_sync.cli.base import BadArgument, Lister, ShowOne, Unknown
-from ec2map_sync.cli.values import moment, parse_name
-from ec2map_sync.ec2id import format_id
+from ec2map_sync.cli.values import LARGEST, moment, parse_name
+from ec2map_sync.ec2id import ON_DEMAND, format_id
 
 if TYPE_CHECKING:
     from ec2map_sync.cli.region import Region
@@ -102,7 +102,7 @@ class List(Lister):
         self, parsed_args: argparse.Namespace
     ) -> tuple[Sequence[str], Iterable[Sequence[Any]]]:
         """List."""
-        limit = parsed_args.limit
+        limit = min(parsed_args.limit, LARGEST)
         if limit < 0:
             raise BadArgument(f"--limit {limit}: it takes 0 or more")
         after = BEGINNING
@@ -190,6 +190,8 @@ def find(region: "Region", text: str) -> "Mapped":
     from ec2map_sync import lookup  # noqa: PLC0415, slow
 
     name = parse_name(text)
+    if isinstance(name, int) and name >= ON_DEMAND.stop:
+        raise Unknown(f"no image has the id {text.lower()}")
     mapped = lookup.find(region.ledger, name)
     if mapped:
         return mapped

@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
+from ec2map_sync import addresses
 from ec2map_sync.cli.base import Command, Lister, Unknown, add_dry_run
 from ec2map_sync.cli.values import moment
 from ec2map_sync.errors import ConfigError
@@ -78,7 +79,8 @@ class ForgetPeer(Command):
         """Forget."""
         from ec2map_sync import retiring  # noqa: PLC0415, slow
 
-        region, name = self.region, parsed_args.name
+        region = self.region
+        name = addresses.name(parsed_args.name, "NAME")
         if name in {peer.name for peer in region.options.peers}:
             raise ConfigError(
                 f"{name} is in [DEFAULT] peers, and would be back at once: "

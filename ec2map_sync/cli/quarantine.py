@@ -13,7 +13,7 @@ from ec2map_sync.cli.base import (
     Unknown,
     add_dry_run,
 )
-from ec2map_sync.cli.values import moment
+from ec2map_sync.cli.values import LARGEST, entry_id, moment
 from ec2map_sync.errors import BadMessage
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class ListQuarantine(Lister):
     ) -> tuple[Sequence[str], Sequence[Any]]:
         """List."""
         queries = self.region.ledger.queries
-        limit = parsed_args.limit
+        limit = min(parsed_args.limit, LARGEST)
         if limit < 0:
             raise BadArgument(f"--limit {limit}: it takes 0 or more")
         entries = queries.quarantined(limit or None)
@@ -66,7 +66,7 @@ class ShowQuarantined(ShowOne):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Add the arguments."""
         parser = super().get_parser(prog_name)
-        parser.add_argument("id", metavar="ID", type=int)
+        parser.add_argument("id", metavar="ID", type=entry_id)
         return parser
 
     def take_action(
@@ -93,7 +93,7 @@ class _Each(Lister):
         """Add the arguments."""
         parser = super().get_parser(prog_name)
         which = parser.add_mutually_exclusive_group(required=True)
-        which.add_argument("id", metavar="ID", type=int, nargs="?")
+        which.add_argument("id", metavar="ID", type=entry_id, nargs="?")
         which.add_argument("--all", action="store_true", help="every entry")
         add_dry_run(parser, "what would happen to which entries")
         return parser

@@ -1,5 +1,6 @@
 """What commands open: the ledger, the sinks, the peers of a region."""
 
+import errno
 from collections.abc import Sequence
 from functools import cached_property
 
@@ -25,6 +26,12 @@ OUTAGES: tuple[type[Exception], ...] = (
     *bus.OUTAGES,
 )
 """What a part that does not answer raises."""
+
+
+_OF_THIS_MACHINE = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EMFILE}
+)
+"""What no broker is to blame for: a full disk, too many open files."""
 
 
 class Region:
@@ -195,6 +202,11 @@ def describe(error: Exception) -> str | None:
     """Say an outage in one line; None for a mistake of ours."""
     if isinstance(error, Ec2MapError):
         return str(error)
+    if isinstance(error, OSError) and (
+        error.filename or error.errno in _OF_THIS_MACHINE
+    ):
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror}"
     if isinstance(error, SQLAlchemyError):
         notes = getattr(error, "__notes__", ["a database does not answer"])
         return f"{notes[0]}: {database.describe(error)}"

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ec2map_sync.cli.base import FAILURE, NOT_IN_ORDER, Lister, explain
-from ec2map_sync.cli.values import moment, present
+from ec2map_sync.cli.values import Unmeasured, moment, present, seconds
 
 if TYPE_CHECKING:
     from ec2map_sync.state import Line
@@ -21,6 +21,14 @@ COLUMNS = (
     "lag_seconds",
     "last_error",
 )
+_FIGURES = {
+    "service": {"position", "lag_seconds"},
+    "peer": {"position", "lag", "lag_seconds"},
+    "sink": {"lag", "lag_seconds"},
+    "publisher": {"lag", "lag_seconds"},
+}
+"""What each line should have; None there is unknown, elsewhere nothing."""
+
 _TIMES = frozenset({"service", "peer"})
 """What has a time as position; the others a revision or a count."""
 
@@ -28,12 +36,13 @@ _TIMES = frozenset({"service", "peer"})
 class Status(Lister):
     """Show how the region is: services, peers, sinks, quarantine.
 
-    Every figure is measured now; what is not known stays empty. For
-    services, lag_seconds is the age of their last sign of life; for peers
-    that of the last heartbeat, and position the time until which both sides
-    are known to agree; for sinks and the publisher, position is a revision
-    of the ledger, lag what they have not come to yet, and lag_seconds the
-    age of the oldest of that.
+    Every figure is measured now; what cannot be is said to be unknown (null
+    for programs), and what there is none of stays empty. For services,
+    lag_seconds is the age of their last sign of life; for peers that of the
+    last heartbeat, and position the time until which both sides are known
+    to agree; for sinks and the publisher, position is a revision of the
+    ledger, lag what they have not come to yet, and lag_seconds the age of
+    the oldest of that.
 
     Loops that the configuration no longer asks for are listed for a day.
     Exit code 1 if somebody has to look: a service is silent or waits, a
@@ -49,7 +58,7 @@ class Status(Lister):
         parser = super().get_parser(prog_name)
         parser.add_argument(
             "--watch",
-            type=float,
+            type=seconds,
             metavar="S",
             help="show it again every S seconds, until interrupted",
         )
@@ -62,7 +71,7 @@ class Status(Lister):
             return code
         try:
             while True:
-                time.sleep(max(0.1, parsed_args.watch))
+                time.sleep(parsed_args.watch)
                 self.exit_code = 0
                 code = super().run(parsed_args)
         except KeyboardInterrupt:
@@ -98,14 +107,14 @@ class Status(Lister):
         self.exit_code = 0 if healthy else NOT_IN_ORDER
         return lines
 
-    def _live(self, seconds: float) -> int:
+    def _live(self, pause: float) -> int:
         """Redraw one screen until interrupted; gives the exit code."""
         from rich.live import Live  # noqa: PLC0415, slow
 
         with Live(auto_refresh=False) as live, suppress(KeyboardInterrupt):
             while True:
                 live.update(self._screen(), refresh=True)
-                time.sleep(max(0.1, seconds))
+                time.sleep(pause)
         return self.exit_code
 
     def _screen(self) -> Any:
@@ -125,15 +134,20 @@ class Status(Lister):
 
 
 def _row(line: "Line") -> Sequence[Any]:
-    position: Any = line.position
+    figures: dict[str, Any] = {
+        "position": line.position,
+        "lag": line.lag,
+        "lag_seconds": line.lag_seconds,
+    }
     if line.what in _TIMES:
-        position = moment(line.position)
+        figures["position"] = moment(line.position)
+    for name in _FIGURES.get(line.what, ()):
+        if figures[name] is None:
+            figures[name] = Unmeasured()
     return (
         line.what,
         line.name,
         line.state,
-        position,
-        line.lag,
-        line.lag_seconds,
+        *figures.values(),
         line.last_error,
     )

@@ -1,5 +1,6 @@
 """Values as operators write and read them."""
 
+import argparse
 import re
 from collections.abc import Mapping
 from datetime import datetime
@@ -8,6 +9,16 @@ from typing import Any
 from ec2map_sync.claims import Stamp
 from ec2map_sync.ec2id import image_key, parse_id
 from ec2map_sync.times import iso, time_of
+
+LARGEST = 2**63 - 1
+"""What a database takes for an integer."""
+
+
+class Unmeasured:
+    """In the place of a figure that there should be and nobody knows."""
+
+
+_DAY = 86_400
 
 
 def moment(stamp: Stamp | None) -> datetime | None:
@@ -25,18 +36,37 @@ def parse_name(text: str) -> str | int:
     return image_key(text)
 
 
+def entry_id(text: str) -> int:
+    """Read the id of an entry in the ledger (for argparse)."""
+    value = int(text)
+    if not 0 < value <= LARGEST:
+        raise ValueError(text)
+    return value
+
+
+def seconds(text: str) -> float:
+    """Read how long to wait between two looks (for argparse)."""
+    value = float(text)
+    if not 0 < value <= _DAY:
+        raise argparse.ArgumentTypeError(
+            f"{text}: it takes more than 0 seconds, and at most a day"
+        )
+    return value
+
+
 def present(value: Any, *, machine: bool) -> Any:
     """Give a value as a table shows it, or as a program reads it.
 
     Times are UTC; a program gets their microseconds too.
     """
     match value:
+        case None | Unmeasured():
+            word = "" if value is None else "unknown"
+            return None if machine else word
         case datetime():
             return iso(value, exact=machine)
         case float():
             return round(value, 1)
-        case None:
-            return None if machine else ""
         case Mapping() if machine:
             return {k: present(v, machine=True) for k, v in value.items()}
         case Mapping():

@@ -1,6 +1,8 @@
 """The program itself: starts fast, fails in one line, completes itself."""
 
 import resource
+import signal
+import socket
 import subprocess
 import sys
 from importlib.metadata import entry_points
@@ -106,7 +108,16 @@ def test_the_shell_completes_commands_and_options():
         ["replay", "--sink", "nova:cell9"],
         ["replay", "--peer", "RegionNine"],
         ["peer", "forget", "RegionTwo"],
+        ["peer", "forget", "a" * 300 + "/"],
         ["list", "-c", "nonsense"],
+        ["list", "--config-file", "/"],
+        ["help", "nonsense"],
+        ["id", "\udcff\udcfe"],
+        ["divergence", "resolve", "keep", "nonsense"],
+        ["divergence", "resolve", "keep"],
+        ["adopt", "--sink", "nova:cell9"],
+        ["key", "generate", "/nowhere/key"],
+        ["backfill"],
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(region, arguments):
@@ -120,10 +131,173 @@ def test_a_mistake_is_one_line_and_exit_code_2(region, arguments):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["nonsense"], [], ["list", "--nonsense"], ["show"]]
+    "arguments",
+    [
+        [],
+        ["nonsense"],
+        ["list", "--nonsense"],
+        ["list", "--limit", "many"],
+        ["list", "-f", "nonsense"],
+        ["show"],
+        ["status", "--watch", "inf"],
+        ["status", "--watch", "nan"],
+        ["status", "--watch", "0"],
+        ["backfill", "--rate", "inf"],
+        ["backfill", "--rate", "0"],
+        ["quarantine", "show", "9" * 30],
+        ["quarantine", "show", "-1"],
+        ["quarantine", "drop"],
+        ["quarantine", "drop", "1", "--all"],
+        ["replay", "--push", "--sink", "nova:cell1"],
+        ["divergence", "resolve", "nonsense"],
+    ],
 )
 def test_a_wrong_command_line_is_exit_code_2(arguments):
-    assert run(*arguments).code == 2
+    done = run(*arguments)
+
+    assert done.code == 2
+    assert "mistake in the program" not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["show", "ami-ffffffffffffffff"], 1, "no image has the id"),
+        (["list", "--limit", "9" * 30], 0, ""),
+        (["quarantine", "list", "--limit", "9" * 30], 0, ""),
+        (["replay", "--push", "--dry-run", "--since", "9" * 30 + "d"], 0, ""),
+    ],
+)
+def test_numbers_that_no_database_takes_are_no_mistake(
+    region, arguments, code, said
+):
+    done = region.run(*arguments, code=code)
+
+    assert said in done.stderr
+    assert "mistake in the program" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    # An id can be derived without; a check that finds nothing is exit code 1.
+    [name for name in COMMANDS if name not in {"config check", "id"}],
+)
+def test_without_a_configuration_every_command_is_one_line(command):
+    arguments = {
+        "demo": ["--regions", "1"],
+        "divergence resolve": ["keep", "--all"],
+        "explain": [IMAGE],
+        "key generate": ["/nowhere/key"],
+        "peer forget": ["RegionTwo"],
+        "quarantine drop": ["1"],
+        "quarantine retry": ["1"],
+        "quarantine show": ["1"],
+        "show": [IMAGE],
+    }
+
+    done = run(
+        *command.split(),
+        *arguments.get(command, []),
+        "--config-file",
+        "/dev/null",
+    )
+
+    assert done.code == 2
+    assert done.stderr.count("\n") == 1
+    assert "mistake in the program" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"[DEFAULT]\nregion = \xff\xfe\n", "is not in UTF-8"),
+        (b"nonsense\n", "Failed to parse"),
+        (b"[bus]\nbatch_size = many\n", "batch_size"),
+    ],
+)
+def test_a_configuration_that_cannot_be_read_is_one_line(
+    region, content, said
+):
+    region.config_file.write_bytes(content)
+
+    done = region.run("peer", "list", code=2)
+
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "mistake in the program" not in done.stderr
+
+
+def execute(shell, *arguments, code):
+    done = subprocess.run(
+        ["bash", "-c", shell, "bash", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == code, done
+    return done
+
+
+def test_a_full_disk_leaves_no_half_of_a_key(tmp_path):
+    full = execute(
+        'ulimit -f 0; exec "$@"',
+        PROGRAM,
+        "key",
+        "generate",
+        tmp_path / "key",
+        code=2,
+    )
+
+    assert full.stderr == f"ec2map-sync: {tmp_path}/key: File too large\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_output_that_finds_no_room_is_one_line(region):
+    done = execute(
+        '"$@" >/dev/full',
+        PROGRAM,
+        "status",
+        "--config-file",
+        region.config_file,
+        code=2,
+    )
+
+    assert done.stderr == "ec2map-sync: No space left on device\n"
+
+
+def test_whoever_reads_only_the_beginning_is_told_nothing(region):
+    done = execute(
+        '"$@" | head -n 1',
+        PROGRAM,
+        "list",
+        "--config-file",
+        region.config_file,
+        code=0,
+    )
+
+    assert done.stderr == ""
+
+
+def test_ctrl_c_ends_a_command_without_a_traceback(region):
+    """Caught while it waits for a broker that does not answer."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        region.configure(broker=f"amqp://u:p@127.0.0.1:{port}//")
+        with subprocess.Popen(
+            [PROGRAM, "replay", "--config-file", region.config_file],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as waiting:
+            silent.accept()
+            waiting.send_signal(signal.SIGINT)
+            stdout, stderr = waiting.communicate(timeout=20)
+
+    assert waiting.returncode == 130
+    assert stdout == ""
+    assert "Traceback" not in stderr
 
 
 @pytest.mark.parametrize(

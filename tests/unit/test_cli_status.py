@@ -190,8 +190,28 @@ def test_of_several_hosts_each_is_told(healthy):
     assert ("service", "listener@three") not in lines
 
 
-def test_in_a_table_nothing_unknown_is_a_word(region):
-    assert "None" not in region.run("status", code=1).stdout
+def test_in_a_table_what_is_not_known_is_said_to_be_unknown(region):
+    table = region.run("status", code=1).stdout
+
+    shown = {
+        tuple(cells[:2]): cells[2:]
+        for line in table.splitlines()[3:-1]
+        for cells in [[cell.strip() for cell in line.split("|")[1:-1]]]
+    }
+    assert shown["peer", "RegionTwo"] == [
+        "never heard",
+        *["unknown"] * 3,
+        "",
+    ]
+    assert shown["service", "listener"] == [
+        "never heard",
+        "unknown",
+        "",
+        "unknown",
+        "",
+    ]
+    assert shown["sink", "nova:cell1"] == ["not begun", "", "0", "0.0", ""]
+    assert "None" not in table
 
 
 def test_watch_prints_again_until_interrupted(healthy):
