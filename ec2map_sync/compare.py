@@ -97,7 +97,8 @@ class Gate:
             if self._open and late:
                 LOG.warning(
                     "claims are made without having compared with %s, who "
-                    "did not answer within [bus] claim_wait",
+                    "did not answer within [bus] claim_wait; see "
+                    "'ec2map-sync peer list'",
                     ", ".join(late),
                 )
         return self._open

@@ -139,7 +139,8 @@ class Follower:
         if fresh:
             self._ledger.journal.quarantine(fresh)
             LOG.warning(
-                "%d messages or claims of %s are in quarantine: %s",
+                "%d messages or claims of %s are in quarantine: %s; see "
+                "'ec2map-sync quarantine list'",
                 len(fresh),
                 self._peer.sender,
                 fresh[-1].reason,

@@ -147,7 +147,8 @@ class Recorder(dispatcher.DispatcherBase):  # type: ignore[misc]
         if bad:
             self._ledger.journal.quarantine(bad)
             LOG.warning(
-                "%d notifications are in quarantine: %s",
+                "%d notifications are in quarantine: %s; see 'ec2map-sync "
+                "quarantine list'",
                 len(bad),
                 bad[-1].reason,
             )

@@ -149,7 +149,8 @@ class Writer:
     def _warn(self, taken: Sequence[SinkRow]) -> None:
         LOG.warning(
             "%s: %d of our numbers are held by rows that are not ours, for "
-            "example %d by %s; they stay ([nova] existing_rows)",
+            "example %d by %s; they stay ([nova] existing_rows): see "
+            "'ec2map-sync divergence list'",
             self._sink.name,
             len(taken),
             taken[0].number,
