@@ -8,7 +8,7 @@ author = "the ec2map-sync contributors"
 copyright = f"2026, {author}"
 release = version_of(project)
 
-extensions = ["oslo_config.sphinxext"]
+extensions = ["cliff.sphinxext", "oslo_config.sphinxext"]
 html_theme = "furo"
 html_title = f"{project} {release}"
 nitpicky = True

@@ -50,7 +50,7 @@ class Backfill(Lister):
             type=_rate,
             default=RATE,
             metavar="N",
-            help="images a second, at most (default: %(default)s)",
+            help=f"images a second, at most (default: {RATE})",
         )
         parser.add_argument(
             "--without-peers",

@@ -88,8 +88,12 @@ class ResolveDivergences(Command):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Add the arguments."""
         parser = super().get_parser(prog_name)
-        parser.add_argument("how", choices=["keep", "rewrite"])
-        parser.add_argument("images", metavar="IMAGE", nargs="*")
+        parser.add_argument(
+            "how", choices=["keep", "rewrite"], help="leave them, or write"
+        )
+        parser.add_argument(
+            "images", metavar="IMAGE", nargs="*", help="an image's UUID"
+        )
         parser.add_argument("--all", action="store_true", help="every one")
         add_dry_run(parser, "which rows it would be")
         return parser

@@ -19,7 +19,9 @@ class GenerateKey(Command):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Add the arguments."""
         parser = super().get_parser(prog_name)
-        parser.add_argument("file", metavar="FILE", type=Path)
+        parser.add_argument(
+            "file", metavar="FILE", type=Path, help="where the key goes"
+        )
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:

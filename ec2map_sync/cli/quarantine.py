@@ -66,7 +66,9 @@ class ShowQuarantined(ShowOne):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Add the arguments."""
         parser = super().get_parser(prog_name)
-        parser.add_argument("id", metavar="ID", type=entry_id)
+        parser.add_argument(
+            "id", metavar="ID", type=entry_id, help="as listed"
+        )
         return parser
 
     def take_action(
@@ -93,7 +95,9 @@ class _Each(Lister):
         """Add the arguments."""
         parser = super().get_parser(prog_name)
         which = parser.add_mutually_exclusive_group(required=True)
-        which.add_argument("id", metavar="ID", type=entry_id, nargs="?")
+        which.add_argument(
+            "id", metavar="ID", type=entry_id, nargs="?", help="as listed"
+        )
         which.add_argument("--all", action="store_true", help="every entry")
         add_dry_run(parser, "what would happen to which entries")
         return parser

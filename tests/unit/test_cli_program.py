@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from commands import SmallRegion, run
 
+from ec2map_sync.cli.main import Program
+
 PROGRAM = Path(sys.executable).parent / "ec2map-sync"
 SLOW = (
     "alembic",
@@ -88,6 +90,21 @@ def test_every_command_has_help_with_an_example(command):
 
     assert done.code == 0
     assert f"Example: ec2map-sync {command}" in done.stdout
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_argument_is_explained(command):
+    point = next(
+        point
+        for point in entry_points(group="ec2map_sync.cli")
+        if point.name.replace("_", " ") == command
+    )
+    parser = point.load()(Program(), None).get_parser(command)
+
+    assert [a.dest for a in parser._actions if not a.help] == []
+    assert "%(" not in "".join(
+        parser._get_formatter()._expand_help(a) for a in parser._actions
+    )
 
 
 def test_the_shell_completes_commands_and_options():
