@@ -265,7 +265,7 @@ CELL = [
         "connection",
         secret=True,
         help="The cell's database, as in [database] connection of its "
-        "conductor. Grants: SELECT, INSERT, UPDATE, DELETE on s3_images; on "
+        "conductor. Grants: SELECT, INSERT, DELETE on s3_images; on "
         "PostgreSQL also SELECT, UPDATE on the sequence s3_images_id_seq.",
     ),
 ]
@@ -275,7 +275,7 @@ _ec2api = [
         "connection",
         secret=True,
         help="Database of ec2-api, if one is in use: images get the same "
-        "ids there. Grants: SELECT, INSERT, UPDATE, DELETE on items.",
+        "ids there. Grants: SELECT, INSERT, DELETE on items.",
     ),
 ]
 

@@ -312,7 +312,7 @@ def test_config_check_finds_what_is_wrong_and_changes_nothing(
     for name, result, advice in (
         ("Glance's exchange", "inequivalent arg 'durable'", "as in glance-"),
         ("cell cell0", "there is no table s3_images", "not that of the API"),
-        ("cell cell1", "no right to UPDATE, DELETE", "GRANT SELECT, INSERT"),
+        ("cell cell1", "no right to DELETE", "GRANT SELECT, INSERT"),
         ("broker of RegionTwo", "wrong", ""),
         ("signing key", "open to others", "chmod 600"),
         ("Glance's API", "it does not know us", ""),
