@@ -131,6 +131,13 @@ def transport(conf: cfg.ConfigOpts) -> None:
     # Hosts of a cluster stand in one URL, each with its own port.
     scheme, mark, rest = url.partition("://")
     for host in rest.split("/")[0].split(","):
+        # It quotes all but "/" anew, takes what follows for a port, and
+        # tells that in the log.
+        if "%2f" in host.rpartition("@")[0].lower():
+            raise ConfigError(
+                "[DEFAULT] transport_url: oslo.messaging takes no '/' (%2F) "
+                "in the name or password of an account; choose another one"
+            )
         _check_url(
             f"{scheme}{mark}{host}",
             "[DEFAULT] transport_url",

@@ -66,6 +66,10 @@ def answer(ledger: Ledger, question: messages.Compare) -> messages.Answer:
     )
 
 
+USUAL = 5_000_000
+"""Microseconds after a start within which peers are compared with."""
+
+
 class Gate:
     """Holds back new claims until the set is as complete as it can be.
 
@@ -88,6 +92,7 @@ class Gate:
         self._until = since + int(wait * 1_000_000)
         self._clock = clock
         self._open = not peers
+        self._said = False
 
     def is_open(self) -> bool:
         """Tell whether claims may be made; stays open once it is."""
@@ -101,7 +106,21 @@ class Gate:
                     "'ec2map-sync peer list'",
                     ", ".join(late),
                 )
+            elif not self._open:
+                self._say(late)
         return self._open
+
+    def _say(self, late: Sequence[str]) -> None:
+        """Say once what is waited for, if that takes longer than usual."""
+        if self._said or self._clock() < self._since + USUAL:
+            return
+        self._said = True
+        LOG.info(
+            "nothing is claimed or written before this ledger was compared "
+            "with %s, or [bus] claim_wait is over in %d s",
+            ", ".join(late),
+            (self._until - self._clock()) // 1_000_000,
+        )
 
     def _late(self) -> list[str]:
         states = self._ledger.journal.peer_states()

@@ -283,3 +283,20 @@ def test_a_peer_that_does_not_answer_is_waited_for_so_long(new_ledger):
     now[0] += 30_000_000
 
     assert gate.is_open()
+
+
+def test_what_is_waited_for_is_said_once_if_it_takes_long(new_ledger, caplog):
+    caplog.set_level("INFO", "ec2map_sync.compare")
+    now = [NOW]
+    gate = Gate(
+        new_ledger(), ["two"], since=NOW, wait=30, clock=lambda: now[0]
+    )
+    assert not gate.is_open()
+    assert caplog.messages == []
+
+    for _ in range(3):
+        now[0] += 6_000_000
+        assert not gate.is_open()
+
+    (said,) = caplog.messages
+    assert "compared with two, or [bus] claim_wait is over in 24 s" in said

@@ -52,6 +52,12 @@ SLIPS = {
         "amqp://localhost/",
         "transport_url",
     ),
+    "transport_url that oslo.messaging misreads": (
+        "DEFAULT",
+        "transport_url",
+        "rabbit://u:a%2Fb@localhost:5672/",
+        "'/' (%2F)",
+    ),
     "transport_url of a database": (
         "DEFAULT",
         "transport_url",
@@ -216,6 +222,7 @@ def test_a_slip_is_refused_in_one_line(tmp_path, good, slip):
     "change",
     [
         ("DEFAULT", "transport_url", "amqp://u:hunter2@localhost:x/"),
+        ("DEFAULT", "transport_url", "rabbit://u:hunter2%2Fb@localhost/"),
         ("ledger", "connection", "nothing://u:hunter2@localhost/x"),
         ("ledger", "connection", "mysql://u:hunter2@localhost:x/x"),
         ("bus", "url", "http://u:hunter2@localhost/"),
