@@ -102,21 +102,25 @@ class _Each(Lister):
         add_dry_run(parser, "what would happen to which entries")
         return parser
 
-    def entries(
-        self, parsed_args: argparse.Namespace
-    ) -> "Iterator[FullEntry]":
-        """Give the entries that are meant, the oldest first."""
+    def names(self, parsed_args: argparse.Namespace) -> list[int]:
+        """Give the ids of the entries that are meant, the oldest first.
+
+        :raises Unknown: the one that is named is not there.
+        """
         queries = self.region.ledger.queries
         if parsed_args.all:
-            names = [e.id for e in reversed(queries.quarantined())]
-        else:
-            names = [parsed_args.id]
+            return [e.id for e in reversed(queries.quarantined())]
+        name: int = parsed_args.id
+        if queries.quarantined_entry(name) is None:
+            raise Unknown(f"nothing in the quarantine has id {name}")
+        return [name]
+
+    def entries(self, names: Sequence[int]) -> "Iterator[FullEntry]":
+        """Read entries one by one; others may drop some meanwhile."""
         for name in names:
-            entry = queries.quarantined_entry(name)
+            entry = self.region.ledger.queries.quarantined_entry(name)
             if entry:
                 yield entry
-            elif not parsed_args.all:
-                raise Unknown(f"nothing in the quarantine has id {name}")
 
 
 class RetryQuarantined(_Each):
@@ -135,12 +139,13 @@ class RetryQuarantined(_Each):
         from ec2map_sync.quarantine import Retrial  # noqa: PLC0415, slow
 
         region = self.region
+        names = self.names(parsed_args)
         trusted = {peer.name: region.trust(peer) for peer in region.peers()}
         retrial = Retrial(region.ledger, trusted, region.pen)
         if not parsed_args.dry_run:
             self._await_peers()
         rows = []
-        for entry in self.entries(parsed_args):
+        for entry in self.entries(names):
             try:
                 taken = retrial.take(entry, dry_run=parsed_args.dry_run)
             except BadMessage as error:
@@ -161,7 +166,9 @@ class RetryQuarantined(_Each):
         from ec2map_sync.state import peer_views  # noqa: PLC0415, slow
 
         region = self.region
-        deadline = time.monotonic() + region.options.claim_wait
+        wait = region.options.claim_wait
+        deadline = time.monotonic() + wait
+        said = False
         while True:
             states = region.ledger.journal.peer_states()
             views = peer_views(states, region.options, wall_clock())
@@ -175,6 +182,12 @@ class RetryQuarantined(_Each):
             if time.monotonic() >= deadline:
                 self.note(f"goes on without having heard {', '.join(late)}")
                 return
+            if not said:
+                self.note(
+                    f"waits for {', '.join(late)} to agree, {wait:.0f} s at "
+                    "most ([bus] claim_wait)"
+                )
+                said = True
             time.sleep(0.2)
 
 
@@ -188,7 +201,7 @@ class DropQuarantined(_Each):
         self, parsed_args: argparse.Namespace
     ) -> tuple[Sequence[str], Sequence[Any]]:
         """Drop."""
-        entries = list(self.entries(parsed_args))
+        entries = list(self.entries(self.names(parsed_args)))
         if not parsed_args.dry_run:
             self.region.ledger.journal.release([e.id for e in entries])
         done = "would be dropped" if parsed_args.dry_run else "dropped"

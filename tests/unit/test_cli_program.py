@@ -115,6 +115,41 @@ def test_the_shell_completes_commands_and_options():
     assert "--divergent" in done.stdout
 
 
+# What bash-completion, which operators have, gives to such functions.
+COMPLETION = """
+_get_comp_words_by_ref() {
+    cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
+    words=("${COMP_WORDS[@]}")
+}
+. <("$1" complete)
+COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))
+_ec2map_sync
+echo "${COMPREPLY[@]}"
+"""
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("quar", "quarantine"),
+        ("quarantine ", "drop list retry show"),
+        ("divergence res", "resolve"),
+        ("list --div", "--divergent"),
+        ("verify --re", "--repair"),
+    ],
+)
+def test_bash_completes_what_is_typed(typed, offered):
+    done = subprocess.run(
+        ["bash", "-c", COMPLETION, "bash", PROGRAM, *typed.split(" ")],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+
+    assert (done.stdout.strip(), done.stderr) == (offered, "")
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
