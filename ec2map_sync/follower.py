@@ -3,7 +3,6 @@
 import logging
 import time
 from collections.abc import Callable, Sequence
-from hashlib import blake2b
 
 from kombu.message import Message
 
@@ -22,15 +21,12 @@ from ec2map_sync.claims import (
 from ec2map_sync.compare import Pull
 from ec2map_sync.errors import BadMessage
 from ec2map_sync.ledger import Ledger, PeerState, Quarantined
+from ec2map_sync.refusals import Refusals
 
 LOG = logging.getLogger(__name__)
 
 BATCH = 20
 """Messages recorded in one transaction: up to 10,000 claims."""
-
-REFUSED = 200
-"""Bad messages and claims that are remembered, so as not to keep each of
-them again when they are repeated."""
 
 PATIENT_HEARTBEATS = 3
 """Heartbeats whose totals differ before a compare looks at everything, also
@@ -71,7 +67,7 @@ class Follower:
         self._greeted = False
         self._heard = False
         self._clock_said = False
-        self._refused: dict[tuple[str, bytes], None] = {}
+        self._refusals = Refusals(ledger, f"of {peer.sender}")
 
     def step(self) -> bool:
         """Take in what has come; waits a little if nothing has."""
@@ -119,32 +115,7 @@ class Follower:
         if heard and len(arrived) < BATCH:
             # Else it may have waited for us, and says nothing of clocks.
             self._look_at_clock(heard.sent_at)
-        self._put_away(bad)
-
-    def _put_away(self, bad: Sequence[Quarantined]) -> None:
-        """Quarantine what is bad, each thing once.
-
-        A peer with another key sends heartbeats all day long, and a claim
-        stamped too far ahead comes again with every compare.
-        """
-        fresh = []
-        for one in bad:
-            beat = (one.headers or {}).get("type") == "heartbeat"
-            key = (one.reason, b"" if beat else blake2b(one.body).digest())
-            if key not in self._refused:
-                fresh.append(one)
-                self._refused[key] = None
-        while len(self._refused) > REFUSED:
-            self._refused.pop(next(iter(self._refused)))
-        if fresh:
-            self._ledger.journal.quarantine(fresh)
-            LOG.warning(
-                "%d messages or claims of %s are in quarantine: %s; see "
-                "'ec2map-sync quarantine list'",
-                len(fresh),
-                self._peer.sender,
-                fresh[-1].reason,
-            )
+        self._refusals.put_away(bad)
 
     def _decode(self, message: Message, body: bytes) -> wire.Received:
         trusted = {self._peer.sender: self._peer}

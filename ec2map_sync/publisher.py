@@ -9,6 +9,7 @@ from ec2map_sync import compare, messages, metrics, wire
 from ec2map_sync.bus import Inbox, Outlet, body_of
 from ec2map_sync.errors import BadMessage
 from ec2map_sync.ledger import PUBLISHER, Ledger, Quarantined
+from ec2map_sync.refusals import Refusals
 
 QUESTIONS = 10
 """Questions taken at a time."""
@@ -35,6 +36,7 @@ class Answerer:
         self._pen = pen
         self._trusted = trusted
         self._patience = patience
+        self._refusals = Refusals(ledger, "among the questions to us")
 
     def step(self) -> bool:
         """Answer what has been asked; waits a little if nothing has."""
@@ -66,7 +68,7 @@ class Answerer:
                 body=body,
                 headers=message.headers or {},
             )
-            self._ledger.journal.quarantine([bad])
+            self._refusals.put_away([bad])
             return
         reply = compare.answer(self._ledger, question)
         self._outlet.send(

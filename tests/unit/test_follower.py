@@ -8,6 +8,7 @@ import pytest
 from ec2map_sync import messages, wire
 from ec2map_sync.claims import Claim, Print
 from ec2map_sync.follower import BATCH, Follower
+from ec2map_sync.publisher import Answerer
 from ec2map_sync.signing import PublicKey, SigningKey
 
 NOW = 1_800_000_000_000_000
@@ -162,3 +163,35 @@ def test_an_absurd_claim_that_comes_again_is_kept_once(
 
     assert len(reasons(ledger)) == 1
     assert ledger.head().total.count == 0
+
+
+class FakeOutlet:
+    """Takes no answer, since there is none to give."""
+
+    def pump(self):
+        pass
+
+
+def test_questions_that_are_not_trusted_are_kept_once(
+    ledger, inlet, peer_key, caplog
+):
+    trust = wire.Trust(
+        sender="two", keys=(PublicKey(peer_key.public),), scheme="s"
+    )
+    answerer = Answerer(
+        ledger,
+        inlet,
+        FakeOutlet(),
+        pen("one", SigningKey.generate()),
+        {"two": trust},
+        patience=0,
+    )
+    stranger = pen("two", SigningKey.generate())
+    for n in range(5):
+        question = messages.Compare(id=f"q{n}", ranges=())
+        inlet.arrived.append(Arrived(*wire.encode(question, stranger)))
+        answerer.step()
+
+    assert len(reasons(ledger)) == 1
+    assert "questions to us" in caplog.text
+    assert inlet.acknowledged == 5
