@@ -23,7 +23,6 @@ class Window(Protocol):
 
     name: str
 
-
     needs_kind: bool
     """Whether nothing is written before an image's kind is known."""
 

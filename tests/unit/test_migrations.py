@@ -89,7 +89,7 @@ def test_an_upgraded_ledger_goes_on_where_it_was(engine, revision):
     with ledger.reader("nova:cell1") as reader:
         assert reader.revision == 5
         assert reader.numbers(100) == (new.revision, False)
-    numbers = [n.number for n in ledger.changed(5, new.revision)]
+        numbers = [n.number for n in reader.changed(new.revision)]
     assert ledger.queries.by_image("f" * 36).number in numbers
 
 

@@ -16,6 +16,9 @@ HINTS = (
 NOTHING_TO_DO = {
     "%d images of Glance have ids that are no UUIDs, for example %s; they "
     "get no EC2 id",
+    "nothing is counted: %s: %s",  # the error names what is missing
+    "no answer for %s",  # to a question for metrics, with the traceback
+    "image %s has moved from %s to %s, because of the claim of %s",
 }
 
 
