@@ -1,13 +1,13 @@
 """ec2map-sync status."""
 
 import argparse
-import time
+import signal
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ec2map_sync.cli.base import FAILURE, NOT_IN_ORDER, Lister, explain
 from ec2map_sync.cli.values import Unmeasured, moment, present, seconds
+from ec2map_sync.loop import Wake
 
 if TYPE_CHECKING:
     from ec2map_sync.state import Line
@@ -66,16 +66,15 @@ class Status(Lister):
 
     def run(self, parsed_args: argparse.Namespace) -> int:
         """Look once, or again and again."""
-        code = super().run(parsed_args)
         if parsed_args.watch is None:
-            return code
-        try:
+            return super().run(parsed_args)
+        with Interrupt() as interrupt:
+            self._interrupt = interrupt
             while True:
-                time.sleep(parsed_args.watch)
                 self.exit_code = 0
                 code = super().run(parsed_args)
-        except KeyboardInterrupt:
-            return code
+                if interrupt.comes_within(parsed_args.watch):
+                    return code
 
     def take_action(
         self, parsed_args: argparse.Namespace
@@ -111,11 +110,11 @@ class Status(Lister):
         """Redraw one screen until interrupted; gives the exit code."""
         from rich.live import Live  # noqa: PLC0415, slow
 
-        with Live(auto_refresh=False) as live, suppress(KeyboardInterrupt):
+        with Live(auto_refresh=False) as live:
             while True:
                 live.update(self._screen(), refresh=True)
-                time.sleep(pause)
-        return self.exit_code
+                if self._interrupt.comes_within(pause):
+                    return self.exit_code
 
     def _screen(self) -> Any:
         from rich.table import Table  # noqa: PLC0415, slow
@@ -131,6 +130,39 @@ class Status(Lister):
             style = "" if line.healthy else "bold red"
             table.add_row(*cells, style=style)
         return table
+
+
+class Interrupt:
+    """Lets Ctrl-C end the waiting between two looks, and never a look.
+
+    In the middle of one it would meet a database's driver, which then has
+    a lot to say. A second one interrupts whatever there is.
+    """
+
+    def __init__(self) -> None:
+        self._wake = Wake()
+        self._came = False
+
+    def __enter__(self) -> "Interrupt":
+        """Watch for it."""
+        self._before = signal.signal(signal.SIGINT, self._note)
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        """Let it do what it did before."""
+        signal.signal(signal.SIGINT, self._before)
+        self._wake.close()
+
+    def comes_within(self, seconds: float) -> bool:
+        """Wait for so long; True as soon as it has come."""
+        if not self._came:
+            self._wake.wait(seconds)
+        return self._came
+
+    def _note(self, *_signal: object) -> None:
+        self._came = True
+        self._wake.set()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _row(line: "Line") -> Sequence[Any]:
