@@ -13,6 +13,7 @@ import amqp.exceptions
 import kombu
 import kombu.exceptions
 from kombu.message import Message
+from kombu.transport import pyamqp
 
 from ec2map_sync import config
 
@@ -200,6 +201,7 @@ class _Source(_Link):
 
     def _set_up(self, channel: Any) -> None:
         self._arrived.clear()
+        _take_as_it_comes(channel)
         queue = self._declare(channel)
         channel.basic_qos(0, PREFETCH, False)
         consumer = kombu.Consumer(
@@ -228,6 +230,25 @@ class _Source(_Link):
         # One by one: kombu's memory transport knows nothing of "multiple".
         for message in messages:
             message.ack()
+
+
+class _Plain(pyamqp.Message):
+    """A message whose body is what was published."""
+
+    def __init__(self, msg: Any, channel: Any = None, **options: Any) -> None:
+        # kombu would unpack what a header says is packed: a few bytes into
+        # gigabytes, or into an error that comes again with the message.
+        msg.properties.get("application_headers", {}).pop("compression", None)
+        super().__init__(  # type: ignore[no-untyped-call]
+            msg, channel=channel, **options
+        )
+
+
+def _take_as_it_comes(channel: Any) -> None:
+    """Let nobody decode bodies: what is signed are bytes."""
+    if isinstance(channel, pyamqp.Channel):
+        channel.Message = _Plain
+        channel.auto_decode = False
 
 
 class Inlet(_Source):
@@ -294,4 +315,6 @@ class Inbox(_Source):
 def body_of(message: Message) -> bytes:
     """Give the bytes that were signed."""
     body = message.body
-    return body.encode() if isinstance(body, str) else bytes(body)
+    if isinstance(body, str):  # of kombu's memory transport
+        return body.encode(errors="surrogatepass")
+    return bytes(body)

@@ -23,6 +23,13 @@ from ec2map_sync.errors import BadId, BadMessage
 MAX_AHEAD = 24 * 3600 * 1_000_000
 """Microseconds by which a stamp may be ahead of our clock."""
 MAX_ID = 64
+MAX_ASKED = 64
+"""Ranges in a question: each costs the one who answers a look at its ledger.
+"""
+MAX_PARTS = 32 * MAX_ASKED
+"""Ranges in an answer: each that was asked may come in as many parts."""
+MAX_BAD = 100
+"""Bad claims of one message that are kept, each by itself."""
 _BOUND = re.compile(r"[0-9a-f-]{0,40}")
 
 Json = dict[str, Any]
@@ -87,8 +94,15 @@ Message = Claims | Heartbeat | Compare | Answer
 def _int(value: Any, low: int, high: int, what: str) -> int:
     # bool is an int to Python, and not to us.
     if type(value) is not int or not low <= value < high:
-        raise BadMessage(f"{what} is {str(value)[:40]}")
+        raise BadMessage(f"{what} is {_short(value)}")
     return value
+
+
+def _short(value: Any) -> str:
+    """Write what may be anything, without writing all of it."""
+    if isinstance(value, list | dict):
+        return f"a {type(value).__name__}"
+    return str(value)[:40]
 
 
 def stamp(value: Any, limit: Stamp, what: str) -> Stamp:
@@ -96,6 +110,10 @@ def stamp(value: Any, limit: Stamp, what: str) -> Stamp:
 
     :raises BadMessage: naming ``what``, if it is none.
     """
+    if type(value) is int and value >= limit:
+        raise BadMessage(
+            f"{what} {_short(value)} is more than 24 h ahead of our clock"
+        )
     return _int(value, 1, limit, what)
 
 
@@ -123,8 +141,8 @@ def claim_from_json(fields: Any, now: Stamp) -> Claim:
             claimed_at=stamp(fields["claimed_at"], limit, "claimed_at"),
             image=image,
             spelling=uuid if uuid != image else "",
-            wanted=wanted and _wanted(wanted, limit),
-            kind=kind and _seen_kind(kind, limit),
+            wanted=None if wanted is None else _wanted(wanted, limit),
+            kind=None if kind is None else _seen_kind(kind, limit),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         reason = f"{type(error).__name__}: {error}"
@@ -170,9 +188,20 @@ def _sort_claims(
         try:
             good.append(claim_from_json(item, now))
         except BadMessage as error:
-            body = json.dumps(item).encode()
-            bad.append(BadClaim(reason=str(error), body=body))
+            if len(bad) < MAX_BAD:
+                bad.append(BadClaim(reason=str(error), body=_written(item)))
+    more = len(items) - len(good) - len(bad)
+    if more:
+        reason = f"{more} more malformed claims of one message, not kept"
+        bad.append(BadClaim(reason=reason, body=b""))
     return tuple(good), tuple(bad)
+
+
+def _written(item: Any) -> bytes:
+    try:
+        return json.dumps(item).encode()
+    except RecursionError:
+        return b""  # nested as no claim is
 
 
 def _heartbeat_to_json(message: Heartbeat) -> tuple[str, Json]:
@@ -198,8 +227,19 @@ def _heartbeat_from_json(fields: Json, now: Stamp) -> Heartbeat:
             _int(fields["total"], 0, 2**62, "total"),
             _int(fields["total_sum"], 0, 2**62, "total_sum"),
         ),
-        newest=_int(fields["newest"], 0, limit, "newest"),
+        newest=_newest(fields["newest"], limit),
     )
+
+
+def _newest(value: Any, limit: Stamp) -> Stamp:
+    """Read the largest stamp of a ledger; one that is absurd says nothing.
+
+    A claim that was stamped by a wrong clock is refused itself. Were the
+    heartbeat refused as well, all that is missing besides would not be
+    found.
+    """
+    newest = _int(value, 0, 2**63, "newest")
+    return newest if newest < limit else 0
 
 
 def _range_to_json(r: Range) -> list[Any]:
@@ -214,6 +254,13 @@ def _range_from_json(value: Any) -> Range:
             _int(count, 0, 2**62, "count"), _int(total, 0, 2**62, "sum")
         ),
     )
+
+
+def _ranges_from_json(value: Any, most: int) -> tuple[Range, ...]:
+    ranges = _list(value)
+    if len(ranges) > most:
+        raise BadMessage(f"{len(ranges)} ranges, where {most} may be")
+    return tuple(map(_range_from_json, ranges))
 
 
 def _span_to_json(span: Span) -> list[Any]:
@@ -244,7 +291,7 @@ def _compare_to_json(message: Compare) -> tuple[str, Json]:
 def _compare_from_json(fields: Json, _now: Stamp) -> Compare:
     return Compare(
         id=_id(fields["id"]),
-        ranges=tuple(_range_from_json(r) for r in _list(fields["ranges"])),
+        ranges=_ranges_from_json(fields["ranges"], MAX_ASKED),
     )
 
 
@@ -261,7 +308,7 @@ def _answer_from_json(fields: Json, now: Stamp) -> Answer:
     claims, bad = _sort_claims(_list(fields["claims"]), now)
     return Answer(
         id=_id(fields["id"]),
-        ranges=tuple(_range_from_json(r) for r in _list(fields["ranges"])),
+        ranges=_ranges_from_json(fields["ranges"], MAX_PARTS),
         claims=claims,
         rest=tuple(_span_from_json(span) for span in _list(fields["rest"])),
         bad=bad,

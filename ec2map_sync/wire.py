@@ -107,13 +107,27 @@ def _signed(headers: Headers, body: bytes) -> bytes:
     return b"".join(len(f).to_bytes(8) + f for f in (*fields, body))
 
 
+def _is_text(value: Any) -> bool:
+    """Tell whether a header is text that every side writes the same way.
+
+    AMQP's tables may hold halves of surrogate pairs.
+    """
+    if not isinstance(value, str):
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _verify(
     headers: Headers, body: bytes, trusted: Mapping[str, Trust]
 ) -> Trust:
     _require_version(headers)
     for name in ("type", "sender", "scheme", "signature"):
-        if not isinstance(headers.get(name), str):
-            raise BadMessage(f"header {name} is missing")
+        if not _is_text(headers.get(name)):
+            raise BadMessage(f"header {name} is missing, or no text")
     stamp(headers.get("sent_at"), 2**63, "header sent_at")
     trust = trusted.get(headers["sender"])
     if trust is None:
@@ -129,12 +143,15 @@ def _verify(
     if not any(key.verifies(signature, data) for key in trust.keys):
         raise BadMessage(
             f"signed with a key that [peer:{trust.sender}] public_keys "
-            "does not list"
+            "does not list: add here what 'ec2map-sync key generate' has "
+            f"printed in {trust.sender}, or see who else writes there"
         )
     if headers["scheme"] != trust.scheme:
         raise BadMessage(
-            f"scheme {headers['scheme'][:40]}, ours is {trust.scheme}: "
-            "[ec2_ids] hash_key differs between the two regions"
+            f"{trust.sender} derives ids under scheme "
+            f"{headers['scheme'][:40]!r}, we under {trust.scheme!r}: "
+            "[ec2_ids] hash_key differs; put the older regions' one into "
+            "the newer region's configuration"
         )
     return trust
 

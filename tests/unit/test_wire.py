@@ -138,6 +138,13 @@ def test_either_of_two_keys_is_believed_while_a_peer_rotates():
         {"image": IMAGE, "claimed_at": 1, "wanted": [1, 0]},
         {"image": IMAGE, "claimed_at": 1, "kind": [1, "iso"]},
         {"image": IMAGE, "claimed_at": 1, "kind": 3},
+        {"image": IMAGE, "claimed_at": 1, "kind": []},
+        {"image": IMAGE, "claimed_at": 1, "wanted": 0},
+        {"image": IMAGE, "claimed_at": 1, "wanted": False},
+        {"image": IMAGE, "claimed_at": 1, "wanted": [NOW * 2, 7]},
+        {"image": IMAGE, "claimed_at": 1, "wanted": {}},
+        {"image": IMAGE, "claimed_at": {"a": [[]]}},
+        {"image": "\ud800" * 36, "claimed_at": 1},
         {"image": None, "claimed_at": 1},
         7,
         None,
@@ -173,6 +180,50 @@ def test_a_malformed_body_is_refused(body):
         received(*signed(body))
 
 
+@pytest.mark.parametrize("kind", ["claims", "answer"])
+def test_a_claim_nested_as_deep_as_can_be_costs_only_itself(kind):
+    deep = "[" * 900 + "]" * 900
+    good = {"image": IMAGE, "claimed_at": 1}
+    fields = {"id": "x", "ranges": [], "rest": [], "claims": [good, "deep"]}
+    body = json.dumps(fields).replace('"deep"', deep).encode()
+
+    message = received(*signed(body, type=kind))
+
+    assert [c.image for c in message.claims] == [IMAGE]
+    assert len(message.bad) == 1
+
+
+def test_of_a_million_bad_claims_only_some_are_kept():
+    good = {"image": IMAGE, "claimed_at": 1}
+    body = json.dumps({"claims": [*[7] * 1_000_000, good]}).encode()
+
+    message = received(*signed(body))
+
+    assert len(message.claims) == 1
+    assert len(message.bad) == messages.MAX_BAD + 1
+    assert message.bad[-1].reason.startswith("999900 more")
+
+
+@pytest.mark.parametrize("value", ["\ud800", "x\udfff"])
+@pytest.mark.parametrize("name", ["type", "sender", "scheme", "signature"])
+def test_half_a_surrogate_pair_is_no_text(name, value):
+    headers, body = sent(messages.Claims(claims=()))
+
+    with pytest.raises(BadMessage, match=name):
+        received({**headers, name: value}, body)
+
+
+@pytest.mark.parametrize("kind", ["compare", "answer"])
+def test_more_ranges_than_anybody_asks_for_are_refused(kind):
+    one = [[0, ""], [1, ""], 1, 1]
+    body = json.dumps(
+        {"id": "x", "ranges": [one] * 3000, "claims": [], "rest": []}
+    ).encode()
+
+    with pytest.raises(BadMessage, match="3000 ranges"):
+        received(*signed(body, type=kind))
+
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
@@ -180,17 +231,71 @@ json_values = st.recursive(
 )
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
-@given(
-    st.sampled_from(["claims", "heartbeat", "nonsense"]),
-    st.binary()
-    | st.dictionaries(
-        st.sampled_from(
-            ["claims", "until", "count", "sum", "total", "total_sum"]
-        ),
-        json_values,
-    ).map(lambda v: json.dumps(v).encode()),
+FIELDS = {
+    "claims": ["claims"],
+    "heartbeat": ["until", "count", "sum", "total", "total_sum", "newest"],
+    "compare": ["id", "ranges"],
+    "answer": ["id", "ranges", "claims", "rest"],
+    "nonsense": ["claims"],
+}
+odd_numbers = st.sampled_from([0, 1, NOW, 2**30, 2**62, 2**63, 10**40, -1])
+odd_claims = st.fixed_dictionaries(
+    {},
+    optional={
+        "image": st.just(IMAGE) | st.just(IMAGE.upper()) | json_values,
+        "claimed_at": odd_numbers | json_values,
+        "wanted": st.tuples(odd_numbers, odd_numbers) | json_values,
+        "kind": st.tuples(odd_numbers, st.sampled_from(["ami", ""]))
+        | json_values,
+    },
 )
-def test_nothing_but_bad_message_leaves_the_decoder(kind, body):
+odd_bounds = st.tuples(
+    odd_numbers, st.sampled_from(["", IMAGE, "~", "z" * 99])
+)
+odd_ranges = st.tuples(odd_bounds, odd_bounds, odd_numbers, odd_numbers)
+odd_values = (
+    json_values
+    | odd_numbers
+    | st.lists(odd_claims | odd_ranges | st.tuples(odd_bounds, odd_bounds))
+)
+bodies = st.sampled_from(sorted(FIELDS)).flatmap(
+    lambda kind: st.tuples(
+        st.just(kind),
+        st.fixed_dictionaries(dict.fromkeys(FIELDS[kind], odd_values)).map(
+            lambda fields: json.dumps(fields).encode()
+        )
+        | st.binary(),
+    )
+)
+header_values = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.binary()
+    | st.text(st.characters(codec=None))
+    | st.dictionaries(st.text(), st.integers())
+)
+
+
+@settings(max_examples=500, suppress_health_check=[HealthCheck.too_slow])
+@given(bodies)
+def test_nothing_but_bad_message_leaves_the_decoder(message):
+    kind, body = message
     with contextlib.suppress(BadMessage):
         received(*signed(body, type=kind))
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(
+            ["version", "type", "sender", "scheme", "sent_at", "signature"]
+        ),
+        header_values,
+    )
+)
+def test_nothing_but_bad_message_comes_of_any_headers(strange):
+    headers, body = sent(messages.Claims(claims=()))
+
+    with contextlib.suppress(BadMessage):
+        received(headers | strange, body)
