@@ -54,6 +54,11 @@ class ListQuarantine(Lister):
             count = queries.quarantine_count()
             if count > limit:
                 self.note(f"there are {count - limit} more")
+        for source, dropped in queries.quarantine_dropped().items():
+            self.note(
+                f"{dropped} older entries from {source} were dropped so far "
+                "to make room"
+            )
         return COLUMNS, [_row(entry, entry.reason) for entry in entries]
 
 
@@ -170,12 +175,13 @@ class RetryQuarantined(_Each):
         deadline = time.monotonic() + wait
         said = False
         while True:
-            states = region.ledger.journal.peer_states()
-            views = peer_views(states, region.options, wall_clock())
+            views = peer_views(region.ledger, region.options, wall_clock())
             late = [
                 view.name
                 for view in views
                 if view.state not in {"agrees", "not configured"}
+                # What is held may be all that it differs by.
+                and not (view.state == "differs" and view.refused)
             ]
             if not late:
                 return

@@ -1,6 +1,7 @@
 """What a ledger remembers beside the set: peers, services, quarantine."""
 
 import json
+import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,8 +16,14 @@ from ec2map_sync.database import WRITE
 from ec2map_sync.ledger import tables
 from ec2map_sync.statements import delete_in
 
+LOG = logging.getLogger(__name__)
+
 QUARANTINE_LIMIT = 2_000
-"""Entries kept; the oldest go first."""
+"""Entries kept of each source; the oldest go first. One that floods us does
+not push out what came from another."""
+
+QUARANTINE_BYTES = 64 * 1024 * 1024
+"""Bytes kept of each source's bodies."""
 
 QUARANTINE_BODY = 1024 * 1024
 """Bytes kept of a body: what is longer cannot be tried again. Pages of
@@ -25,6 +32,10 @@ claims have 700 KB."""
 CLOCK_TOLERANCE = 60
 """Seconds: a heartbeat that arrives when it was sent, give or take this,
 tells nothing of clocks."""
+
+
+MAX_HEADERS = 32 * 1024
+"""Characters: MySQL's TEXT takes 64 KiB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,31 +131,70 @@ class Journal:
             return {row["name"]: PeerState(**row) for row in rows}
 
     def quarantine(self, entries: Sequence[Quarantined]) -> None:
-        """Keep what could not be understood, the newest ones."""
+        """Keep what could not be understood, the newest of each source."""
         if not entries:
             return
-        q = tables.quarantine
+        rows = [
+            {
+                "at": self._clock(),
+                "source": _plain(entry.source)[:120],
+                "reason": _plain(entry.reason)[:500],
+                "body": entry.body[:QUARANTINE_BODY],
+                "headers": _headers(entry),
+                "size": min(len(entry.body), QUARANTINE_BODY),
+            }
+            for entry in entries
+        ]
+        sources = {str(row["source"]) for row in rows}
         with self._writing.begin() as connection:
-            connection.execute(
-                sa.insert(q),
-                [
-                    {
-                        "at": self._clock(),
-                        "source": entry.source[:120],
-                        "reason": entry.reason[:500],
-                        "body": entry.body[:QUARANTINE_BODY],
-                        "headers": _headers(entry),
-                    }
-                    for entry in entries
-                ],
-            )
-            newest = connection.scalar(sa.select(sa.func.max(q.c.id))) or 0
-            dropped = connection.execute(
-                sa.delete(q).where(q.c.id <= newest - QUARANTINE_LIMIT)
-            ).rowcount
+            connection.execute(sa.insert(tables.quarantine), rows)
+            dropped = {
+                source: self._make_room(connection, source)
+                for source in sorted(sources)
+            }
         for source, count in Counter(e.source for e in entries).items():
             metrics.QUARANTINED.add(count, source)
-        metrics.QUARANTINE_DROPPED.add(dropped)
+        metrics.QUARANTINE_DROPPED.add(sum(dropped.values()))
+        for source, count in dropped.items():
+            if count:
+                LOG.warning(
+                    "the quarantine is full: the oldest %d entries from %s "
+                    "were dropped",
+                    count,
+                    source,
+                )
+
+    def _make_room(self, connection: sa.Connection, source: str) -> int:
+        """Drop what is too much of a source; tells how many that were."""
+        q = tables.quarantine
+        newest_first = (
+            sa.select(q.c.id, q.c.size)
+            .where(q.c.source == source)
+            .order_by(q.c.id.desc())
+        )
+        too_many = []
+        size = 0
+        for n, (entry, length) in enumerate(connection.execute(newest_first)):
+            size += length
+            if n >= QUARANTINE_LIMIT or (n and size > QUARANTINE_BYTES):
+                too_many.append(entry)
+        if not too_many:
+            return 0
+        connection.execute(
+            sa.delete(q).where(q.c.source == source, q.c.id <= max(too_many))
+        )
+        d = tables.quarantine_dropped
+        values = {"at": self._clock(), "count": d.c.count + len(too_many)}
+        known = connection.execute(
+            sa.update(d).where(d.c.source == source).values(values)
+        )
+        if not known.rowcount:
+            connection.execute(
+                sa.insert(d).values(
+                    source=source, at=self._clock(), count=len(too_many)
+                )
+            )
+        return len(too_many)
 
     def release(self, entries: Collection[int]) -> None:
         """Take entries out of the quarantine."""
@@ -195,6 +245,15 @@ class Journal:
 def _headers(entry: Quarantined) -> str | None:
     if entry.headers is None:
         return None
-    text = json.dumps(dict(entry.headers), default=str)
+    try:
+        text = json.dumps(dict(entry.headers), default=str)
+    except (TypeError, ValueError, RecursionError):
+        return "{}"  # names that are no text, or nested as none of ours
     # Those of a message of ours are 300 bytes; longer ones are not worth it.
-    return text if len(text) < QUARANTINE_BODY // 4 else "{}"
+    return text if len(text) < MAX_HEADERS else "{}"
+
+
+def _plain(text: str) -> str:
+    """Write text so that every database takes it: it may quote anything."""
+    escaped = text.encode("ascii", "backslashreplace").decode()
+    return "".join(c if c.isprintable() else " " for c in escaped)

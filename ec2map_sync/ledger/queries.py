@@ -264,12 +264,17 @@ class Queries:
         """Give one entry of the quarantine with its body."""
         q = tables.quarantine
         with self._engine.connect() as connection:
-            row = (
-                connection.execute(sa.select(q).where(q.c.id == entry))
-                .mappings()
-                .one_or_none()
-            )
-        return FullEntry(**row) if row else None
+            row = connection.execute(
+                sa.select(
+                    q.c.id,
+                    q.c.at,
+                    q.c.source,
+                    q.c.reason,
+                    q.c.body,
+                    q.c.headers,
+                ).where(q.c.id == entry)
+            ).one_or_none()
+        return FullEntry(**row._mapping) if row else None
 
     def quarantine_counts(self) -> list[tuple[str, int]]:
         """Count what is in the quarantine, by source."""
@@ -290,6 +295,22 @@ class Queries:
         q = tables.quarantine
         with self._engine.connect() as connection:
             return connection.scalar(sa.select(sa.func.count(q.c.id))) or 0
+
+    def quarantine_dropped(self) -> dict[str, int]:
+        """Tell, by source, how many entries had to make room so far."""
+        d = tables.quarantine_dropped
+        with self._engine.connect() as connection:
+            rows = connection.execute(sa.select(d.c.source, d.c.count))
+            return {row[0]: row[1] for row in rows}
+
+    def refusals(self) -> dict[str, str]:
+        """Give the reason of the newest entry of each source."""
+        q = tables.quarantine
+        newest = sa.select(sa.func.max(q.c.id)).group_by(q.c.source)
+        statement = sa.select(q.c.source, q.c.reason).where(q.c.id.in_(newest))
+        with self._engine.connect() as connection:
+            rows = connection.execute(statement)
+            return {row.source: row.reason for row in rows}
 
     def _mapped(
         self, *conditions: sa.ColumnElement[bool], limit: int | None = None
