@@ -27,6 +27,10 @@ PAGE = 5000
 RANGES = 32
 """Ranges in one question, each of which may be split into as many."""
 
+PENDING = 100_000
+"""Spans that may wait to be asked about. Ledgers that differ everywhere need
+a thousand for each level of splitting, and some twenty levels."""
+
 FIRST_PATIENCE = 5.0
 LONGEST_PATIENCE = 60.0
 """Seconds until a question without an answer is asked again."""
@@ -157,6 +161,8 @@ class Pull:
         self.span = span
         self.found = 0
         """Claims that were news here so far."""
+        self.refused = 0
+        """Claims, or groups of them, that were not taken in."""
         self._ledger = ledger
         self._send = send
         self._monotonic = monotonic
@@ -220,6 +226,8 @@ class Pull:
         """Make sure that an answer leads on: else it would never end."""
         if reply.rest and not (reply.claims or reply.ranges):
             raise BadMessage("an answer that brings nothing")
+        if len(self._pending) > PENDING:
+            raise BadMessage("an answer that splits without an end")
         parts = [r.span for r in reply.ranges]
         for span in (*parts, *reply.rest):
             if not any(asked.holds(span) for asked in self._asked):

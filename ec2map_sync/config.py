@@ -54,6 +54,7 @@ class Bus:
     key: "SigningKey | None"
     heartbeat_interval: float
     claim_wait: float
+    max_moves: int
     queue_max_bytes: int
     queue_expires: int
     batch_size: int
@@ -164,6 +165,7 @@ class Config:
             key=self._signing_key(needed=bool(peers)),
             heartbeat_interval=conf.heartbeat_interval,
             claim_wait=conf.claim_wait,
+            max_moves=conf.max_moves,
             queue_max_bytes=conf.queue_max_bytes,
             queue_expires=conf.queue_expires,
             batch_size=conf.batch_size,
@@ -308,11 +310,8 @@ class Config:
 
     def _broker(self, url: str | None, option: str) -> str:
         conf = self.conf.bus
-        files = {
-            "ca_file": conf.ssl_ca_file,
-            "cert_file": conf.ssl_cert_file,
-            "key_file": conf.ssl_key_file,
-        }
+        names = ("ca_file", "cert_file", "key_file")
+        files = {name: conf[f"ssl_{name}"] for name in names}
         return addresses.with_tls(addresses.broker(url, option), files)
 
     def _signing_key(self, *, needed: bool) -> "SigningKey | None":

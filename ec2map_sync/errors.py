@@ -26,3 +26,13 @@ class SchemaError(Ec2MapError):
 
 class SchemeMismatch(Ec2MapError):
     """The ledger was filled under another hash_key or band."""
+
+
+class TooManyMoves(Ec2MapError):
+    """Claims would move more ids than they may; nothing was recorded."""
+
+    def __init__(self, count: int, images: frozenset[str]) -> None:
+        super().__init__(f"{count} ids would move")
+        self.count = count
+        self.images = images
+        """Those that would move, and those that they would make way for."""

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Sequence
+from itertools import chain
 
 from kombu.message import Message
 
@@ -19,14 +20,18 @@ from ec2map_sync.claims import (
     Stamp,
 )
 from ec2map_sync.compare import Pull
-from ec2map_sync.errors import BadMessage
+from ec2map_sync.errors import BadMessage, TooManyMoves
 from ec2map_sync.ledger import Ledger, PeerState, Quarantined
-from ec2map_sync.refusals import Refusals
+from ec2map_sync.refusals import Refusals, take
 
 LOG = logging.getLogger(__name__)
 
 BATCH = 20
 """Messages recorded in one transaction: up to 10,000 claims."""
+
+REFUSED_PAUSE = 60.0
+"""Seconds after a pull of which something was refused: it would bring the
+same again, and we should refuse it again."""
 
 PATIENT_HEARTBEATS = 3
 """Heartbeats whose totals differ before a compare looks at everything, also
@@ -53,10 +58,12 @@ class Follower:
         *,
         recorded: Callable[[], None],
         patience: float,
+        max_moves: int,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._ledger = ledger
         self._inlet = inlet
+        self._max_moves = max_moves
         self._peer = peer
         self._pen = pen
         self._recorded = recorded
@@ -67,7 +74,9 @@ class Follower:
         self._greeted = False
         self._heard = False
         self._clock_said = False
-        self._refusals = Refusals(ledger, f"of {peer.sender}")
+        self._rests_until = float("-inf")
+        self._refusals = Refusals(ledger, f"of {peer.sender}", monotonic)
+        self._refused: list[Quarantined] = []
 
     def step(self) -> bool:
         """Take in what has come; waits a little if nothing has."""
@@ -94,28 +103,28 @@ class Follower:
         self._greeted = self._heard = False
 
     def _take(self, arrived: Sequence[Message]) -> None:
-        claims: list[Claim] = []
-        bad: list[Quarantined] = []
+        batches: list[Sequence[Claim]] = []
         heard: wire.Received | None = None
+        self._refused = []
         for message in arrived:
             body = body_of(message)
             try:
                 received = self._decode(message, body)
-                self._sort(received.message, claims, bad)
+                self._sort(received.message, batches)
             except BadMessage as error:
-                headers = message.headers or {}
-                bad.append(self._quarantined(str(error), body, headers))
+                self._refuse(str(error), body, message.headers or {})
             else:
                 if isinstance(received.message, messages.Heartbeat):
                     heard = received
-        if self._record(claims):
-            metrics.PEER_DELAY.since(claims[0].newest, self._peer.sender)
+        if self._record(batches):
+            first = next(chain.from_iterable(batches))
+            metrics.PEER_DELAY.since(first.newest, self._peer.sender)
         if heard:
             self._hear(heard)
         if heard and len(arrived) < BATCH:
             # Else it may have waited for us, and says nothing of clocks.
             self._look_at_clock(heard.sent_at)
-        self._refusals.put_away(bad)
+        self._refusals.put_away(self._refused)
 
     def _decode(self, message: Message, body: bytes) -> wire.Received:
         trusted = {self._peer.sender: self._peer}
@@ -124,28 +133,35 @@ class Follower:
         )
 
     def _sort(
-        self,
-        message: messages.Message,
-        claims: list[Claim],
-        bad: list[Quarantined],
+        self, message: messages.Message, batches: list[Sequence[Claim]]
     ) -> None:
         match message:
-            case messages.Claims(claims=good, bad=rejected):
-                claims += good
-                bad += [self._quarantined(b.reason, b.body) for b in rejected]
+            case messages.Claims(claims=good, bad=bad):
+                batches.append(good)
+                self._refuse_each(bad)
             case messages.Heartbeat():
                 pass  # the last one counts, after all claims
             case messages.Answer() as reply:
                 self._answered(reply)
-                bad += [self._quarantined(b.reason, b.body) for b in reply.bad]
             case _:
                 raise BadMessage("a question, where only answers belong")
 
-    def _record(self, claims: Sequence[Claim]) -> int:
-        news = self._ledger.record(claims).news
+    def _record(self, batches: Sequence[Sequence[Claim]]) -> int:
+        """Record the claims of some messages, in one transaction if we may."""
+        claims = list(chain.from_iterable(batches))
+        try:
+            news = self._ledger.record(claims, max_moves=self._max_moves).news
+        except TooManyMoves:
+            news = sum(self._record_alone(batch) for batch in batches)
         if news:
             self._recorded()
             metrics.CLAIMS.add(news, "peers")
+        return news
+
+    def _record_alone(self, claims: Sequence[Claim]) -> int:
+        news, held = take(self._ledger, claims, self._source, self._max_moves)
+        if held:
+            self._refused.append(held)
         return news
 
     def _hear(self, received: wire.Received) -> None:
@@ -162,7 +178,8 @@ class Follower:
             newest=heartbeat.newest,
             **self._agreement.fields(heartbeat, own, now),
         )
-        if not agreed and self._pull is None:
+        rests = self._monotonic() < self._rests_until
+        if not (agreed or rests or self._pull):
             span = self._agreement.next_span(heartbeat)
             if span:
                 self._begin(span)
@@ -196,16 +213,25 @@ class Follower:
         pull = self._pull
         if pull is None or not pull.take(reply):
             return  # to a question that was asked again meanwhile
-        pull.found += self._record(reply.claims)
-        if not pull.complete:
-            return
-        self._pull = None
-        self._agreement.compared(found=pull.found)
+        before = len(self._refused)
+        pull.found += self._record([reply.claims])
+        self._refuse_each(reply.bad)
+        pull.refused += len(self._refused) - before
+        if pull.complete:
+            self._pull = None
+            self._end(pull)
+
+    def _end(self, pull: Pull) -> None:
+        """Note what a complete pull has brought."""
         metrics.COMPARES.add(1, self._peer.sender)
         metrics.COMPARE_FOUND.add(pull.found, self._peer.sender)
         fields = {"missing_here": pull.found}
-        if pull.everything:
+        if pull.refused:
+            # We still lack it: nothing is agreed upon, nor barren.
+            self._rests_until = self._monotonic() + REFUSED_PAUSE
+        elif pull.everything:
             fields["compared_at"] = self._pen.clock()
+        self._agreement.compared(found=pull.found + pull.refused)
         self._ledger.journal.note_peer(self._peer.sender, **fields)
         if pull.found and pull.everything:
             LOG.info(
@@ -214,14 +240,21 @@ class Follower:
                 pull.found,
             )
 
-    def _quarantined(
+    @property
+    def _source(self) -> str:
+        return f"peer:{self._peer.sender}"
+
+    def _refuse_each(self, bad: Sequence[messages.BadClaim]) -> None:
+        for one in bad:
+            self._refuse(one.reason, one.body)
+
+    def _refuse(
         self, reason: str, body: bytes, headers: wire.Headers | None = None
-    ) -> Quarantined:
-        return Quarantined(
-            source=f"peer:{self._peer.sender}",
-            reason=reason,
-            body=body,
-            headers=headers,
+    ) -> None:
+        self._refused.append(
+            Quarantined(
+                source=self._source, reason=reason, body=body, headers=headers
+            )
         )
 
 

@@ -162,6 +162,18 @@ _bus = [
         "waited for; too long, and a dead one delays the first images.",
     ),
     cfg.IntOpt(
+        "max_moves",
+        default=1000,
+        min=0,
+        help="Ids that one message of a peer may move here, at most. Of a "
+        "message that would move more, the claims that do so are held in "
+        "quarantine until 'ec2map-sync quarantine retry' takes them, and the "
+        "rest is recorded. Collisions move an id now and then, an adoption up "
+        "to batch_size with each message: too low, and every region holds up "
+        "another's adoption; too high, and a peer that is wrong moves many "
+        "ids unseen.",
+    ),
+    cfg.IntOpt(
         "queue_max_bytes",
         default=256 * 1024 * 1024,
         min=1024 * 1024,

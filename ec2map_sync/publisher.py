@@ -11,6 +11,9 @@ from ec2map_sync.errors import BadMessage
 from ec2map_sync.ledger import PUBLISHER, Ledger, Quarantined
 from ec2map_sync.refusals import Refusals
 
+REQUESTS = "requests"
+"""The source of what is quarantined here."""
+
 QUESTIONS = 10
 """Questions taken at a time."""
 SETTLED_AFTER = 3_000_000
@@ -63,7 +66,7 @@ class Answerer:
                 raise BadMessage("no question, where only questions belong")
         except BadMessage as error:
             bad = Quarantined(
-                source="requests",
+                source=REQUESTS,
                 reason=str(error),
                 body=body,
                 headers=message.headers or {},

@@ -13,7 +13,6 @@ from ec2map_sync.ledger.journal import QUARANTINE_BODY
 from ec2map_sync.ledger.queries import FullEntry
 
 GLANCE = "glance"
-REQUESTS = "requests"
 _PEER = "peer:"
 
 
@@ -46,10 +45,13 @@ class Retrial:
             return self._notification(entry, dry_run=dry_run)
         if entry.headers is not None:
             return self._message(entry, entry.headers, dry_run=dry_run)
-        # It stood in a message that was signed, and was kept alone.
+        # It stood in a message that was signed, and was kept alone, or
+        # together with others that were held.
         fields = _parse(entry)
-        claim = messages.claim_from_json(fields, self._pen.clock())
-        return self._claims([claim], dry_run=dry_run)
+        now = self._pen.clock()
+        items = fields if isinstance(fields, list) else [fields]
+        claims = [messages.claim_from_json(item, now) for item in items]
+        return self._claims(claims, dry_run=dry_run)
 
     def _notification(self, entry: FullEntry, *, dry_run: bool) -> Taken:
         from ec2map_sync.glance import understand  # noqa: PLC0415, slow

@@ -1,42 +1,63 @@
-"""What is refused goes to the quarantine, each thing once."""
+"""What is not taken in from peers: put away once, and held if it moves ids."""
 
+import json
 import logging
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from hashlib import blake2b
 
+from ec2map_sync import messages
+from ec2map_sync.claims import Claim, join_all
+from ec2map_sync.errors import TooManyMoves
 from ec2map_sync.ledger import Ledger, Quarantined
 
 LOG = logging.getLogger(__name__)
 
 REMEMBERED = 200
-"""Things refused that are not put away again when they are repeated."""
+"""Refused messages and claims that are known again when they are repeated."""
+
+SAY_AGAIN = 3600.0
+"""Seconds after which what is still refused is put away once more: somebody
+may have dropped it since."""
+
+ATTEMPTS = 3
+"""How often what moves ids is parted from the rest of a message."""
+
+
 _ROUTINE = frozenset({"heartbeat", "compare"})
 """Types that come all day long, each time with another body."""
 
 
 class Refusals:
-    """Puts away what one side has sent and cannot be trusted.
+    """Puts away what one side says and we refuse, each thing once.
 
     A peer with another key sends heartbeats and questions all day long, and
     a claim stamped too far ahead comes again with every compare: kept each
     time, they would drive everything else out of the quarantine.
     """
 
-    def __init__(self, ledger: Ledger, whose: str) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        whose: str,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._ledger = ledger
         self._whose = whose
-        self._known: dict[tuple[str, bytes], None] = {}
+        self._monotonic = monotonic
+        self._known: dict[tuple[str, bytes], float] = {}
 
-    def put_away(self, bad: Sequence[Quarantined]) -> None:
-        """Quarantine what is new of this, and say so."""
+    def put_away(self, refused: Sequence[Quarantined]) -> None:
+        """Quarantine what was not refused lately."""
         fresh = []
-        for one in bad:
+        now = self._monotonic()
+        for one in refused:
             routine = (one.headers or {}).get("type") in _ROUTINE
             digest = b"" if routine else blake2b(one.body).digest()
             key = (one.reason, digest)
-            if key not in self._known:
+            if now - self._known.get(key, float("-inf")) >= SAY_AGAIN:
                 fresh.append(one)
-                self._known[key] = None
+                self._known[key] = now
         while len(self._known) > REMEMBERED:
             self._known.pop(next(iter(self._known)))
         if fresh:
@@ -48,3 +69,37 @@ class Refusals:
                 self._whose,
                 fresh[-1].reason,
             )
+
+
+def take(
+    ledger: Ledger, claims: Sequence[Claim], source: str, max_moves: int
+) -> tuple[int, Quarantined | None]:
+    """Record the claims of one message; gives what was news, and held.
+
+    If they moved more than ``max_moves`` ids, only those are recorded that
+    move none; the others wait for an operator, together.
+    """
+    try:
+        return ledger.record(claims, max_moves=max_moves).news, None
+    except TooManyMoves as error:
+        moves, involved = error.count, error.images
+    rest, news = join_all(claims), 0
+    held: list[Claim] = []
+    for _ in range(ATTEMPTS):
+        movers = involved & rest.keys() or set(rest)
+        held += [rest.pop(image) for image in sorted(movers)]
+        try:
+            news = ledger.record(rest.values(), max_moves=0).news
+        except TooManyMoves as error:
+            involved = error.images
+        else:
+            break
+    else:
+        held += rest.values()
+    return news, Quarantined(
+        source=source,
+        reason=f"held: these {len(held)} claims are part of a message that "
+        f"would move {moves} ids, [bus] max_moves is {max_moves}; if that is "
+        "right, 'ec2map-sync quarantine retry' takes them",
+        body=json.dumps([messages.claim_to_json(c) for c in held]).encode(),
+    )

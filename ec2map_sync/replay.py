@@ -7,8 +7,9 @@ from ec2map_sync import messages, wire
 from ec2map_sync.asking import Asker, news
 from ec2map_sync.bus import Outlet
 from ec2map_sync.claims import Bound, Claim, Span
-from ec2map_sync.ledger import Ledger
+from ec2map_sync.ledger import Ledger, Quarantined
 from ec2map_sync.ledger.queries import Mapped
+from ec2map_sync.refusals import take as record
 from ec2map_sync.writer import BATCH, Writer
 
 Advance = Callable[[int], None]
@@ -36,24 +37,32 @@ def from_peer(
     peer: str,
     span: Span,
     *,
+    max_moves: int,
     dry_run: bool,
     advance: Advance,
 ) -> Outcome:
-    """Compare a range with a peer now, and record what was missed."""
+    """Compare a range with a peer now, and record what was missed.
+
+    What would move too many ids is held, as when the agent hears it.
+    """
     missed: set[str] = set()
+    refused: list[Quarantined] = []
 
     def take(claims: Sequence[Claim]) -> None:
         missed.update(claim.image for claim in news(ledger, claims))
         if not dry_run:
-            ledger.record(claims)
+            _, held = record(ledger, claims, f"peer:{peer}", max_moves)
+            refused.extend([held] if held else [])
         advance(len(claims))
 
     asker.pull(span, take)
+    ledger.journal.quarantine(refused)
     return Outcome(
         what="peer",
         name=peer,
         examined=ledger.print_of(span).count,
         missed=len(missed),
+        trouble=f"{peer}: {refused[-1].reason}" if refused else None,
     )
 
 

@@ -289,6 +289,7 @@ def _follow(parts: Parts, peer: Peer) -> Loop:
         parts.pen,
         recorded=parts.host.recorded_from_peer,
         patience=PATIENCE,
+        max_moves=parts.bus.max_moves,
     )
     return parts.loop(
         f"follower of {peer.name}", worker.step, release=worker.reset

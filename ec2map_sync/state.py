@@ -47,6 +47,8 @@ class PeerView:
     known: PeerState
     heartbeat_age: float | None
     differs_for: float
+    refused: str | None = None
+    """Why something of it was refused last, unless all is well."""
 
     @property
     def healthy(self) -> bool:
@@ -61,10 +63,10 @@ def seconds_since(stamp: Stamp | None, now: Stamp) -> float | None:
     return None if stamp is None else max(0.0, (now - stamp) / 1_000_000)
 
 
-def peer_views(
-    states: dict[str, PeerState], bus: Bus, now: Stamp
-) -> list[PeerView]:
+def peer_views(ledger: Ledger, bus: Bus, now: Stamp) -> list[PeerView]:
     """Look at every peer: those configured, then those only remembered."""
+    states = ledger.journal.peer_states()
+    refusals = ledger.queries.refusals()
     configured = [peer.name for peer in bus.peers]
     names = [*configured, *sorted(states.keys() - set(configured))]
     # The peers' own interval is not known; usually it is ours.
@@ -88,6 +90,9 @@ def peer_views(
                 known=known,
                 heartbeat_age=age,
                 differs_for=seconds_since(known.differs_since, now) or 0.0,
+                refused=None
+                if state == "agrees"
+                else refusals.get(f"peer:{name}"),
             )
         )
     return views
@@ -160,9 +165,8 @@ class Examination:
         return lines
 
     def _peer_lines(self, head: Head) -> list[Line]:
-        states = self._ledger.journal.peer_states()
         lines = []
-        for view in peer_views(states, self._bus, self._clock()):
+        for view in peer_views(self._ledger, self._bus, self._clock()):
             lines.append(
                 Line(
                     what="peer",
@@ -172,7 +176,7 @@ class Examination:
                     position=view.known.agrees_until,
                     lag=_claims_differing(view, head),
                     lag_seconds=view.heartbeat_age,
-                    last_error=view.known.clock,
+                    last_error=view.refused or view.known.clock,
                 )
             )
         return lines
@@ -242,10 +246,12 @@ class Examination:
     def _quarantine_line(self) -> Line:
         count = self._ledger.queries.quarantine_count()
         newest = self._ledger.queries.quarantined(1)
+        dropped = sum(self._ledger.queries.quarantine_dropped().values())
+        state = "look at it" if count else "empty"
         return Line(
             what="quarantine",
             name="quarantine",
-            state="look at it" if count else "empty",
+            state=f"{state}, {dropped} were dropped" if dropped else state,
             lag=count,
             lag_seconds=seconds_since(newest[0].at, self._clock())
             if newest

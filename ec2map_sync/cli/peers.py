@@ -26,8 +26,9 @@ class ListPeers(Lister):
     Silent: no heartbeat for some time, heartbeat_age in seconds. Differs:
     comparing goes on. Missing_here is what the last comparing has found
     missing here (and has brought), missing_there what the peer lacked at
-    its last heartbeat. A peer whose clock is a minute or more from ours is
-    told of beside the list.
+    its last heartbeat. Beside the list is told of a peer whose clock is a
+    minute or more from ours, and why something of one was refused, while it
+    is silent or differs.
 
     Example: ec2map-sync peer list -f json
     """
@@ -40,10 +41,10 @@ class ListPeers(Lister):
         from ec2map_sync.state import peer_views  # noqa: PLC0415, slow
 
         region = self.region
-        states = region.ledger.journal.peer_states()
-        for state in states.values():
-            if state.clock:
-                self.note(f"{state.name}: {state.clock}")
+        views = peer_views(region.ledger, region.options, wall_clock())
+        for view in views:
+            for trouble in filter(None, (view.refused, view.known.clock)):
+                self.note(f"{view.name}: {trouble}")
         return COLUMNS, [
             (
                 view.name,
@@ -53,7 +54,7 @@ class ListPeers(Lister):
                 view.known.missing_there,
                 view.heartbeat_age,
             )
-            for view in peer_views(states, region.options, wall_clock())
+            for view in views
         ]
 
 

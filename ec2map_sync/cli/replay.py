@@ -95,6 +95,7 @@ class Replay(Lister):
                     asker,
                     peer.name,
                     span,
+                    max_moves=region.options.max_moves,
                     dry_run=dry_run,
                     advance=advance,
                 )

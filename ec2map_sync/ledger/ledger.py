@@ -23,6 +23,7 @@ from ec2map_sync.claims import (
 )
 from ec2map_sync.database import WRITE
 from ec2map_sync.ec2id import Scheme
+from ec2map_sync.errors import TooManyMoves
 from ec2map_sync.ledger import ranges, tables
 from ec2map_sync.ledger.divergences import Divergences
 from ec2map_sync.ledger.feeds import NUMBERED, Reader, numbered_of
@@ -66,6 +67,9 @@ class Recorded:
 
 PUBLISHER = "publisher"
 """The one reader that is not named after a sink."""
+
+_INVOLVED = ("image", "cause")
+"""Columns of a move: who moves, and for whom."""
 
 NOTHING = Recorded(revision=None, news=0, moved=0)
 
@@ -112,8 +116,13 @@ class Ledger:
                     claims[image] = join(known, claim) if known else claim
             return self._record(recording, claims.values(), own=True)
 
-    def record(self, claims: Iterable[Claim]) -> Recorded:
-        """Join claims that other regions have made."""
+    def record(
+        self, claims: Iterable[Claim], *, max_moves: int | None = None
+    ) -> Recorded:
+        """Join claims that other regions have made.
+
+        :raises TooManyMoves: more ids than ``max_moves`` would move.
+        """
         joined = join_all(claims)
         if not joined:
             return NOTHING
@@ -121,7 +130,9 @@ class Ledger:
             recording.look_up(joined)
             for claim in joined.values():
                 recording.follow(claim.newest)
-            return self._record(recording, joined.values(), own=False)
+            return self._record(
+                recording, joined.values(), own=False, max_moves=max_moves
+            )
 
     def head(self) -> Head:
         """Tell how far the ledger has come."""
@@ -290,7 +301,12 @@ class Ledger:
             yield Recording(connection, self.scheme, self._clock)
 
     def _record(
-        self, recording: Recording, claims: Iterable[Claim], *, own: bool
+        self,
+        recording: Recording,
+        claims: Iterable[Claim],
+        *,
+        own: bool,
+        max_moves: int | None = None,
     ) -> Recorded:
         """Join, and commit if anything was news.
 
@@ -299,6 +315,10 @@ class Ledger:
         news = recording.join(claims, own=own)
         if not news:
             return NOTHING
+        moved = recording.moved
+        if max_moves is not None and len(moved) > max_moves:
+            images = {str(m[what]) for m in moved for what in _INVOLVED}
+            raise TooManyMoves(len(moved), frozenset(images))
         recording.commit()
         return Recorded(
             revision=recording.revision,

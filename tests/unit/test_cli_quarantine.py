@@ -6,10 +6,13 @@ import pytest
 from commands import SmallRegion
 
 from ec2map_sync import messages, wire
-from ec2map_sync.claims import Claim
-from ec2map_sync.ledger import Quarantined
-from ec2map_sync.ledger.journal import QUARANTINE_BODY
+from ec2map_sync.claims import Claim, Sighting, Wanted
+from ec2map_sync.database import create_engine, parse_url
+from ec2map_sync.ec2id import Scheme
+from ec2map_sync.ledger import Ledger, Quarantined, schema
+from ec2map_sync.ledger.journal import QUARANTINE_BODY, QUARANTINE_LIMIT
 from ec2map_sync.ledger.ledger import wall_clock
+from ec2map_sync.refusals import take
 from ec2map_sync.signing import SigningKey
 
 COLUMNS = ["id", "at", "source", "reason"]
@@ -198,3 +201,86 @@ def test_drop_drops(region):
     assert act(region, "list") == []
     region.run("quarantine", "drop", "2", code=1)
     region.run("quarantine", "drop", code=2)
+
+
+def test_what_was_held_is_taken_when_an_operator_says_so(region):
+    images = [image(n) for n in range(3)]
+    region.ledger.see([Sighting(image=i, uuid=i) for i in images])
+    movers = [
+        Claim(claimed_at=1, image=i, wanted=Wanted(7, n + 1))
+        for n, i in enumerate(images)
+    ]
+    news, held = take(region.ledger, movers, "peer:RegionTwo", 2)
+    assert news == 0
+    keep(region, held)
+
+    assert act(region, "retry", "--all", "--dry-run") == [
+        (1, "3 claims could be taken")
+    ]
+    assert act(region, "retry", "1") == [(1, "3 claims, 3 of them news")]
+
+    assert region.ledger.numbers_of(images) == {
+        i: n + 1 for n, i in enumerate(images)
+    }
+    assert act(region, "list") == []
+
+
+def test_a_flood_from_one_source_pushes_out_no_other_and_is_counted(
+    region, caplog
+):
+    keep(region, notification())
+    for _ in range(5):
+        keep(
+            region,
+            *[
+                Quarantined(source="requests", reason=str(n), body=b"x")
+                for n in range(QUARANTINE_LIMIT // 4)
+            ],
+        )
+
+    done = region.run("quarantine", "list", "--limit", "0", "-f", "json")
+    listed = json.loads(done.stdout)
+    assert len(listed) == QUARANTINE_LIMIT + 1
+    assert listed[-1]["source"] == "glance"
+    gone = QUARANTINE_LIMIT // 4
+    assert f"{gone} older entries from requests were dropped" in done.stderr
+    assert f"the oldest {gone} entries from requests" in caplog.text
+    status = json.loads(region.run("status", "-f", "json", code=1).stdout)
+    (line,) = [line for line in status if line["what"] == "quarantine"]
+    assert line["state"] == f"look at it, {gone} were dropped"
+    assert line["lag"] == QUARANTINE_LIMIT + 1
+
+
+def test_large_bodies_make_room_for_newer_ones(region, monkeypatch):
+    monkeypatch.setattr("ec2map_sync.ledger.journal.QUARANTINE_BYTES", 2500)
+    for n in range(5):
+        large = Quarantined(source="glance", reason=str(n), body=b"x" * 1000)
+        keep(region, large)
+
+    assert [reason for _, reason in act(region, "list")] == ["4", "3"]
+
+
+@pytest.mark.parametrize(
+    "strange",
+    [
+        {"reason": "\x00 \ud800 \U0001f600 \n"},
+        {"source": "peer:\ud800"},
+        {"headers": {"a": "\x00\ud800", "b": b"\xff"}},
+        {"headers": {b"\xff": 1}},
+        {"headers": {"a": {b"\xff": 1}}},
+        {"headers": {"long": "x" * 100_000}},
+        {"body": b"\x00\xff"},
+    ],
+)
+def test_the_quarantine_takes_whatever_there_is(database, strange):
+    engine = create_engine(parse_url(database, "x"))
+    schema.upgrade(engine)
+    ledger = Ledger(engine, Scheme())
+    plain = {"source": "peer:x", "reason": "r", "body": b""}
+
+    ledger.journal.quarantine([Quarantined(**(plain | strange))])
+
+    (entry,) = ledger.queries.quarantined()
+    assert ledger.queries.quarantined_entry(entry.id).reason == entry.reason
+    assert entry.reason.isprintable()
+    engine.dispose()

@@ -6,7 +6,13 @@ import json
 import pytest
 
 from ec2map_sync import messages, wire
-from ec2map_sync.claims import Claim, Print
+from ec2map_sync.claims import (
+    Claim,
+    Print,
+    Sighting,
+    Wanted,
+    print_of,
+)
 from ec2map_sync.follower import BATCH, Follower
 from ec2map_sync.publisher import Answerer
 from ec2map_sync.signing import PublicKey, SigningKey
@@ -25,6 +31,7 @@ class FakeInlet:
 
     def __init__(self):
         self.arrived = []
+        self.asked = []
         self.acknowledged = 0
 
     def read(self, _limit, _seconds):
@@ -34,7 +41,10 @@ class FakeInlet:
     def acknowledge(self, arrived):
         self.acknowledged += len(arrived)
 
-    def ask(self, _headers, _body):
+    def ask(self, headers, body):
+        self.asked.append((headers, body))
+
+    def close(self):
         pass
 
 
@@ -53,7 +63,13 @@ def peer_key():
 
 
 @pytest.fixture
-def follower(ledger, inlet, peer_key):
+def now():
+    """The seconds of the follower's clock."""
+    return [0.0]
+
+
+@pytest.fixture
+def follower(ledger, inlet, peer_key, now):
     trust = wire.Trust(
         sender="two", keys=(PublicKey(peer_key.public),), scheme="s"
     )
@@ -64,7 +80,8 @@ def follower(ledger, inlet, peer_key):
         pen("one", SigningKey.generate()),
         recorded=lambda: None,
         patience=0,
-        monotonic=lambda: 0.0,
+        max_moves=2,
+        monotonic=lambda: now[0],
     )
 
 
@@ -72,6 +89,10 @@ def beat(until):
     return messages.Heartbeat(
         until=until, before=Print(0, 0), total=Print(0, 0), newest=0
     )
+
+
+def image(n):
+    return f"00000000-0000-4000-8000-{n:012x}"
 
 
 def reasons(ledger):
@@ -195,3 +216,144 @@ def test_questions_that_are_not_trusted_are_kept_once(
     assert len(reasons(ledger)) == 1
     assert "questions to us" in caplog.text
     assert inlet.acknowledged == 5
+
+
+def test_what_is_still_refused_an_hour_later_is_kept_again(
+    follower, inlet, peer_key, ledger, now
+):
+    foreign = pen("two", peer_key, scheme="other")
+    for now[0] in (0.0, 3599.0, 3601.0):
+        inlet.arrived.append(Arrived(*wire.encode(beat(NOW), foreign)))
+        follower.step()
+
+    assert len(reasons(ledger)) == 2
+
+
+def known(ledger, count):
+    """Let the ledger have so many images; gives what moves each of them."""
+    images = [image(n) for n in range(count)]
+    ledger.see([Sighting(image=i, uuid=i) for i in images])
+    return [
+        Claim(claimed_at=NOW, image=i, wanted=Wanted(NOW, n + 1))
+        for n, i in enumerate(images)
+    ]
+
+
+def numbers(ledger, claims):
+    return list(ledger.numbers_of([c.image for c in claims]).values())
+
+
+def say(inlet, follower, message, key):
+    inlet.arrived.append(Arrived(*wire.encode(message, pen("two", key))))
+    follower.step()
+
+
+def test_a_message_that_moves_too_many_ids_is_held_but_for_the_rest(
+    follower, inlet, peer_key, ledger
+):
+    movers = known(ledger, 3)
+    before = numbers(ledger, movers)
+    other = Claim(claimed_at=NOW, image=IMAGE)
+
+    say(
+        inlet,
+        follower,
+        messages.Claims(claims=(*movers[:2], other, movers[2])),
+        peer_key,
+    )
+
+    assert numbers(ledger, movers) == before
+    assert ledger.claims([IMAGE]) == {IMAGE: other}
+    (reason,) = reasons(ledger)
+    assert "would move 3 ids, [bus] max_moves is 2" in reason
+
+
+def test_each_message_may_move_so_many_however_many_come_together(
+    follower, inlet, peer_key, ledger
+):
+    movers = known(ledger, 6)
+    for start in (0, 2, 4):
+        two = messages.Claims(claims=tuple(movers[start : start + 2]))
+        inlet.arrived.append(Arrived(*wire.encode(two, pen("two", peer_key))))
+    follower.step()
+
+    assert numbers(ledger, movers) == [1, 2, 3, 4, 5, 6]
+    assert reasons(ledger) == []
+
+
+def answer(inlet, follower, key, *claims):
+    """Answer the follower's last question, with these claims."""
+    question = json.loads(inlet.asked[-1][1])
+    reply = messages.Answer(id=question["id"], claims=claims)
+    say(inlet, follower, reply, key)
+
+
+def differs(inlet, follower, key, *claims):
+    """Send a heartbeat of a ledger that holds these claims."""
+    say(
+        inlet,
+        follower,
+        messages.Heartbeat(
+            until=NOW + 1,
+            before=print_of(claims),
+            total=print_of(claims),
+            newest=NOW,
+        ),
+        key,
+    )
+
+
+def test_what_is_held_is_not_asked_for_again_and_again(
+    follower, inlet, peer_key, ledger, now
+):
+    movers = known(ledger, 3)
+    others = [Claim(claimed_at=NOW, image=image(10 + n)) for n in range(9)]
+    follower.step()
+    answer(inlet, follower, peer_key, *movers, others[0])
+    assert others[0].image in ledger.claims([others[0].image])
+    asked = len(inlet.asked)
+
+    # The peer's heartbeats go on to differ, each from the one before.
+    for n, now[0] in enumerate((1.0, 30.0, 59.0)):
+        differs(inlet, follower, peer_key, *others[: n + 1])
+    assert len(inlet.asked) == asked
+
+    now[0] = 61.0
+    differs(inlet, follower, peer_key, *others)
+    assert len(inlet.asked) == asked + 1
+    answer(inlet, follower, peer_key, *movers, others[1])
+    assert others[1].image in ledger.claims([others[1].image])
+    assert len(reasons(ledger)) == 1
+    state = ledger.journal.peer_states()["two"]
+    assert state.compared_at is None
+    assert state.differs_since == NOW
+
+
+def test_a_claim_stamped_too_far_ahead_is_asked_for_until_it_is_due(
+    follower, inlet, peer_key, ledger, now
+):
+    early = Claim(claimed_at=NOW + messages.MAX_AHEAD, image=IMAGE)
+    follower.step()
+    answer(inlet, follower, peer_key, early)
+    assert "more than 24 h ahead" in reasons(ledger)[0]
+    asked = len(inlet.asked)
+
+    # Nothing else changes, here or there.
+    now[0] = 61.0
+    differs(inlet, follower, peer_key, early)
+
+    assert len(inlet.asked) == asked + 1
+
+
+def test_a_heartbeat_with_an_absurd_newest_stamp_still_counts(
+    follower, inlet, peer_key, ledger
+):
+    absurd = messages.Heartbeat(
+        until=NOW, before=Print(0, 0), total=Print(0, 0), newest=2**62
+    )
+
+    say(inlet, follower, absurd, peer_key)
+
+    assert ledger.journal.peer_states()["two"].agrees_until == NOW
+    assert ledger.head().last_stamp < NOW
+    assert reasons(ledger) == []
