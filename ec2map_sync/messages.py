@@ -102,7 +102,7 @@ def _short(value: Any) -> str:
     """Write what may be anything, without writing all of it."""
     if isinstance(value, list | dict):
         return f"a {type(value).__name__}"
-    return str(value)[:40]
+    return ascii(value)[:40]
 
 
 def stamp(value: Any, limit: Stamp, what: str) -> Stamp:

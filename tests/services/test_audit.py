@@ -250,7 +250,7 @@ def unacknowledged(region):
 def check(region):
     done = command(region, "config", "check", "-f", "json")
     rows = {row["check"]: row for row in json.loads(done.stdout)}
-    assert "guest:" not in done.stdout
+    assert f"{region.account}:" not in done.stdout
     return done.returncode, rows
 
 
@@ -301,7 +301,7 @@ def test_config_check_finds_what_is_wrong_and_changes_nothing(
     one.configure(two, extra=audited(glance))
     one.durable = True  # Glance is not
     one.glance.create(1)
-    two.rabbit.ctl("clear_permissions", "-p", two.vhost, "guest")
+    two.rabbit.ctl("clear_permissions", "-p", two.vhost, two.account_of(one))
     (tmp_path / "RegionOne.key").chmod(0o644)
     glance.status = 401
     one.configure(two, extra=audited(glance))

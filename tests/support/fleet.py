@@ -35,6 +35,29 @@ CREATE TABLE s3_images (
 """
 
 
+# As doc/source/permissions.rst has them; Glance's virtual host and the
+# regions' are one here.
+OWN_RIGHTS = (
+    r"^(glance|notifications\.(info|warn|error)|ec2map_sync(\..*)?)$",
+    r"^(notifications\.(info|warn|error)|ec2map_sync(\.requests)?)$",
+    r"^(glance|notifications\.(info|warn|error)|ec2map_sync\.requests)$",
+)
+
+
+def peer_rights(peer: str) -> tuple[str, str, str]:
+    """Tell what a peer's account may configure, write and read."""
+    return (
+        rf"^ec2map_sync\.{peer}(\.replay)?$",
+        rf"^ec2map_sync\.({peer}(\.replay)?|requests)$",
+        rf"^ec2map_sync(\.{peer}(\.replay)?)?$",
+    )
+
+
+def login(url: str, account: str) -> str:
+    """Give an address of a broker for another account than guest."""
+    return url.replace("guest:guest@", f"{account}:{account}@")
+
+
 @dataclass(frozen=True)
 class Envelope:
     """A notification as Glance has put it on its exchange."""
@@ -232,8 +255,8 @@ class Region:
         self.durable = durable
         prefix = f"{directory.name}_{name}".lower().replace("-", "_")
         self.vhost = prefix
-        rabbit.ctl("add_vhost", prefix)
-        rabbit.ctl("set_permissions", "-p", prefix, "guest", ".*", ".*", ".*")
+        self.account = prefix
+        rabbit.grant(prefix, {self.account: OWN_RIGHTS})
         self.bus_url = rabbit.url(prefix)
         self.glance = Glance(rabbit, prefix, durable=durable)
         self.config_file = directory / f"{name}.conf"
@@ -251,16 +274,25 @@ class Region:
         ).strip()
 
     def configure(self, *peers: "Region", extra: str = "") -> None:
-        """Write the configuration and make the ledger's tables."""
+        """Write the configuration and make the ledger's tables.
+
+        Every agent has accounts that may do no more than they have to.
+        """
+        self.rabbit.grant(
+            self.vhost,
+            {self.account_of(p): peer_rights(p.name) for p in peers},
+        )
+        glance = self.rabbit.transport_url(self.vhost)
         sections = [
             f"[DEFAULT]\nregion = {self.name}\n"
             f"state_path = {self.directory}\n"
             f"peers = {','.join(p.name for p in peers)}\n"
-            f"transport_url = {self.rabbit.transport_url(self.vhost)}\n",
+            f"transport_url = {login(glance, self.account)}\n",
             f"[oslo_messaging_rabbit]\namqp_durable_queues = {self.durable}\n",
             f"[ledger]\nconnection = {self.ledger}\n",
             "[ec2_ids]\nhash_key = tests\n",
-            f"[bus]\nurl = {self.bus_url}\nheartbeat_interval = 0.5\n"
+            f"[bus]\nurl = {login(self.bus_url, self.account)}\n"
+            "heartbeat_interval = 0.5\n"
             f"signing_key_file = {self.directory / self.name}.key\n",
             f"[nova]\ncells = {','.join(self.cells)}\n",
         ]
@@ -269,12 +301,16 @@ class Region:
             for cell, url in self.cells.items()
         ]
         sections += [
-            f"[peer:{p.name}]\nurl = {p.bus_url}\n"
+            f"[peer:{p.name}]\nurl = {login(p.bus_url, p.account_of(self))}\n"
             f"public_keys = {p.public_key}\n"
             for p in peers
         ]
         self.config_file.write_text("\n".join(sections) + extra)
         self.command("db", "upgrade")
+
+    def account_of(self, peer: "Region") -> str:
+        """Name the account that a peer has on our broker."""
+        return f"{self.vhost}_{peer.name}"
 
     def command(self, *arguments: str, configured: bool = True) -> str:
         """Run `ec2map-sync …`; give what it printed."""

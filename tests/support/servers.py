@@ -229,6 +229,10 @@ class Epmd(Server):
         return True
 
 
+Rights = tuple[str, str, str]
+"""What an account may configure, write, read: regular expressions."""
+
+
 class RabbitMQ(Server):
     """A RabbitMQ node. Without ``epmd``, it has one of its own."""
 
@@ -276,6 +280,29 @@ class RabbitMQ(Server):
                 f" {done.stdout}{done.stderr}"
             )
         return done.stdout
+
+    def grant(self, vhost: str, rights: dict[str, Rights]) -> None:
+        """Make a virtual host, and accounts there, all with one call.
+
+        An account's password is its name. `guest` may do everything, for
+        whoever tests.
+        """
+        everything = {"guest": (".*", ".*", ".*")}
+        names = ("configure", "write", "read")
+        path = self.directory / f"{vhost}.json"
+        definitions = {
+            "vhosts": [{"name": vhost}],
+            "users": [
+                {"name": user, "password": user, "tags": ""} for user in rights
+            ],
+            "permissions": [
+                {"user": user, "vhost": vhost}
+                | dict(zip(names, patterns, strict=True))
+                for user, patterns in (rights | everything).items()
+            ],
+        }
+        path.write_text(json.dumps(definitions))
+        self.ctl("import_definitions", str(path))
 
     def queue_depths(self, vhost: str = "/") -> dict[str, int]:
         """Count the messages of each queue, the unacknowledged included."""
