@@ -92,7 +92,7 @@ def connect(url: str) -> kombu.Connection:
     )
 
 
-class _Link:
+class Link:
     """A connection that is opened when needed and dropped after an error."""
 
     def __init__(self, url: str) -> None:
@@ -170,7 +170,7 @@ def _publish(
     )
 
 
-class Outlet(_Link):
+class Outlet(Link):
     """Publishes on the region's own broker, each message confirmed."""
 
     def __init__(self, url: str, exchange: str) -> None:
@@ -189,7 +189,7 @@ class Outlet(_Link):
         _publish(channel, self._exchange, routing_key, headers, body)
 
 
-class _Source(_Link):
+class _Source(Link):
     """Reads one queue, a batch at a time."""
 
     def __init__(self, url: str) -> None:

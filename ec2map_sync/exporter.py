@@ -20,14 +20,13 @@ from ec2map_sync.addresses import Listen
 from ec2map_sync.config import Config
 from ec2map_sync.errors import Ec2MapError
 from ec2map_sync.gauges import Family, Gauge, LedgerGauges, families
+from ec2map_sync.glance_bus import Queues, broker_url
 from ec2map_sync.host import Host
 from ec2map_sync.ledger import Ledger, schema
 from ec2map_sync.ledger.ledger import wall_clock
-from ec2map_sync.listener import broker_url
 from ec2map_sync.loop import Loop, Wake
-from ec2map_sync.services import describe
+from ec2map_sync.parts import describe
 from ec2map_sync.threads import Threads
-from ec2map_sync.watch import Queues
 
 LOG = logging.getLogger(__name__)
 

@@ -183,9 +183,8 @@ class LedgerGauges(Collector):
         yield from self._loops(sinks)
 
     def _peers(self) -> Iterator[Sample]:
-        states = self._ledger.journal.peer_states()
         now = self._clock()
-        for view in peer_views(states, self._bus, now):
+        for view in peer_views(self._ledger, self._bus, now):
             if view.state not in PEER_STATES:
                 continue  # retired, and not forgotten yet
             peer, known = view.name, view.known

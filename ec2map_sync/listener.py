@@ -9,18 +9,16 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
-from urllib.parse import quote
 
-import amqp.exceptions
 from oslo_config import cfg
 from sqlalchemy.exc import SQLAlchemyError
 
 from ec2map_sync import bus, database, metrics
-from ec2map_sync.addresses import with_tls
 from ec2map_sync.claims import Sighting
 from ec2map_sync.config import Notifications
 from ec2map_sync.errors import BadMessage, ConfigError, Ec2MapError
 from ec2map_sync.glance import is_selected, stamp_of, type_of, understand
+from ec2map_sync.glance_bus import PRIORITIES, require_exchange
 from ec2map_sync.ledger import Ledger, Quarantined
 from ec2map_sync.loop import Pause
 from ec2map_sync.selection import EVERYTHING, Selection
@@ -30,13 +28,10 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import oslo_messaging
     from oslo_messaging import dispatcher, opts as messaging_opts
-    from oslo_messaging._drivers import amqp as driver
+    from oslo_messaging._drivers import amqp as driver, impl_rabbit
     from oslo_messaging.notify.listener import BatchNotificationServer
 
 LOG = logging.getLogger(__name__)
-
-PRIORITIES = ("info", "warn", "error")
-"""Those that Glance uses; each is a queue, and an unread one would grow."""
 
 Tally = Mapping[tuple[str, str], int]
 """How many notifications, by type and what became of them."""
@@ -54,6 +49,29 @@ LONGEST_FILLING = 0.1
 # never acknowledges it: a small prefetch is used up by that for good. Here
 # recording twice changes nothing, so it does not have to remember any.
 driver._MsgIdCache.DUP_MSG_CHECK_SIZE = 0
+
+_UNREADABLE = "ec2map_sync.unreadable"
+"""The key under which a message that is no notification has its body."""
+
+
+class _Readable(impl_rabbit.RabbitMessage):  # type: ignore[misc]
+    """What oslo.messaging makes of a message, also if it cannot read it.
+
+    By itself, it would log a traceback and reject the message: gone, and
+    nobody could look at it.
+    """
+
+    def __init__(self, raw_message: Any) -> None:
+        try:
+            super().__init__(raw_message)
+        except Exception as error:  # noqa: BLE001, whatever the bytes raise
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            body = bus.body_of(raw_message)
+            dict.__init__(self, {_UNREADABLE: (reason, body)})
+            self._raw_message = raw_message
+
+
+impl_rabbit.RabbitMessage = _Readable
 
 
 def register_options(conf: cfg.ConfigOpts) -> None:
@@ -162,9 +180,7 @@ def _sort(
     outcomes: list[str] = []
     for notification in notifications:
         try:
-            if not isinstance(notification, Mapping):
-                raise BadMessage("a notification that is no object")
-            sighting = understand(notification)
+            sighting = _understand(notification)
         except BadMessage as error:
             body = _written(notification)
             bad.append(
@@ -193,8 +209,18 @@ def _count(tally: Tally, notifications: Sequence[Any]) -> None:
         metrics.NOTIFICATION_DELAY.since(sent_at)
 
 
+def _understand(notification: Any) -> Sighting | None:
+    if not isinstance(notification, Mapping):
+        raise BadMessage("a notification that is no object")
+    if _UNREADABLE in notification:
+        raise BadMessage(f"unreadable: {notification[_UNREADABLE][0][:200]}")
+    return understand(notification)
+
+
 def _written(notification: Any) -> bytes:
     """Write down what the quarantine keeps, so that it can be read again."""
+    if isinstance(notification, Mapping) and _UNREADABLE in notification:
+        return bytes(notification[_UNREADABLE][1])
     try:
         return json.dumps(notification, default=repr).encode()
     except (TypeError, ValueError, RecursionError):
@@ -276,10 +302,11 @@ class Listener:
     def start(self) -> None:
         """Begin to listen, once Glance's exchange is there.
 
-        :raises Exception: one of `bus.OUTAGES` if the broker is away, or
-            Glance has not declared its exchange there yet.
+        :raises Exception: one of `bus.OUTAGES` if the broker is away;
+            NoExchange, if Glance has not declared its exchange there yet,
+            or otherwise than our options say.
         """
-        self._check_exchange()
+        require_exchange(self._conf, self._options.exchange)
         options = self._options
         self._conf.set_default(
             "rabbit_qos_prefetch_count",
@@ -315,51 +342,3 @@ class Listener:
         if self._server is not None:
             self._server.stop()
             self._server.wait()
-
-    def _check_exchange(self) -> None:
-        """Make sure that Glance's exchange exists, without declaring it.
-
-        Whoever declares it first decides whether it is durable. Were that
-        us, and Glance of another mind, Glance would log an error for each
-        notification and lose it.
-        """
-        with bus.connect(broker_url(self._conf)) as connection:
-            connection.ensure_connection(max_retries=1)
-            channel = connection.default_channel
-            try:
-                channel.exchange_declare(
-                    self._options.exchange, "topic", passive=True
-                )
-            except amqp.exceptions.NotFound as error:
-                raise BadMessage(
-                    f"Glance's exchange {self._options.exchange!r} is not "
-                    "there yet: waiting for Glance's first notification "
-                    "([oslo_messaging_notifications] driver = messagingv2 "
-                    "in glance-api.conf)"
-                ) from error
-
-
-def broker_url(conf: cfg.ConfigOpts) -> str:
-    """Give the broker of Glance's notifications in kombu's form."""
-    url = oslo_messaging.TransportURL.parse(
-        conf, conf.oslo_messaging_notifications.transport_url
-    )
-    if url.transport != "rabbit":
-        return f"{url.transport.removeprefix('kombu+')}://"
-    rabbit = conf.oslo_messaging_rabbit
-    scheme = "amqps" if rabbit.ssl else "amqp"
-    vhost = quote(url.virtual_host or "/", safe="")
-    hosts = url.hosts or [oslo_messaging.TransportHost(hostname="localhost")]
-    return with_tls(
-        ";".join(
-            f"{scheme}://{quote(host.username or 'guest', safe='')}:"
-            f"{quote(host.password or 'guest', safe='')}@{host.hostname}:"
-            f"{host.port or 5672}/{vhost}"
-            for host in hosts
-        ),
-        {
-            "ca_file": rabbit.ssl_ca_file,
-            "cert_file": rabbit.ssl_cert_file,
-            "key_file": rabbit.ssl_key_file,
-        },
-    )

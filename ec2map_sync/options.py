@@ -165,13 +165,9 @@ _bus = [
         "max_moves",
         default=1000,
         min=0,
-        help="Ids that one message of a peer may move here, at most. Of a "
-        "message that would move more, the claims that do so are held in "
-        "quarantine until 'ec2map-sync quarantine retry' takes them, and the "
-        "rest is recorded. Collisions move an id now and then, an adoption up "
-        "to batch_size with each message: too low, and every region holds up "
-        "another's adoption; too high, and a peer that is wrong moves many "
-        "ids unseen.",
+        help="Ids that one message of a peer may move here. Claims that would "
+        "move more are held in quarantine until 'ec2map-sync quarantine "
+        "retry'. Below batch_size, adoptions in other regions are held.",
     ),
     cfg.IntOpt(
         "queue_max_bytes",

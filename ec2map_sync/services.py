@@ -2,50 +2,43 @@
 
 import logging
 import os
-import socket
-from collections.abc import Callable
 from typing import Protocol
 
 from sqlalchemy.engine import Engine
-from sqlalchemy.exc import SQLAlchemyError
 
-from ec2map_sync import bus, database, wire
+from ec2map_sync import bus, database
 from ec2map_sync.audit import Auditor
 from ec2map_sync.cells import Roster
-from ec2map_sync.compare import Gate
 from ec2map_sync.config import Cell, Config, NovaApi, Peer
-from ec2map_sync.errors import Ec2MapError
 from ec2map_sync.follower import Follower
-from ec2map_sync.health import Memory, Reporter
+from ec2map_sync.glance_bus import Queues, broker_url
 from ec2map_sync.host import Host
 from ec2map_sync.images import Catalogue
-from ec2map_sync.ledger import Ledger, schema
 from ec2map_sync.ledger.ledger import wall_clock
-from ec2map_sync.listener import (
-    Listener,
-    Recorder,
-    broker_url,
-)
-from ec2map_sync.loop import Loop, Nudge, Wake
+from ec2map_sync.listener import Listener, Recorder
+from ec2map_sync.loop import Loop
+from ec2map_sync.parts import POLL, Parts, describe
 from ec2map_sync.publisher import Answerer, Publisher
 from ec2map_sync.sinks import Sink
 from ec2map_sync.sinks.ec2api import Ec2ApiSink
 from ec2map_sync.sinks.nova import NovaSink
+from ec2map_sync.state import Examination, Line, Lookout
 from ec2map_sync.sweep import SinkAuditor, Sweep
 from ec2map_sync.threads import Fan, Threads
-from ec2map_sync.watch import Queues, Watchdog
+from ec2map_sync.watch import Watchdog
 from ec2map_sync.writer import Writer
 
 LOG = logging.getLogger(__name__)
-
-POLL = 1.0
-"""Seconds after which other hosts' work is found, and lost wake-ups."""
 
 GATE_POLL = 0.2
 """Seconds between two looks whether claims may be made already."""
 
 WATCH = 5.0
 """Seconds, at most, between two looks whether the listener has stalled."""
+WATCH_LOOP = "listener's watch"
+
+LOOKOUT = 20.0
+"""Seconds between two looks whether everything moves."""
 
 FAN_INTERVAL = 3600.0
 """Seconds between two wake-ups of all sinks without a cause: they poll."""
@@ -64,96 +57,6 @@ class Service(Protocol):
         """Finish what has begun, soon."""
 
 
-def describe(error: Exception) -> str | None:
-    """Say an outage in one line; None for a mistake of ours."""
-    if isinstance(error, Ec2MapError):
-        return str(error)
-    if isinstance(error, SQLAlchemyError):
-        return f"a database does not answer: {database.describe(error)}"
-    return bus.describe(error)
-
-
-class Parts:
-    """What one process needs to build its service from.
-
-    Made after the fork: no connection is shared between processes.
-    """
-
-    def __init__(self, config: Config, host: Host) -> None:
-        self.config = config
-        self.host = host
-        self.bus = config.bus
-        self.engine = database.create_engine(config.ledger)
-        self.ledger = Ledger(self.engine, config.scheme)
-        self.memory = Memory(
-            path=config.state_path / f"{self.bus.region}.ledger"
-        )
-        self._warned: set[str] = set()
-        self.pen = wire.Pen(
-            region=self.bus.region,
-            scheme=config.scheme.fingerprint,
-            key=self.bus.key,
-            clock=wall_clock,
-        )
-
-    def trust(self, peer: Peer) -> wire.Trust:
-        """Tell whom we believe as this peer."""
-        return wire.Trust(
-            sender=peer.name, keys=peer.keys, scheme=self.pen.scheme
-        )
-
-    def gate(self) -> Gate:
-        """Make what tells whether claims may be made already."""
-        return Gate(
-            self.ledger,
-            [peer.name for peer in self.bus.peers],
-            since=self.host.started_at,
-            wait=self.bus.claim_wait,
-            clock=wall_clock,
-        )
-
-    def loop(
-        self,
-        name: str,
-        step: Callable[[], bool],
-        *,
-        wake: Wake | Nudge | None = None,
-        interval: float = POLL,
-        release: Callable[[], None] = lambda: None,
-    ) -> Loop:
-        """Make a loop that waits for the ledger, and reports to it."""
-        return Loop(
-            name,
-            step,
-            prepare=self._prepare,
-            report=Reporter(
-                self.ledger, socket.gethostname(), name, clock=wall_clock
-            ),
-            wake=wake or Wake(),
-            interval=interval,
-            describe=describe,
-            release=release,
-        )
-
-    def _prepare(self) -> None:
-        schema.require(self.engine)
-        self.check_memory()
-
-    def check_memory(self) -> None:
-        """Notice a ledger that was restored, before anything is done."""
-        try:
-            self.memory.check(self.ledger)
-        except OSError as error:
-            self._warn_once(
-                f"[DEFAULT] state_path: {self.memory.path}: {error.strerror}"
-            )
-
-    def _warn_once(self, text: str) -> None:
-        if text not in self._warned:
-            LOG.warning("%s; a ledger that is restored goes unnoticed", text)
-            self._warned.add(text)
-
-
 def listener(config: Config, host: Host) -> Threads:
     """Carry Glance's notifications into the ledger."""
     parts = Parts(config, host)
@@ -163,11 +66,16 @@ def listener(config: Config, host: Host) -> Threads:
     gate = parts.gate()
     broker = broker_url(config.conf)
     queues = Queues(broker, options)
+
+    def heal(text: str) -> None:
+        parts.report(WATCH_LOOP)(text)
+        _end_process()
+
     watchdog = Watchdog(
         recorder,
         queues,
         patience=options.stall_timeout,
-        heal=_end_process,
+        heal=heal,
     )
 
     def step() -> bool:
@@ -188,18 +96,32 @@ def listener(config: Config, host: Host) -> Threads:
     loops = [
         parts.loop("listener", step, interval=GATE_POLL),
         parts.loop("memory", remember),
+        parts.loop("lookout", _lookout(parts).step, interval=LOOKOUT),
     ]
     if not broker.startswith("memory:"):
         often = min(WATCH, options.stall_timeout / 2)
         loops.append(
             parts.loop(
-                "listener's watch",
+                WATCH_LOOP,
                 watch,
                 interval=often,
                 release=queues.close,
             )
         )
     return Threads(loops, ears.stop)
+
+
+def _lookout(parts: Parts) -> Lookout:
+    def lines() -> list[Line]:
+        return Examination(
+            parts.ledger,
+            parts.bus,
+            parts.sinks(),
+            audited=parts.config.glance is not None,
+            clock=wall_clock,
+        ).lines()
+
+    return Lookout(lines)
 
 
 def _end_process() -> None:

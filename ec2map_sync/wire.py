@@ -161,7 +161,7 @@ def _require_version(headers: Headers) -> None:
     version = headers.get("version")
     if version == VERSION and type(version) is int:
         return
-    reason = f"version {str(version)[:20]}, we speak {VERSION}"
+    reason = f"version {ascii(version)[:20]}, we speak {VERSION}"
     if type(version) is int:
         where = "here" if version > VERSION else "in the sender's region"
         reason += f": upgrade ec2map-sync {where}"

@@ -14,9 +14,14 @@ from oslo_config import cfg
 from ec2map_sync import bus
 from ec2map_sync.checks.finding import Check, Finding, ok, unknown, wrong
 from ec2map_sync.config import Bus, Config, Notifications, Peer
-from ec2map_sync.listener import broker_url
+from ec2map_sync.glance_bus import (
+    NoExchange,
+    Queues,
+    broker_url,
+    is_durable,
+    require_exchange,
+)
 from ec2map_sync.signing import SigningKey
-from ec2map_sync.watch import Queues
 
 _STALL_PREFETCH = 16
 """With so few, oslo.messaging's listener may stall: its cache is as long."""
@@ -138,41 +143,22 @@ def of_glance(config: Config) -> Mapping[str, Check]:
     }
 
 
-def _is_durable(conf: cfg.ConfigOpts) -> bool:
-    rabbit = conf.oslo_messaging_rabbit
-    return bool(rabbit.amqp_durable_queues or rabbit.rabbit_quorum_queue)
-
-
 def _glance_exchange(conf: cfg.ConfigOpts, options: Notifications) -> Finding:
-    durable, name = _is_durable(conf), options.exchange
+    name = options.exchange
     with _connected(broker_url(conf)) as connection:
-        if not _has_exchange(connection, name):
-            return unknown(
-                f"exchange {name} is not there yet",
-                "Glance makes it with its first notification: "
-                "[oslo_messaging_notifications] driver = messagingv2 in "
-                "glance-api.conf",
-            )
-        try:
-            # It exists, so this makes nothing: it is compared.
-            with connection.channel() as channel:
-                channel.exchange_declare(
-                    name, "topic", durable=durable, auto_delete=False
-                )
-        except amqp.exceptions.PreconditionFailed as error:
-            return wrong(
-                f"our options do not fit: {error.reply_text}",
-                "[oslo_messaging_rabbit] amqp_durable_queues and "
-                "rabbit_quorum_queue must be as in glance-api.conf "
-                f"(durable is {durable} here)",
-            )
-        except amqp.exceptions.AccessRefused as error:
-            return wrong(
-                error.reply_text,
-                f"our account needs to configure {name}, as each of its "
-                "readers does",
-            )
-    return ok(f"{name}, durable: {durable}")
+        there = _has_exchange(connection, name)
+    try:
+        require_exchange(conf, name)
+    except NoExchange as error:
+        found, _, advice = str(error).partition(": ")
+        return wrong(found, advice) if there else unknown(found, advice)
+    except amqp.exceptions.AccessRefused as error:
+        return wrong(
+            error.reply_text,
+            f"our account needs to configure {name}, as each of its readers "
+            "does",
+        )
+    return ok(f"{name}, durable: {is_durable(conf)}")
 
 
 def _glance_queues(conf: cfg.ConfigOpts, options: Notifications) -> Finding:

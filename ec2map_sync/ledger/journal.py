@@ -218,12 +218,15 @@ class Journal:
         """Remember what a loop says of itself."""
         s = tables.services
         key = (s.c.host == state.host, s.c.name == state.name)
-        values = {
+        values: dict[str, Any] = {
             "seen_at": state.seen_at,
             "working": state.working,
-            "last_error": state.last_error and state.last_error[:500],
-            "last_error_at": state.last_error_at,
         }
+        if state.last_error is not None:  # else keep what another has noted
+            values |= {
+                "last_error": _plain(state.last_error)[:500],
+                "last_error_at": state.last_error_at,
+            }
         with self._writing.begin() as connection:
             known = connection.execute(
                 sa.update(s).where(*key).values(**values)

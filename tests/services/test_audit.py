@@ -17,6 +17,7 @@ from fleet import (
     pair,
     running,
 )
+from proxy import Proxy, Way
 from servers import wait_until
 
 pytestmark = pytest.mark.services
@@ -231,6 +232,36 @@ def test_what_comes_again_after_a_cut_does_not_stall_the_listener(
         region.await_images(first | later, 60)
 
         assert region.services()["listener"] == listener
+
+
+def test_a_listener_that_has_stalled_is_started_anew(
+    rabbit_a, mariadb, tmp_path
+):
+    region = Region("RegionOne", rabbit_a, mariadb, tmp_path)
+    region.configure(
+        extra="\n[oslo_messaging_rabbit]\nrabbit_qos_prefetch_count = 20\n"
+        "[notifications]\nstall_timeout = 3\n"
+    )
+    region.glance.declare()
+    with Proxy(rabbit_a.port) as link:
+        text = region.config_file.read_text()
+        url = text.partition("transport_url = ")[2].partition("\n")[0]
+        region.config_file.write_text(text.replace(url, link.url(url)))
+        with running(region):
+            region.await_images(region.glance.create(1))
+            listener = region.services()["listener"]
+            # What is sent to it is lost on the way, and nobody says so.
+            link.swallow(Way.TO_READER)
+            images = region.glance.create(60)
+            wait_until(lambda: bool(link.swallowed))
+            link.heal()
+
+            region.await_images(images, 50)
+
+            region.await_log("the listener has got nothing for")
+            assert region.services()["listener"] != listener
+            states = region.sql("ledger", "SELECT last_error FROM services")
+            assert "started anew" in str(states)
 
 
 def unacknowledged(region):

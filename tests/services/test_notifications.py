@@ -48,6 +48,7 @@ def unreadable():
         "null inside": envelope(None),
         "a list inside": envelope([]),
         "an empty object inside": envelope({}),
+        "no text at all": "\x00\x01",
         "unknown version": '{"oslo.version": "9.0", "oslo.message": "{}"}',
     }
 
@@ -75,7 +76,10 @@ def strange():
         "priority a list": notification(priority=[]),
         "priority unknown": notification(priority="shout"),
         "publisher null": notification(publisher_id=None, timestamp=[]),
-        "name of 1 MB": payload(id=new_image(), name="x" * 1_000_000),
+        "name of 5 MB": payload(id=new_image(), name="x" * 5_000_000),
+        "a key twice": create_envelope(new_image()).replace(
+            '{"oslo.version"', '{"oslo.version": "2.0", "oslo.version"'
+        ),
         "unknown event": notification(event_type="image.fly"),
         "event of others": notification(
             event_type="compute.start", payload=[]
@@ -141,9 +145,28 @@ def test_poison_between_good_notifications_holds_nothing_up(region, poison):
 def test_what_cannot_be_understood_stands_in_quarantine(region):
     before = quarantined(region)
 
-    region.glance.send((INFO, body) for body in wrong().values())
+    bad = [*wrong().values(), *unreadable().values()]
+    region.glance.send((INFO, body) for body in bad)
 
-    wait_until(lambda: quarantined(region) == before + len(wrong()))
+    wait_until(lambda: quarantined(region) == before + len(bad))
+    assert "Traceback" not in region.log()
+    kept = region.sql("ledger", "SELECT body, source FROM quarantine")
+    assert (b"{'id'", "glance") in kept
+
+
+def test_hundreds_of_bad_ones_in_a_row_hold_nothing_up(region):
+    bad = [*unreadable().values(), *wrong().values()]
+    small = [body for body in bad if len(body) < 10_000]
+    images = [new_image() for _ in range(3)]
+
+    region.glance.send(
+        (INFO, body)
+        for image in images
+        for body in [*small * 10, create_envelope(image)]
+    )
+
+    region.await_images(images)
+    wait_until(lambda: drained(region))
 
 
 def test_after_poison_the_agent_is_quiet(region):
@@ -192,3 +215,30 @@ def test_only_glance_creates_its_exchange(
         region.await_images(images)
         region.await_images(region.glance.create(3))
         assert region.log().count("is not there yet") == 1
+
+
+def said(region):
+    """Give what the listener has last waited for, as status shows it."""
+    found = region.sql(
+        "ledger", "SELECT last_error FROM services WHERE name = 'listener'"
+    )
+    return str(found)
+
+
+def test_an_exchange_that_is_declared_otherwise_is_said_and_waited_for(
+    rabbit_a, mariadb, tmp_path
+):
+    region = Region("RegionOne", rabbit_a, mariadb, tmp_path)
+    images = region.glance.create(3)
+    region.durable = True  # as our options say; Glance is of another mind
+    region.configure()
+    with running(region):
+        region.await_log("must be as in glance-api.conf (durable is True")
+        wait_until(lambda: "our options do not fit" in said(region))
+        region.stop()
+        region.durable = False
+        region.configure()
+
+        region.start()
+
+        region.await_images(images)

@@ -400,7 +400,7 @@ class Dog:
             monotonic=self.clock,
         )
 
-    def heal(self):
+    def heal(self, _text):
         self.healed += 1
 
     def watch(self, seconds, *, batches=0):
