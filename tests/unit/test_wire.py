@@ -278,7 +278,11 @@ header_values = (
 )
 
 
-@settings(max_examples=500, suppress_health_check=[HealthCheck.too_slow])
+@settings(
+    max_examples=500,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 @given(bodies)
 def test_nothing_but_bad_message_leaves_the_decoder(message):
     kind, body = message
@@ -286,6 +290,7 @@ def test_nothing_but_bad_message_leaves_the_decoder(message):
         received(*signed(body, type=kind))
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(
         st.sampled_from(
