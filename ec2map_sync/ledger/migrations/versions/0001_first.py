@@ -150,16 +150,7 @@ def _create_records() -> None:
         sa.Column("reason", sa.String(500), nullable=False),
         sa.Column("body", _BODY, nullable=False),
         sa.Column("headers", sa.Text),
-        sa.Column("size", sa.Integer, nullable=False, server_default="0"),
-        sa.Index("quarantine_by_source", "source", "id"),
         comment="What could not be understood or trusted, for an operator.",
-    )
-    op.create_table(
-        "quarantine_dropped",
-        sa.Column("source", sa.String(120), primary_key=True),
-        sa.Column("count", sa.BigInteger, nullable=False),
-        sa.Column("at", sa.BigInteger, nullable=False),
-        comment="How many entries had to make room for newer ones.",
     )
 
 
