@@ -159,7 +159,8 @@ class Journal:
             if count:
                 LOG.warning(
                     "the quarantine is full: the oldest %d entries from %s "
-                    "were dropped",
+                    "were dropped; see 'ec2map-sync quarantine list' for "
+                    "what keeps coming",
                     count,
                     source,
                 )

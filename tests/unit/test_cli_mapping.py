@@ -11,6 +11,7 @@ from commands import SmallRegion
 
 from ec2map_sync.claims import Claim, SeenKind, Wanted
 from ec2map_sync.ec2id import Kind, format_id
+from ec2map_sync.ledger import schema
 
 ISO = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d"
 
@@ -263,7 +264,11 @@ def test_db_upgrade_makes_the_tables_once(region):
     before = region.run("db", "version").stdout
     done = region.run("db", "upgrade").stdout
 
-    assert planned == "would upgrade: 0001\n"
+    revisions = ", ".join(schema.revisions())
+    assert planned == f"would upgrade: {revisions}\n"
     assert before == "none\n"
-    assert done == "upgraded: 0001\n"
-    assert region.run("db", "upgrade").stdout == "up to date: 0001\n"
+    assert done == f"upgraded: {revisions}\n"
+    assert (
+        region.run("db", "upgrade").stdout
+        == f"up to date: {schema.newest()}\n"
+    )

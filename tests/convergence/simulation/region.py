@@ -408,6 +408,8 @@ class Region:
                 self.pen,
                 recorded=lambda: None,
                 patience=0,
+                # Nobody is here to say that moves are right.
+                max_moves=10**9,
                 monotonic=self._now,
             )
             process.step, process.recover = worker.step, worker.reset
