@@ -4,6 +4,24 @@ from uuid import uuid4
 
 import pytest
 from servers import Epmd, MariaDB, PostgreSQL, RabbitMQ
+from xdist.scheduler import LoadFileScheduling
+
+
+class OneCloud(LoadFileScheduling):
+    """Gives files to processes; those that share a cloud to the same one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        if nodeid.startswith("tests/openstack/"):
+            return "tests/openstack"
+        return super()._split_scope(nodeid)
+
+
+def pytest_xdist_make_scheduler(
+    config: pytest.Config, log: object
+) -> LoadFileScheduling | None:
+    if config.getoption("dist") != "loadfile":
+        return None
+    return OneCloud(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,5 @@
-# Shared by tools/test and tools/demo, which source it from the tree's root.
+# Shared by the programs of this directory, which source it from the tree's
+# root.
 # shellcheck shell=sh
 
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
@@ -111,6 +112,20 @@ build_wheel() {
     wheel=$(ls "$scratch"/*.whl)
 }
 
+# Tells whether $venv is what $stamp says.
+is_made() {
+    [ "$stamp" = "$(cat "$venv/stamp" 2>/dev/null)" ]
+}
+
+# Makes $venv anew, empty; whoever has filled it writes the stamp.
+make_venv() {
+    if [ -e "$venv" ] && [ ! -e "$venv/pyvenv.cfg" ]; then
+        die 2 "$venv is in the way: it is not a virtual environment"
+    fi
+    say "Installing into $venv"
+    "$python" -m venv --clear "$venv"
+}
+
 # Installs the tree, as a wheel and with its dependencies, into $venv. The
 # environment is made anew when something that decides its contents changed.
 install_tree() { # extras, such as "[test]", or nothing
@@ -118,20 +133,33 @@ install_tree() { # extras, such as "[test]", or nothing
         cat setup.cfg pyproject.toml constraints.txt | cksum
         printf '%s\n' "$python" "$venv" "$1"
     )
-    if [ "$stamp" = "$(cat "$venv/stamp" 2>/dev/null)" ]; then
+    if is_made; then
         build_wheel
         "$venv/bin/pip" install -qq --no-deps --force-reinstall "$wheel"
         return
     fi
 
-    if [ -e "$venv" ] && [ ! -e "$venv/pyvenv.cfg" ]; then
-        die 2 "$venv is in the way: it is not a virtual environment"
-    fi
-    say "Installing into $venv"
-    "$python" -m venv --clear "$venv"
+    make_venv
     "$venv/bin/pip" install -qq --constraint=constraints.txt setuptools
     build_wheel
     "$venv/bin/pip" install -qq --constraint=constraints.txt "$wheel$1"
+    printf '%s\n' "$stamp" >"$venv/stamp"
+}
+
+# Installs OpenStack's own programs into $venv, unless they are there.
+install_openstack() {
+    stamp=$(
+        cat tests/openstack/requirements.txt tests/openstack/constraints.txt |
+            cksum
+        "$python" --version
+        printf '%s\n' "$venv"
+    )
+    is_made && return
+
+    make_venv
+    "$venv/bin/pip" install -qq \
+        --constraint=tests/openstack/constraints.txt \
+        --requirement=tests/openstack/requirements.txt
     printf '%s\n' "$stamp" >"$venv/stamp"
 }
 

@@ -239,6 +239,8 @@ class Region:
     ``durable``: Glance's exchange and queues survive the broker.
     """
 
+    cell_names: tuple[str, ...] = ("cell0", "cell1")
+
     def __init__(
         self,
         name: str,
@@ -265,13 +267,17 @@ class Region:
         self.ledger = mariadb.create_database(f"{prefix}_ledger")
         self.cells = {
             cell: mariadb.create_database(f"{prefix}_{cell}")
-            for cell in ("cell0", "cell1")
+            for cell in self.cell_names
         }
-        for cell in self.cells:
-            self.sql(cell, S3_IMAGES)
+        self.make_tables()
         self.public_key = self.command(
             "key", "generate", str(directory / f"{name}.key"), configured=False
         ).strip()
+
+    def make_tables(self) -> None:
+        """Make Nova's tables, as far as they matter, in every cell."""
+        for cell in self.cells:
+            self.sql(cell, S3_IMAGES)
 
     def configure(self, *peers: "Region", extra: str = "") -> None:
         """Write the configuration and make the ledger's tables.
@@ -294,11 +300,7 @@ class Region:
             f"[bus]\nurl = {login(self.bus_url, self.account)}\n"
             "heartbeat_interval = 0.5\n"
             f"signing_key_file = {self.directory / self.name}.key\n",
-            f"[nova]\ncells = {','.join(self.cells)}\n",
-        ]
-        sections += [
-            f"[cell:{cell}]\nconnection = {url}\n"
-            for cell, url in self.cells.items()
+            self.nova_sections(),
         ]
         sections += [
             f"[peer:{p.name}]\nurl = {login(p.bus_url, p.account_of(self))}\n"
@@ -311,6 +313,15 @@ class Region:
     def account_of(self, peer: "Region") -> str:
         """Name the account that a peer has on our broker."""
         return f"{self.vhost}_{peer.name}"
+
+    def nova_sections(self) -> str:
+        """Give what the configuration says of Nova's cells."""
+        sections = [f"[nova]\ncells = {','.join(self.cells)}\n"]
+        sections += [
+            f"[cell:{cell}]\nconnection = {url}\n"
+            for cell, url in self.cells.items()
+        ]
+        return "\n".join(sections)
 
     def command(self, *arguments: str, configured: bool = True) -> str:
         """Run `ec2map-sync …`; give what it printed."""
