@@ -8,7 +8,7 @@ from enum import StrEnum
 from ec2map_sync import messages
 from ec2map_sync.asking import Asker, news
 from ec2map_sync.claims import BEGINNING, Bound, Claim, Print, Span
-from ec2map_sync.ec2id import LEGACY, Band
+from ec2map_sync.ec2id import LEGACY, ON_DEMAND, Band
 from ec2map_sync.ledger import Ledger
 from ec2map_sync.ledger.queries import Settled
 from ec2map_sync.rowprints import PART_BITS
@@ -92,6 +92,7 @@ class SinkCheck:
         differences = list(self._by_number(LEGACY.first, band.first))
         if isinstance(self._window, NovaWindow):
             differences += self._by_prints(self._window, band)
+            differences += self._on_demand(self._window)
         else:
             differences += self._by_number(band.first, band.stop)
         found = self._confirmed(differences)
@@ -193,6 +194,22 @@ class SinkCheck:
                 yield from _differences(dict(ours), dict(theirs))
             self._count(len(ours))
             low = high
+
+    def _on_demand(self, window: NovaWindow) -> Iterator[Difference]:
+        """Find what Nova has made beside our rows, unless it is kept."""
+        low = ON_DEMAND.first
+        while rows := window.page(low, ON_DEMAND.stop, PAGE):
+            images = {uuid.lower() for _, uuid in rows}
+            settled = self._ledger.numbers_of(images)
+            kept = {
+                one.number
+                for one in self._ledger.divergences.list(images)
+                if one.kept and one.sink == window.name
+            }
+            for number, uuid in rows:
+                if uuid.lower() in settled and number not in kept:
+                    yield Difference(number, None, uuid)
+            low = rows[-1][0] + 1
 
     def _by_number(self, low: int, stop: int) -> Iterator[Difference]:
         """Compare the numbers that are settled, and no others."""

@@ -27,11 +27,12 @@ class Verify(Lister):
     """Check that sinks, peers and Glance hold what they should.
 
     Sinks: every settled number, by ranges of the primary key. Missing is
-    what has no row, foreign a row of somebody else in our numbers,
-    different another row than the settled one. Peers: the claims made
-    before their next heartbeat. Missing is what we lack, foreign what the
-    peer lacks, different what the peer knows more of. Without any of
-    --sinks, --peers and --glance, all are checked.
+    what has no row, foreign a row of somebody else in our numbers, or one
+    that Nova has made on demand beside ours and that is not kept, different
+    another row than the settled one. Peers: the claims made before their
+    next heartbeat. Missing is what we lack, foreign what the peer lacks,
+    different what the peer knows more of. Without any of --sinks, --peers
+    and --glance, all are checked.
 
     --repair writes what is missing or ours into the sinks again; rows that
     are not ours stay ([nova] existing_rows). The first differences are told

@@ -11,9 +11,10 @@ import pytest
 from commands import SmallRegion
 
 from ec2map_sync.claims import Claim, SeenKind, Wanted
-from ec2map_sync.ec2id import DERIVED, Kind, format_id
+from ec2map_sync.ec2id import DERIVED, ON_DEMAND, Kind, format_id
 from ec2map_sync.ledger.ledger import wall_clock
 from ec2map_sync.rowprints import PART_BITS
+from ec2map_sync.rows import Divergence, RowClass
 from ec2map_sync.sinks.windows import NovaWindow
 
 COLUMNS = ["what", "name", "checked", "missing", "foreign", "different"]
@@ -308,7 +309,8 @@ def test_rows_are_read_only_where_prints_differ(region, monkeypatch):
     page = NovaWindow.page
 
     def note(window, start, stop, limit):
-        read.append((start, stop))
+        if start in DERIVED:
+            read.append((start, stop))
         return page(window, start, stop, limit)
 
     monkeypatch.setattr(NovaWindow, "page", note)
@@ -322,3 +324,44 @@ def test_rows_are_read_only_where_prints_differ(region, monkeypatch):
     ((start, stop),) = read
     assert start <= gone < stop
     assert stop - start == 1 << PART_BITS
+
+
+def test_a_row_that_nova_made_on_demand_counts_until_it_is_resolved(region):
+    twin = ON_DEMAND.first + 1
+    region.sql(
+        "cell1",
+        f"INSERT INTO s3_images (id, uuid) VALUES ({twin}, '{image(3)}')",
+    )
+
+    found, said = verify(region, code=1)
+
+    assert found == (20, 0, 1, 0)
+    assert f"{format_id(twin)} is settled for nobody" in said
+    region.ledger.divergences.replace(
+        "nova:cell1",
+        0,
+        twin,
+        [
+            Divergence(
+                sink="nova:cell1",
+                number=twin,
+                image=image(3),
+                row_class=RowClass.ON_DEMAND,
+                settled=number(region, 3),
+            )
+        ],
+    )
+    region.run("divergence", "resolve", "keep", image(3))
+    assert verify(region, code=0)[0] == (20, 0, 0, 0)
+
+
+def test_on_demand_rows_of_unknown_images_are_none_of_the_sinks_business(
+    region,
+):
+    region.sql(
+        "cell1",
+        "INSERT INTO s3_images (id, uuid) "
+        f"VALUES ({ON_DEMAND.first}, '{image(99)}')",
+    )
+
+    assert verify(region, code=0)[0] == (20, 0, 0, 0)
