@@ -234,13 +234,18 @@ class Explanation:
         if not numbers:
             return "no row: the first boot would make an id of its own"
         seen = numbers[0]
-        others = [self._id(n) for n in numbers if n != seen]
+        others = [self._further(n) for n in numbers if n != seen]
         text = f"sees {self._id(seen)}"
         if seen != self._mapped.number:
             text += f", not as settled: {_origin(seen)}"
         if others:
-            text += f"; further rows: {', '.join(others)}"
+            text += f"; further rows: {'; '.join(others)}"
         return text
+
+    def _further(self, number: int) -> str:
+        if number == self._mapped.number:
+            return f"{self._id(number)}, as settled"
+        return f"{self._id(number)}, {_origin(number)}"
 
     def _id(self, number: int) -> str:
         return format_id(number, self._kind)

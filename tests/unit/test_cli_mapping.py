@@ -10,7 +10,7 @@ import yaml
 from commands import SmallRegion
 
 from ec2map_sync.claims import Claim, SeenKind, Wanted
-from ec2map_sync.ec2id import Kind, format_id
+from ec2map_sync.ec2id import ON_DEMAND, Kind, format_id
 from ec2map_sync.ledger import schema
 
 ISO = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d"
@@ -238,6 +238,21 @@ def test_explain_tells_the_rival_and_the_move_it_caused(filled):
         "sees ami-00000007, not as settled: an id from before"
     )
     assert f"further rows: {old}" in said["guest nova:cell1"]
+
+
+def test_explain_tells_where_a_further_row_comes_from(filled):
+    filled.write_sinks()
+    twin = ON_DEMAND.first + 3
+    filled.sql(
+        "cell1",
+        f"INSERT INTO s3_images (id, uuid) VALUES ({twin}, '{image(2)}')",
+    )
+
+    said = filled.run("explain", image(2)).stdout
+
+    assert (
+        f"further rows: {format_id(twin)}, an id that Nova has made on demand"
+    ) in said
 
 
 def test_explain_tells_of_adoption(filled):
