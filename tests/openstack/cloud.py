@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import sqlalchemy as sa
 from fleet import Region
 from glance_api import TOKEN, Glance
 from installed import Programs, Schemas
@@ -40,6 +41,10 @@ class CloudRegion(Region):
         self.nova = Nova(directory / "nova", programs)
         self.api_database = mariadb.create_database("nova_api")
         super().__init__(name, rabbit, mariadb, directory)
+
+    def database(self, cell: str) -> str:
+        """Name the database of a cell."""
+        return str(sa.make_url(self.cells[cell]).database)
 
     def make_tables(self) -> None:
         """Make the tables of Glance and Nova, and register the cells."""
