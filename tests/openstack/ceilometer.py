@@ -1,11 +1,13 @@
 """Another reader of Glance's notifications, as Ceilometer is one."""
 
 from collections import defaultdict
+from collections.abc import Iterable
 from typing import Any, Self
 
 import oslo_messaging
 from cloud import CloudRegion
 from oslo_config import cfg
+from servers import wait_until
 
 
 class Ceilometer:
@@ -31,6 +33,14 @@ class Ceilometer:
     def __exit__(self, *_error: object) -> None:
         self._listener.stop()
         self._listener.wait()
+
+    def await_events(
+        self, images: Iterable[str], count: int
+    ) -> list[list[str]]:
+        """Wait until so many events of each image were heard; which."""
+        heard = [self.heard[image] for image in images]
+        wait_until(lambda: all(len(events) >= count for events in heard))
+        return heard
 
     def info(
         self,

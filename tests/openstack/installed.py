@@ -46,8 +46,8 @@ class Programs:
         code = f"from importlib.metadata import *; print(version('{package}'))"
         return self.run("python", "-c", code).strip()
 
-    def run(self, name: str, *arguments: str) -> str:
-        """Run a program to its end; what it printed."""
+    def run(self, name: str, *arguments: str, code: int = 0) -> str:
+        """Run a program, which ends with a code; what it printed."""
         done = subprocess.run(
             [self.path(name), *arguments],
             stdin=subprocess.DEVNULL,
@@ -57,7 +57,7 @@ class Programs:
             timeout=300,
             check=False,
         )
-        if done.returncode:
+        if done.returncode != code:
             raise AssertionError(
                 f"{name} {' '.join(arguments)} ended with"
                 f" {done.returncode}: {done.stdout}{done.stderr}"

@@ -18,6 +18,9 @@ CONFIGURATION = """
 transport_url = {broker}
 log_file = {directory}/nova.log
 concurrency_backend = threading
+[neutron]
+service_metadata_proxy = true
+metadata_proxy_shared_secret = secret
 [api_database]
 connection = {api_database}
 [database]
@@ -44,10 +47,12 @@ class Nova(Server):
         )
         self.config_file.write_text(text)
 
-    def manage(self, *arguments: str) -> str:
+    def manage(self, *arguments: str, code: int = 0) -> str:
         """Run nova-manage."""
         return self.programs.run(
-            "nova-manage", "--config-file", str(self.config_file), *arguments
+            *("nova-manage", "--config-file", str(self.config_file)),
+            *arguments,
+            code=code,
         )
 
     @contextmanager
@@ -113,3 +118,7 @@ class NovaProcess:
     def boot(self, image: str, **others: str) -> dict[str, str]:
         """Create an instance; its id and EC2 ids."""
         return dict(self.ask("boot", image=image, **others))
+
+    def serve(self, instance: str, *paths: str) -> list[str]:
+        """Give what the metadata service tells an instance."""
+        return list(self.ask("serve", instance=instance, paths=paths))

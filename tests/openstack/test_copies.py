@@ -5,6 +5,10 @@ from judging import derived, seen_everywhere
 from servers import wait_until
 
 KINDS = ("aki", "ari", "ami")
+METADATA = [
+    f"/latest/meta-data/{kind}-id" for kind in ("kernel", "ramdisk", "ami")
+]
+"""What a guest asks for, in the same order."""
 
 
 def upload_machine(glance):
@@ -67,6 +71,9 @@ def test_copies_made_in_reverse_order_have_the_same_ids(cloud, copy):
                     ramdisk=machine["ari"],
                 )
             assert guest.items() >= seen.items()
+            with region.nova.process(cell) as nova:
+                told = nova.serve(guest["instance"], *METADATA)
+            assert told == list(seen.values())
     for cell, rows in before.items():
         assert set(rows) <= set(two.rows(cell))
 

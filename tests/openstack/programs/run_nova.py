@@ -7,18 +7,26 @@ line asks, a line answers; the first one names the cell.
     run_nova.py PORT --config-file FILE
 """
 
+import hmac
 import json
 import socketserver
 import sys
 
+import webob
 from nova import monkey_patch
 
 monkey_patch.patch(backend="threading")
 
 from nova import config, context, objects  # noqa: E402
+from nova.api.metadata.handler import MetadataRequestHandler  # noqa: E402
 from nova.cmd import manage  # noqa: E402
+from nova.conf import CONF  # noqa: E402
+from nova.network import security_group_api  # noqa: E402
+from nova.network.model import NetworkInfo  # noqa: E402
 from nova.objects import ec2  # noqa: E402
 from oslo_utils import uuidutils  # noqa: E402
+
+SIZES = ("memory_mb", "vcpus", "root_gb", "ephemeral_gb", "swap", "id")
 
 
 class Process(socketserver.StreamRequestHandler):
@@ -60,6 +68,8 @@ class Process(socketserver.StreamRequestHandler):
 
     def do_boot(self, image, kernel=None, ramdisk=None):
         """Create an instance; in cell0, one that could not be scheduled."""
+        flavor = objects.Flavor(name="tiny", **dict.fromkeys(SIZES, 1))
+        network = objects.InstanceInfoCache(network_info=NetworkInfo())
         instance = objects.Instance(
             self.context,
             uuid=uuidutils.generate_uuid(),
@@ -70,6 +80,9 @@ class Process(socketserver.StreamRequestHandler):
             ramdisk_id=ramdisk or "",
             vm_state="error" if self.cell.is_cell0() else "active",
             display_name="guest",
+            hostname="guest",
+            flavor=flavor,
+            info_cache=network,
         )
         instance.create()
         ids = instance.ec2_ids
@@ -79,6 +92,29 @@ class Process(socketserver.StreamRequestHandler):
             "aki": ids.kernel_id,
             "ari": ids.ramdisk_id,
         }
+
+    def do_serve(self, instance, paths):
+        """Answer a guest as the metadata service does behind Neutron."""
+        objects.InstanceMapping(
+            context.get_admin_context(),
+            instance_uuid=instance,
+            project_id="project",
+            user_id="operator",
+            cell_mapping=self.cell,
+            queued_for_delete=False,
+        ).create()
+        # The one thing that it has to ask Neutron for, which is not there.
+        security_group_api.get_instance_security_groups = lambda *_: []
+        secret = CONF.neutron.metadata_proxy_shared_secret.encode()
+        signature = hmac.new(secret, instance.encode(), "sha256").hexdigest()
+        headers = {
+            "X-Instance-ID": instance,
+            "X-Instance-ID-Signature": signature,
+            "X-Tenant-ID": "project",
+        }
+        service = MetadataRequestHandler()
+        requests = [webob.Request.blank(p, headers=headers) for p in paths]
+        return [request.get_response(service).text for request in requests]
 
     def do_destroy(self, instance):
         """Delete an instance, as Nova does: softly."""
