@@ -12,6 +12,7 @@ from ec2map_sync import messages, wire
 from ec2map_sync.claims import Claim, Print, SeenKind
 from ec2map_sync.compare import SMALL
 from ec2map_sync.ec2id import DERIVED, Kind
+from ec2map_sync.follower import MOST_PATIENT_HEARTBEATS, PATIENT_HEARTBEATS
 from ec2map_sync.publisher import SETTLED_AFTER
 
 DAY = 86_400.0
@@ -179,28 +180,44 @@ class Paper:
 
     @property
     def questions(self) -> float:
-        """Questions per second to all peers, while claims are made.
+        """Questions per second to all peers, after an hour of load."""
+        plan = self.plan
+        return (
+            plan.peers
+            * self._depth
+            / (plan.heartbeat * MOST_PATIENT_HEARTBEATS)
+        )
+
+    def questions_in(self, seconds: float) -> int:
+        """Questions to all peers since claims began to be made.
 
         Heartbeats agree on what is old. But totals are never equal while
         something is on its way, and then what is newer than the heartbeat
-        is compared: split into 32 parts until those that differ are small.
+        is compared: the first time after a few heartbeats, each time after
+        twice as many.
+        """
+        beat, patience, compares = 0, PATIENT_HEARTBEATS, 0
+        while (beat := beat + patience) <= seconds / self.plan.heartbeat:
+            compares += 1
+            patience = min(2 * patience, MOST_PATIENT_HEARTBEATS)
+        return self.plan.peers * self._depth * compares
+
+    @cached_property
+    def _depth(self) -> int:
+        """Questions of one compare of what is newer than a heartbeat.
+
+        It is split into 32 parts until those that differ are small.
         """
         plan = self.plan
         underway = plan.regions * plan.rate * self.delay
         if underway < 1:
-            return 0.0
+            return 0
         newer = (
             plan.regions
             * plan.rate
             * (SETTLED_AFTER / MICROSECONDS + plan.trip)
         )
-        depth = 1 + ceil(max(0.0, log(max(1.0, newer / SMALL), 32)))
-        return plan.peers * depth / plan.heartbeat
-
-    @property
-    def compare_bytes(self) -> float:
-        """Bytes per second of own questions and of their answers."""
-        return self.questions * COMPARE_BYTES
+        return 1 + ceil(max(0.0, log(max(1.0, newer / SMALL), 32)))
 
     @property
     def cpu(self) -> float:

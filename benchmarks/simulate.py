@@ -22,7 +22,7 @@ sys.path.insert(0, str(HERE))  # also under PYTHONSAFEPATH
 
 # ruff: noqa: E402
 from cloud import Cloud
-from paper import DAY, MICROSECONDS, NOW, Paper, Plan
+from paper import COMPARE_BYTES, DAY, MICROSECONDS, NOW, Paper, Plan
 
 HOUR = 3600.0
 GAP = 1000
@@ -164,11 +164,12 @@ def expected(scene: Scene) -> dict[str, float]:
     found = {"bytes_per_delivery": paper.claim_bytes}
     if not scene.cut and not scene.slow:
         seconds = scene.seconds * plan.regions
+        questions = paper.questions_in(scene.seconds) * plan.regions
         found |= {
             "claims": plan.rate * seconds,
             "messages": paper.published * seconds,
-            "questions": paper.questions * seconds,
-            "compare_bytes": paper.compare_bytes * seconds,
+            "questions": questions,
+            "compare_bytes": questions * COMPARE_BYTES,
         }
     if scene.cut:
         # It lacks what all others have claimed, and each of them what it has.
