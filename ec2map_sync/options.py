@@ -57,8 +57,9 @@ _notifications = [
         min=1,
         max=5000,
         help="Notifications recorded in one transaction of the ledger, at "
-        "most. Larger batches save commits under load; above 500 little is "
-        "gained.",
+        "most. A transaction costs as much as a hundred images, so that "
+        "smaller batches cost throughput; above 500 little is gained, and "
+        "more is done again after a crash. Twice as many are fetched ahead.",
     ),
     cfg.FloatOpt(
         "batch_timeout",
@@ -75,7 +76,8 @@ _notifications = [
         min=1,
         max=32,
         help="Listener processes. One keeps up with some thousand "
-        "notifications a second; more help only where the broker is far.",
+        "notifications a second; on two cores a second one brought a tenth. "
+        "More help where cores are idle while notifications wait.",
     ),
     cfg.FloatOpt(
         "stall_timeout",
