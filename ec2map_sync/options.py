@@ -57,9 +57,8 @@ _notifications = [
         min=1,
         max=5000,
         help="Notifications recorded in one transaction of the ledger, at "
-        "most. A transaction costs as much as a hundred images, so that "
-        "smaller batches cost throughput; above 500 little is gained, and "
-        "more is done again after a crash. Twice as many are fetched ahead.",
+        "most. A transaction costs as much as a hundred images: smaller "
+        "batches cost throughput, above 500 little is gained.",
     ),
     cfg.FloatOpt(
         "batch_timeout",
@@ -76,8 +75,7 @@ _notifications = [
         min=1,
         max=32,
         help="Listener processes. One keeps up with some thousand "
-        "notifications a second; on two cores a second one brought a tenth. "
-        "More help where cores are idle while notifications wait.",
+        "notifications a second; on two cores a second brought a tenth.",
     ),
     cfg.FloatOpt(
         "stall_timeout",

@@ -64,19 +64,6 @@ def listener(config: Config, host: Host) -> Threads:
     options = config.notifications
     ears = Listener(config.conf, options, recorder)
     gate = parts.gate()
-    broker = broker_url(config.conf)
-    queues = Queues(broker, options)
-
-    def heal(text: str) -> None:
-        parts.report(WATCH_LOOP)(text)
-        _end_process()
-
-    watchdog = Watchdog(
-        recorder,
-        queues,
-        patience=options.stall_timeout,
-        heal=heal,
-    )
 
     def step() -> bool:
         # Once it listens, oslo.messaging's own threads do the work.
@@ -85,9 +72,6 @@ def listener(config: Config, host: Host) -> Threads:
             ears.start()
             host.tell("listening")
         return False
-
-    def watch() -> bool:
-        return ears.listening and watchdog.step()
 
     def remember() -> bool:
         parts.check_memory()
@@ -98,17 +82,28 @@ def listener(config: Config, host: Host) -> Threads:
         parts.loop("memory", remember),
         parts.loop("lookout", _lookout(parts).step, interval=LOOKOUT),
     ]
-    if not broker.startswith("memory:"):
-        often = min(WATCH, options.stall_timeout / 2)
-        loops.append(
-            parts.loop(
-                WATCH_LOOP,
-                watch,
-                interval=often,
-                release=queues.close,
-            )
-        )
+    if not broker_url(config.conf).startswith("memory:"):
+        loops.append(_watch(parts, recorder, ears))
     return Threads(loops, ears.stop)
+
+
+def _watch(parts: Parts, recorder: Recorder, ears: Listener) -> Loop:
+    options = parts.config.notifications
+    queues = Queues(broker_url(parts.config.conf), options)
+
+    def heal(text: str) -> None:
+        parts.report(WATCH_LOOP)(text)
+        _end_process()
+
+    watchdog = Watchdog(
+        recorder, queues, patience=options.stall_timeout, heal=heal
+    )
+    return parts.loop(
+        WATCH_LOOP,
+        lambda: ears.listening and watchdog.step(),
+        interval=min(WATCH, options.stall_timeout / 2),
+        release=queues.close,
+    )
 
 
 def _lookout(parts: Parts) -> Lookout:

@@ -156,13 +156,17 @@ def test_equal_ledgers_ask_once(new_ledger):
     assert len(peer.questions) == 1
 
 
-def test_a_question_without_an_answer_is_asked_again(new_ledger):
+def begun(ledger):
+    """Begin a pull; gives it, what it asks, and its clock."""
     now = [0.0]
     sent: list[messages.Compare] = []
-    pull = Pull(
-        new_ledger(), sent.append, span=EVERYTHING, monotonic=lambda: now[0]
-    )
+    pull = Pull(ledger, sent.append, span=EVERYTHING, monotonic=lambda: now[0])
     pull.step()
+    return pull, sent, now
+
+
+def test_a_question_without_an_answer_is_asked_again(new_ledger):
+    pull, sent, now = begun(new_ledger())
     pull.step()
     assert len(sent) == 1
 
@@ -173,12 +177,7 @@ def test_a_question_without_an_answer_is_asked_again(new_ledger):
 
 
 def test_a_late_answer_counts_and_a_second_one_does_not(new_ledger):
-    now = [0.0]
-    sent: list[messages.Compare] = []
-    pull = Pull(
-        new_ledger(), sent.append, span=EVERYTHING, monotonic=lambda: now[0]
-    )
-    pull.step()
+    pull, sent, now = begun(new_ledger())
     now[0] = 100.0
     pull.step()
 
@@ -189,12 +188,7 @@ def test_a_late_answer_counts_and_a_second_one_does_not(new_ledger):
 
 
 def test_who_answers_slowly_is_asked_again_later(new_ledger):
-    now = [0.0]
-    sent: list[messages.Compare] = []
-    pull = Pull(
-        new_ledger(), sent.append, span=EVERYTHING, monotonic=lambda: now[0]
-    )
-    pull.step()
+    pull, sent, now = begun(new_ledger())
     now[0] = 4.0 * FIRST_PATIENCE
     part = Span(Bound(0), Bound(1000))
     pull.take(
