@@ -1,6 +1,6 @@
 """What a cloud of many regions costs, on paper.
 
-A plan, what a claim costs by our measurements, and formulas. `cloud.py`
+A plan, what a claim costs by our measurements, and formulas. `simulation.py`
 plays the same, and a test holds one against the other.
 """
 

@@ -21,7 +21,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))  # also under PYTHONSAFEPATH
 
 # ruff: noqa: E402
-from cloud import Cloud
+from simulation import Cloud
 from paper import COMPARE_BYTES, DAY, MICROSECONDS, NOW, Paper, Plan
 
 HOUR = 3600.0

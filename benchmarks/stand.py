@@ -79,6 +79,8 @@ class Stand:
         region = Region(name, self.rabbit, self.mariadb, self.directory)
         for cell in set(region.cells) - {CELL}:
             del region.cells[cell]
+        # Its readers have queues that a region's own account may not have.
+        self.rabbit.grant(region.vhost, {region.account: (".*",) * 3})
         return region
 
     def pair(self, name: str) -> tuple[Region, Region]:

@@ -46,7 +46,11 @@ def with_passwords(text, passwords):
         quote(passwords[what], safe="").replace("$", "$$")
         for what in ("broker", "database")
     )
-    text = text.replace("//guest:guest@", f"//secretive:{broker}@")
+    text = re.sub(
+        r"(amqp|rabbit)://[^@/]+@",
+        lambda found: f"{found[1]}://secretive:{broker}@",
+        text,
+    )
     return text.replace("//root@", f"//secretive:{database}@")
 
 
