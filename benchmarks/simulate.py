@@ -21,8 +21,8 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))  # also under PYTHONSAFEPATH
 
 # ruff: noqa: E402
-from simulation import Cloud
 from paper import COMPARE_BYTES, DAY, MICROSECONDS, NOW, Paper, Plan
+from simulation import Cloud
 
 HOUR = 3600.0
 GAP = 1000
