@@ -240,6 +240,7 @@ class Region:
     """
 
     cell_names: tuple[str, ...] = ("cell0", "cell1")
+    program: tuple[str | Path, ...] = (BIN / "ec2map-sync-agent",)
 
     def __init__(
         self,
@@ -346,7 +347,7 @@ class Region:
                     # Not even a killed run of tests leaves one behind.
                     find_program("setpriv", "util-linux"),
                     "--pdeathsig=KILL",
-                    BIN / "ec2map-sync-agent",
+                    *self.program,
                     "--config-file",
                     self.config_file,
                 ],
