@@ -2,19 +2,26 @@
 
 import datetime
 import ipaddress
+import re
 import ssl
+from collections import Counter
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from fleet import pair, running
+from one_set import claim_many, open_ledger
 from servers import RabbitMQ
 
 from ec2map_sync import bus
 from ec2map_sync.addresses import with_tls
 
 pytestmark = pytest.mark.services
+
+LOOPS = ("listener", "publisher", "answerer", "follower of RegionTwo")
+"""Those of an agent that go to a broker."""
 
 
 def make_certificate(path, address):
@@ -112,3 +119,58 @@ def test_a_plain_url_has_no_tls():
     assert plain == "amqps://h/v;amqps://i/v"
     assert tls["ca_certs"] == "a"
     assert tls["cert_reqs"] is ssl.CERT_REQUIRED
+
+
+def over_tls(region, broker, trusted):
+    """Let an agent reach Glance's, its own and its peer's bus over TLS."""
+    text = region.config_file.read_text()
+    assert f":{broker.port}/" in text
+    text = text.replace(f":{broker.port}/", f":{broker.tls_port}/")
+    text = text.replace("= amqp://", "= amqps://")
+    for section, options in (
+        ("bus", f"ssl_ca_file = {trusted}"),
+        ("oslo_messaging_rabbit", f"ssl = True\nssl_ca_file = {trusted}"),
+    ):
+        text = text.replace(f"[{section}]\n", f"[{section}]\n{options}\n")
+    region.config_file.write_text(text)
+
+
+def exchanges(region):
+    listed = region.rabbit.ctl(
+        "list_exchanges", f"--vhost={region.vhost}", "name"
+    )
+    return set(listed.split())
+
+
+def waits(log):
+    """Give who waits, and why, line by line."""
+    return re.findall(r"\[-\] (.+) waits and tries again: (.*)$", log, re.M)
+
+
+def test_an_agent_waits_for_brokers_that_it_does_not_trust(
+    broker, directory, mariadb, tmp_path
+):
+    unknown = make_certificate(tmp_path / "unknown.pem", "127.0.0.1")
+    one, two = pair(broker, broker, mariadb, tmp_path)
+    over_tls(one, broker, unknown)
+    images = one.glance.create(5) | claim_many(open_ledger(one), 5)
+    with running(one, two):
+        for loop in LOOPS:
+            one.await_log(f"] {loop} waits and tries again: ", 60)
+        two.await_log("] follower of RegionOne waits and tries again: ", 60)
+
+        said = waits(one.log())
+        assert Counter(loop for loop, _ in said) == dict.fromkeys(LOOPS, 1)
+        assert all("certificate verify failed" in why for _, why in said)
+        assert "Traceback" not in one.log()
+        assert not {"ec2map_sync", "ec2map_sync.requests"} & exchanges(one)
+        assert one.stop() == 0
+
+        text = one.config_file.read_text()
+        trusted = str(directory / "own.pem")
+        one.config_file.write_text(text.replace(str(unknown), trusted))
+        one.start()
+
+        two.await_images(images, 60)
+        one.await_images(two.glance.create(5), 60)
+        assert len(waits(one.log())) == len(LOOPS)
