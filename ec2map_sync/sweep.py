@@ -73,6 +73,9 @@ class Sweep:
 
     def step(self) -> None:
         """Look at one page."""
+        if self.position == 0:
+            # A restored cell may lack no row, and count in our band still.
+            self._sink.reserve()
         written = self._ledger.position(self._sink.name)
         rows = self._sink.scan(self.position, PAGE)
         self.complete = len(rows) < PAGE
