@@ -6,6 +6,7 @@ import ssl
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
@@ -34,6 +35,9 @@ TLS_FILES = {
 }
 """Parameters of an amqps:// URL, and what the library calls them."""
 
+_UNTRUSTED = "CERTIFICATE_VERIFY_FAILED"
+"""How OpenSSL's complaint begins; kombu leaves nothing else of it."""
+
 PREFETCH = 200
 CONFIRM_TIMEOUT = 30
 ANSWER_TIMEOUT = 20
@@ -50,7 +54,10 @@ def describe(error: Exception) -> str | None:
         return None
     if isinstance(error, amqp.exceptions.NotFound):
         return f"not there yet: {error.reply_text}"
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    text = " ".join(str(error).split())[:200] or type(error).__name__
+    if _UNTRUSTED in text:
+        return f"the broker's certificate is not trusted (ssl_ca_file): {text}"
+    return text
 
 
 def without_tls(url: str) -> tuple[str, dict[str, Any]]:
@@ -78,9 +85,16 @@ def without_tls(url: str) -> tuple[str, dict[str, Any]]:
 
 
 def connect(url: str) -> kombu.Connection:
-    """Prepare a connection; opened when first used."""
+    """Prepare a connection; opened when first used.
+
+    :raises OSError: a file that TLS needs cannot be read.
+    """
     memory = url.startswith("memory:")
     plain, tls = without_tls(url)
+    for option in TLS_FILES.values():
+        if option in tls:
+            # Python's own complaint would not name the file.
+            Path(tls[option]).open("rb").close()
     return kombu.Connection(
         plain,
         ssl=tls or False,
