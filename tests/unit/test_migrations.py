@@ -93,6 +93,30 @@ def test_an_upgraded_ledger_goes_on_where_it_was(engine, revision):
     assert ledger.queries.by_image("f" * 36).number in numbers
 
 
+@pytest.mark.parametrize("done", range(1, 4))
+def test_an_upgrade_that_was_cut_short_can_be_repeated(engine, done):
+    """MariaDB commits each change by itself."""
+    schema.upgrade(engine, "0001")
+    with engine.begin() as connection:
+        for change in CHANGES[:done]:
+            connection.exec_driver_sql(change)
+        if done > len(CHANGES):
+            tables.quarantine_dropped.create(connection)
+
+    schema.upgrade(engine)
+
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection)
+        assert compare_metadata(context, tables.metadata) == []
+
+
+CHANGES = [
+    "ALTER TABLE quarantine ADD COLUMN size INTEGER DEFAULT '0' NOT NULL",
+    "CREATE INDEX quarantine_by_source ON quarantine (source, id)",
+]
+"""What 0002 does first; then it makes a table."""
+
+
 @pytest.mark.parametrize("command", [["db", "upgrade"], ["list"]])
 def test_a_ledger_of_a_newer_release_is_one_line(tmp_path, command):
     region = SmallRegion(tmp_path)

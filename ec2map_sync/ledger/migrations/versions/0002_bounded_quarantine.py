@@ -1,5 +1,8 @@
 """The size of what lies in quarantine, and what had to make room."""
 
+from collections.abc import Iterable
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -8,13 +11,29 @@ down_revision = "0001"
 
 
 def upgrade() -> None:
-    """Change the schema."""
-    # What is there already counts as nothing: it is bounded by its number.
-    op.add_column(
-        "quarantine",
-        sa.Column("size", sa.Integer, nullable=False, server_default="0"),
-    )
-    op.create_index("quarantine_by_source", "quarantine", ["source", "id"])
+    """Change the schema.
+
+    Goes on where it was cut short: MariaDB commits each change by itself.
+    """
+    there = sa.inspect(op.get_bind())
+    if not _has("size", there.get_columns("quarantine")):
+        # What is there already counts as nothing: it is bounded by its
+        # number.
+        op.add_column(
+            "quarantine",
+            sa.Column("size", sa.Integer, nullable=False, server_default="0"),
+        )
+    if not _has("quarantine_by_source", there.get_indexes("quarantine")):
+        op.create_index("quarantine_by_source", "quarantine", ["source", "id"])
+    if not there.has_table("quarantine_dropped"):
+        _create_dropped()
+
+
+def _has(name: str, found: Iterable[Any]) -> bool:
+    return name in {one["name"] for one in found}
+
+
+def _create_dropped() -> None:
     op.create_table(
         "quarantine_dropped",
         sa.Column("source", sa.String(120), primary_key=True),
