@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import time
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
@@ -23,9 +24,10 @@ may have dropped it since."""
 ATTEMPTS = 3
 """How often what moves ids is parted from the rest of a message."""
 
-
 _ROUTINE = frozenset({"heartbeat", "compare"})
 """Types that come all day long, each time with another body."""
+
+_STAMP = re.compile(r"\d{10,}")
 
 
 class Refusals:
@@ -49,26 +51,38 @@ class Refusals:
 
     def put_away(self, refused: Sequence[Quarantined]) -> None:
         """Quarantine what was not refused lately."""
-        fresh = []
         now = self._monotonic()
-        for one in refused:
-            routine = (one.headers or {}).get("type") in _ROUTINE
-            digest = b"" if routine else blake2b(one.body).digest()
-            key = (one.reason, digest)
-            if now - self._known.get(key, float("-inf")) >= SAY_AGAIN:
-                fresh.append(one)
-                self._known[key] = now
+        lately = {k for k, at in self._known.items() if now - at < SAY_AGAIN}
+        fresh = {
+            key: one
+            for one in refused
+            if (key := _what_repeats(one)) not in lately
+        }
+        if not fresh:
+            return
+        self._ledger.journal.quarantine(list(fresh.values()))
+        # Only now: had it failed, they would come again.
+        for key in fresh:
+            self._known.pop(key, None)  # the newest stand last
+            self._known[key] = now
         while len(self._known) > REMEMBERED:
             self._known.pop(next(iter(self._known)))
-        if fresh:
-            self._ledger.journal.quarantine(fresh)
-            LOG.warning(
-                "%d messages or claims %s are in quarantine: %s; see "
-                "'ec2map-sync quarantine list'",
-                len(fresh),
-                self._whose,
-                fresh[-1].reason,
-            )
+        LOG.warning(
+            "%d messages or claims %s are in quarantine: %s; see "
+            "'ec2map-sync quarantine list'",
+            len(fresh),
+            self._whose,
+            next(reversed(fresh.values())).reason,
+        )
+
+
+def _what_repeats(one: Quarantined) -> tuple[str, bytes]:
+    """Give what is the same when a thing is said again."""
+    said = (one.headers or {}).get("type")
+    if isinstance(said, str) and said in _ROUTINE:
+        # A stamp that is wrong is another one each time.
+        return _STAMP.sub("#", one.reason), b""
+    return one.reason, blake2b(one.body).digest()
 
 
 def take(

@@ -122,6 +122,8 @@ def bad_messages(pen):
         "other scheme": wire.encode(nothing, other),
         "other sender": (headers | {"sender": "RegionOne"}, body),
         "half a character": (headers | {"type": "\ud800"}, body),
+        "a table for a type": (headers | {"type": {"a": 1}}, b"1"),
+        "a list for a type": (headers | {"type": ["heartbeat"]}, b"2"),
         "odd version": (headers | {"version": "\x00\ud800"}, body),
         "odd names": (headers | {b"\xff\xfe": 1, "signature": None}, body),
         "long headers": (headers | {"x": "y" * 90_000, "type": 1}, body),

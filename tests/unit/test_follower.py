@@ -4,6 +4,7 @@ import base64
 import json
 
 import pytest
+from sqlalchemy.exc import SQLAlchemyError
 
 from ec2map_sync import messages, wire
 from ec2map_sync.claims import (
@@ -227,6 +228,55 @@ def test_what_is_still_refused_an_hour_later_is_kept_again(
         follower.step()
 
     assert len(reasons(ledger)) == 2
+
+
+def test_heartbeats_of_a_clock_days_ahead_are_kept_once(
+    follower, inlet, peer_key, ledger
+):
+    for n in range(3):
+        ahead = beat(NOW + 2 * messages.MAX_AHEAD + n)
+        say(inlet, follower, ahead, peer_key)
+
+    assert len(reasons(ledger)) == 1
+    assert "more than 24 h ahead" in reasons(ledger)[0]
+
+
+@pytest.mark.parametrize("kind", [{"a": 1}, ["heartbeat"]])
+def test_a_type_that_is_no_text_holds_nothing_up(
+    follower, inlet, ledger, kind
+):
+    inlet.arrived.append(Arrived({"version": 1, "type": kind}, b"{}"))
+
+    follower.step()
+
+    assert reasons(ledger) == ["header type is missing, or no text"]
+    assert inlet.acknowledged == 1
+
+
+def rename(ledger, old, new):
+    with ledger._engine.begin() as connection:
+        connection.exec_driver_sql(f"ALTER TABLE {old} RENAME TO {new}")
+
+
+def test_what_could_not_be_put_away_is_put_away_when_it_comes_again(
+    follower, inlet, ledger
+):
+    forged = Arrived(
+        *wire.encode(
+            messages.Claims(claims=()), pen("two", SigningKey.generate())
+        )
+    )
+    inlet.arrived.append(forged)
+    rename(ledger, "quarantine", "away")
+    with pytest.raises(SQLAlchemyError):
+        follower.step()
+    follower.reset()
+    rename(ledger, "away", "quarantine")
+    inlet.arrived.append(forged)  # it was not acknowledged
+
+    follower.step()
+
+    assert len(reasons(ledger)) == 1
 
 
 def known(ledger, count):
