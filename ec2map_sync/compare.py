@@ -224,7 +224,8 @@ class Pull:
 
     def _check(self, reply: messages.Answer) -> None:
         """Make sure that an answer leads on: else it would never end."""
-        if reply.rest and not (reply.claims or reply.ranges):
+        brought = reply.claims or reply.bad or reply.ranges
+        if reply.rest and not brought:
             raise BadMessage("an answer that brings nothing")
         if len(self._pending) > PENDING:
             raise BadMessage("an answer that splits without an end")

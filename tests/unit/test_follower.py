@@ -8,9 +8,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ec2map_sync import messages, wire
 from ec2map_sync.claims import (
+    BEGINNING,
+    Bound,
     Claim,
     Print,
     Sighting,
+    Span,
     Wanted,
     print_of,
 )
@@ -393,6 +396,27 @@ def test_a_claim_stamped_too_far_ahead_is_asked_for_until_it_is_due(
     differs(inlet, follower, peer_key, early)
 
     assert len(inlet.asked) == asked + 1
+
+
+def test_a_page_of_claims_too_far_ahead_does_not_end_a_pull(
+    follower, inlet, peer_key, ledger
+):
+    early = Claim(claimed_at=NOW + messages.MAX_AHEAD, image=IMAGE)
+    missing = Claim(claimed_at=NOW, image=image(1))
+    follower.step()
+    question = json.loads(inlet.asked[-1][1])
+    page = messages.Answer(
+        id=question["id"],
+        claims=(early,),
+        rest=(Span(BEGINNING, Bound(NOW + 1)),),
+    )
+
+    say(inlet, follower, page, peer_key)
+
+    assert json.loads(inlet.asked[-1][1])["id"] != question["id"]
+    answer(inlet, follower, peer_key, missing)
+    assert ledger.claims([missing.image]) == {missing.image: missing}
+    assert ["more than 24 h ahead" in r for r in reasons(ledger)] == [True]
 
 
 def test_a_heartbeat_with_an_absurd_newest_stamp_still_counts(
