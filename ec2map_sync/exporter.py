@@ -74,7 +74,7 @@ class Agent(Collector):
 
     def dead(self) -> list[str]:
         """Name the processes that should live and do not."""
-        return [p for p in self._host.expected if not self._has(p)]
+        return [p for p in self._expected() if not self._has(p)]
 
     def deaf(self) -> list[str]:
         """Say of the listeners that do not listen why that is."""
@@ -96,7 +96,7 @@ class Agent(Collector):
                 (WAITING, waiting, ()),
                 *(
                     (PROCESS_UP, float(self._has(p)), (p,))
-                    for p in self._host.expected
+                    for p in self._expected()
                 ),
                 *(
                     (LISTENING, float(self._has(f"{p}.listening")), (p,))
@@ -106,7 +106,11 @@ class Agent(Collector):
         )
 
     def _listeners(self) -> list[str]:
-        return [p for p in self._host.expected if p.startswith("listener-")]
+        return [p for p in self._expected() if p.startswith("listener-")]
+
+    def _expected(self) -> list[str]:
+        """Name the processes there should be; none without a roll of them."""
+        return self._host.expected if self._host.roll is not None else []
 
     def _has(self, name: str) -> bool:
         return self._host.roll is not None and self._host.roll.has(name)

@@ -94,7 +94,7 @@ class Host:
     """What the services of a region share on one host, across processes.
 
     A wake-up that is lost, and what other hosts do, is found by polling.
-    Without a roll nothing is counted.
+    Without a roll nothing is counted, and nobody can tell who lives.
     """
 
     def __init__(self, roll: Roll | None = None) -> None:
@@ -113,10 +113,14 @@ class Host:
             return
         try:
             self.roll.enter(process)
-            metrics.start(self.roll.directory, process)
         except OSError as error:
             LOG.warning("%s counts nothing: %s", process, error)
             self.roll = None
+            return
+        try:
+            metrics.start(self.roll.directory, process)
+        except OSError as error:
+            LOG.warning("%s counts nothing: %s", process, error)
         else:
             metrics.STARTS.add(1, service)
 

@@ -21,7 +21,7 @@ from ec2map_sync import addresses, config
 from ec2map_sync.claims import Claim, Sighting
 from ec2map_sync.database import create_engine, parse_url
 from ec2map_sync.errors import BadMessage, ConfigError
-from ec2map_sync.exporter import Answer, CannotListen, Front
+from ec2map_sync.exporter import Agent, Answer, CannotListen, Front
 from ec2map_sync.gauges import LedgerGauges
 from ec2map_sync.host import Host, Roll, roll
 from ec2map_sync.ledger import Ledger, Quarantined, ServiceState, schema
@@ -162,6 +162,33 @@ def test_without_a_place_for_files_an_agent_runs_and_counts_nothing(
     host.tell("listening")
 
     assert [record.levelname for record in caplog.records] == 2 * ["WARNING"]
+
+
+def test_where_nobody_can_tell_no_process_is_called_dead(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path / "no" / "place"))
+    with roll(tmp_path) as nowhere:
+        host = Host(nowhere)
+    host.expected = ["listener-0", "writer-0"]
+    agent = Agent(host, ("one", "s"), None)
+
+    assert (agent.dead(), agent.deaf()) == ([], [])
+    assert [f.name for f in agent.collect()] == ["ec2map_sync_info"]
+
+
+def test_who_has_no_room_to_count_still_says_how_far_it_is(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", "")
+    (tmp_path / "counter_listener-0.db").mkdir()
+    host = Host(Roll(tmp_path))
+
+    host.enter("listener-0", "listener")
+    host.tell("listening")
+
+    assert Roll(tmp_path).has("listener-0")
+    assert Roll(tmp_path).has("listener-0.listening")
 
 
 @pytest.mark.parametrize(
