@@ -25,7 +25,7 @@ from ec2map_sync.host import Host
 from ec2map_sync.ledger import Ledger, schema
 from ec2map_sync.ledger.ledger import wall_clock
 from ec2map_sync.loop import Loop, Wake
-from ec2map_sync.parts import describe
+from ec2map_sync.parts import describe, sinks_of
 from ec2map_sync.threads import Threads
 
 LOG = logging.getLogger(__name__)
@@ -280,7 +280,7 @@ def exporter(config: Config, host: Host) -> Threads:
         LedgerGauges(
             ledger,
             config.bus,
-            lambda: _sinks(config, ledger),
+            lambda: sinks_of(config, ledger),
             socket.gethostname(),
             since=host.started_at,
             clock=wall_clock,
@@ -316,12 +316,3 @@ def _loop(
         describe=describe,
         release=release,
     )
-
-
-def _sinks(config: Config, ledger: Ledger) -> list[str]:
-    """Name the sinks; where Nova names the cells, those that have begun."""
-    cells = [f"nova:{cell.name}" for cell in config.cells]
-    if config.nova_api is not None:
-        cursors = ledger.queries.cursors()
-        cells = sorted(n for n in cursors if n.startswith("nova:"))
-    return cells if config.ec2api is None else [*cells, "ec2api"]

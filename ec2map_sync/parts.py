@@ -31,6 +31,15 @@ def describe(error: Exception) -> str | None:
     return bus.describe(error)
 
 
+def sinks_of(config: Config, ledger: Ledger) -> list[str]:
+    """Name the sinks; where Nova names the cells, those that have begun."""
+    cells = [f"nova:{cell.name}" for cell in config.cells]
+    if config.nova_api is not None:
+        cursors = ledger.queries.cursors()
+        cells = sorted(n for n in cursors if n.startswith("nova:"))
+    return cells if config.ec2api is None else [*cells, "ec2api"]
+
+
 class Parts:
     """What one process needs to build its service from.
 
@@ -98,12 +107,8 @@ class Parts:
         )
 
     def sinks(self) -> list[str]:
-        """Name the sinks; cells that come and go, as far as known."""
-        cells = [f"nova:{cell.name}" for cell in self.config.cells]
-        if self.config.nova_api is not None:
-            cursors = self.ledger.queries.cursors()
-            cells = sorted(n for n in cursors if n.startswith("nova:"))
-        return cells if self.config.ec2api is None else [*cells, "ec2api"]
+        """Name the sinks."""
+        return sinks_of(self.config, self.ledger)
 
     def _prepare(self) -> None:
         schema.require(self.engine)
