@@ -150,7 +150,8 @@ def _glance_exchange(conf: cfg.ConfigOpts, options: Notifications) -> Finding:
     try:
         require_exchange(conf, name)
     except NoExchange as error:
-        found, _, advice = str(error).partition(": ")
+        # The last colon is ours: what the broker says may have some.
+        found, _, advice = str(error).rpartition(": ")
         return wrong(found, advice) if there else unknown(found, advice)
     except amqp.exceptions.AccessRefused as error:
         return wrong(

@@ -341,7 +341,7 @@ def test_config_check_finds_what_is_wrong_and_changes_nothing(
 
     assert code == 1
     for name, result, advice in (
-        ("Glance's exchange", "inequivalent arg 'durable'", "as in glance-"),
+        ("Glance's exchange", "received 'true' but", "as in glance-"),
         ("cell cell0", "there is no table s3_images", "not that of the API"),
         ("cell cell1", "no right to DELETE", "GRANT SELECT, INSERT"),
         ("broker of RegionTwo", "wrong", ""),
