@@ -27,6 +27,8 @@ class CloudRegion(Region):
     """A region with a Glance and a Nova of its own."""
 
     cell_names = ("cell0", "cell1", "cell2")
+    # The topic's queues, or the pool's, bear the name of the bus's.
+    own_rights = (r"^(glance|ec2map_sync(\..*)?)$",) * 3
 
     def __init__(
         self, name: str, directory: Path, programs: Programs, epmd: Epmd

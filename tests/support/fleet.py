@@ -240,6 +240,7 @@ class Region:
     """
 
     cell_names: tuple[str, ...] = ("cell0", "cell1")
+    own_rights = OWN_RIGHTS
     program: tuple[str | Path, ...] = (BIN / "ec2map-sync-agent",)
 
     def __init__(
@@ -259,7 +260,7 @@ class Region:
         prefix = f"{directory.name}_{name}".lower().replace("-", "_")
         self.vhost = prefix
         self.account = prefix
-        rabbit.grant(prefix, {self.account: OWN_RIGHTS})
+        rabbit.grant(prefix, {self.account: self.own_rights})
         self.bus_url = rabbit.url(prefix)
         self.glance = Glance(rabbit, prefix, durable=durable)
         self.config_file = directory / f"{name}.conf"
