@@ -1,6 +1,7 @@
 """Glance's notifications: what they tell about images."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -80,6 +81,21 @@ def _ec2_id(properties: object) -> object:
     if not isinstance(properties, Mapping):
         return None
     return properties.get("ec2_id")
+
+
+def sighted(notification: object, selection: Selection) -> Sighting | None:
+    """Tell what a notification brings for the ledger; None for nothing.
+
+    :raises BadMessage: it is none of Glance's.
+    """
+    if not isinstance(notification, Mapping):
+        raise BadMessage("a notification that is no object")
+    sighting = understand(notification)
+    if sighting is None or not is_selected(notification, selection):
+        return None
+    if selection.ec2_ids:
+        return sighting
+    return replace(sighting, wanted=None, promised=False)
 
 
 def is_selected(notification: Mapping[str, Any], selection: Selection) -> bool:

@@ -1,4 +1,4 @@
-"""Listening to Glance: oslo.messaging's batches into the ledger."""
+"""Listening to Glance: its notifications into the ledger, in batches."""
 
 import json
 import logging
@@ -7,7 +7,6 @@ import time
 import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from oslo_config import cfg
@@ -17,7 +16,7 @@ from ec2map_sync import bus, database, metrics
 from ec2map_sync.claims import Sighting
 from ec2map_sync.config import Notifications
 from ec2map_sync.errors import BadMessage, ConfigError, Ec2MapError
-from ec2map_sync.glance import is_selected, stamp_of, type_of, understand
+from ec2map_sync.glance import sighted, stamp_of, type_of
 from ec2map_sync.glance_bus import PRIORITIES, require_exchange
 from ec2map_sync.ledger import Ledger, Quarantined
 from ec2map_sync.loop import Pause
@@ -180,7 +179,7 @@ def _sort(
     outcomes: list[str] = []
     for notification in notifications:
         try:
-            sighting = _understand(notification)
+            sighting = _sighted(notification, selection)
         except BadMessage as error:
             body = _written(notification)
             bad.append(
@@ -188,13 +187,9 @@ def _sort(
             )
             outcomes.append("quarantined")
         else:
-            if sighting and is_selected(notification, selection):
-                if not selection.ec2_ids:
-                    sighting = replace(sighting, wanted=None, promised=False)
+            if sighting:
                 sightings.append(sighting)
-                outcomes.append("taken")
-            else:
-                outcomes.append("ignored")
+            outcomes.append("taken" if sighting else "ignored")
     types = map(type_of, notifications)
     return sightings, bad, Counter(zip(types, outcomes, strict=True))
 
@@ -209,12 +204,10 @@ def _count(tally: Tally, notifications: Sequence[Any]) -> None:
         metrics.NOTIFICATION_DELAY.since(sent_at)
 
 
-def _understand(notification: Any) -> Sighting | None:
-    if not isinstance(notification, Mapping):
-        raise BadMessage("a notification that is no object")
-    if _UNREADABLE in notification:
+def _sighted(notification: Any, selection: Selection) -> Sighting | None:
+    if isinstance(notification, Mapping) and _UNREADABLE in notification:
         raise BadMessage(f"unreadable: {notification[_UNREADABLE][0][:200]}")
-    return understand(notification)
+    return sighted(notification, selection)
 
 
 def _written(notification: Any) -> bytes:
@@ -288,7 +281,7 @@ class Server(BatchNotificationServer):  # type: ignore[misc]
 
 
 class Listener:
-    """oslo.messaging's batch listener, in one thread, in order."""
+    """oslo.messaging's listener, in one thread, in order."""
 
     def __init__(
         self, conf: cfg.ConfigOpts, options: Notifications, recorder: Recorder

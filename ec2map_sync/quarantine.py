@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from ec2map_sync import messages, wire
 from ec2map_sync.claims import Claim
 from ec2map_sync.errors import BadMessage
+from ec2map_sync.glance import sighted
 from ec2map_sync.ledger import Ledger
 from ec2map_sync.ledger.journal import QUARANTINE_BODY
 from ec2map_sync.ledger.queries import FullEntry
+from ec2map_sync.selection import Selection
 
 GLANCE = "glance"
 _PEER = "peer:"
@@ -31,8 +33,10 @@ class Retrial:
         ledger: Ledger,
         trusted: Mapping[str, wire.Trust],
         pen: wire.Pen,
+        selection: Selection,
     ) -> None:
         self._ledger = ledger
+        self._selection = selection
         self._trusted = trusted
         self._pen = pen
 
@@ -54,14 +58,9 @@ class Retrial:
         return self._claims(claims, dry_run=dry_run)
 
     def _notification(self, entry: FullEntry, *, dry_run: bool) -> Taken:
-        from ec2map_sync.glance import understand  # noqa: PLC0415, slow
-
-        notification = _parse(entry)
-        if not isinstance(notification, Mapping):
-            raise BadMessage("a notification that is no object")
-        sighting = understand(notification)
+        sighting = sighted(_parse(entry), self._selection)
         if sighting is None:
-            return Taken(outcome="it tells nothing about an image")
+            return Taken(outcome="it tells of no image that gets an id")
         if dry_run:
             return Taken(outcome=f"it would make image {sighting.uuid} known")
         news = self._ledger.see([sighting]).news

@@ -14,10 +14,8 @@ LOG = logging.getLogger(__name__)
 class Watchdog:
     """Sees a listener that gets nothing though its queues hold messages.
 
-    That has been seen after a reconnect: oslo.messaging ignores what it
-    has had shortly before, never acknowledges it, and with a small prefetch
-    gets nothing else. ``heal`` is called when it has lasted too long, and
-    told what has.
+    A link that swallows frames does that, for as long as nobody notices.
+    ``heal`` is called when it has lasted too long, and told what has.
     """
 
     def __init__(

@@ -23,8 +23,8 @@ from ec2map_sync.glance_bus import (
 )
 from ec2map_sync.signing import SigningKey
 
-_STALL_PREFETCH = 16
-"""With so few, oslo.messaging's listener may stall: its cache is as long."""
+_TOO_FEW = 16
+"""With so few, batches stay small: the broker sends no more at a time."""
 
 
 def between_regions(config: Config) -> Mapping[str, Check]:
@@ -164,10 +164,11 @@ def _glance_exchange(conf: cfg.ConfigOpts, options: Notifications) -> Finding:
 
 def _glance_queues(conf: cfg.ConfigOpts, options: Notifications) -> Finding:
     prefetch = conf.oslo_messaging_rabbit.rabbit_qos_prefetch_count
-    if 0 < prefetch <= _STALL_PREFETCH:
+    if 0 < prefetch <= _TOO_FEW:
         return wrong(
             f"rabbit_qos_prefetch_count is {prefetch}",
-            "remove it: with so few, the listener can stall after a reconnect",
+            "remove it: with so few, every few notifications cost a "
+            "transaction of the ledger",
         )
     there: dict[str, tuple[int, int]] = {}
     with _connected(broker_url(conf)) as connection:

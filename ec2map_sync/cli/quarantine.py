@@ -146,7 +146,9 @@ class RetryQuarantined(_Each):
         region = self.region
         names = self.names(parsed_args)
         trusted = {peer.name: region.trust(peer) for peer in region.peers()}
-        retrial = Retrial(region.ledger, trusted, region.pen)
+        retrial = Retrial(
+            region.ledger, trusted, region.pen, self.config.selection
+        )
         if not parsed_args.dry_run:
             self._await_peers()
         rows = []

@@ -122,6 +122,7 @@ divergences = sa.Table(
     sa.Column("kept", sa.Boolean, nullable=False),
     sa.Column("found_at", sa.BigInteger, nullable=False),
     sa.Index("divergences_by_image", "image"),
+    sa.Index("divergences_by_class", "sink", "row_class", "kept"),
     comment="Rows in a sink that are not as settled.",
 )
 

@@ -151,7 +151,7 @@ def test_notifications_are_understood_as_if_they_came_now(region):
 
     assert outcomes[1] == f"image {image(3)} is known now"
     assert outcomes[2] == "stays: image.create without the image's id"
-    assert outcomes[3] == "it tells nothing about an image"
+    assert outcomes[3] == ("it tells of no image that gets an id")
     assert outcomes[4].startswith("stays: it is no JSON")
     assert known(region)[image(3)].kind.kind == "aki"
     assert [i for i, _ in act(region, "list")] == [4, 2]
@@ -284,3 +284,21 @@ def test_the_quarantine_takes_whatever_there_is(database, strange):
     assert ledger.queries.quarantined_entry(entry.id).reason == entry.reason
     assert entry.reason.isprintable()
     engine.dispose()
+
+
+def test_an_image_that_gets_no_id_gets_none_by_retrying(region):
+    with region.config_file.open("a") as file:
+        file.write("\n[images]\nvisibility = public\n")
+    common = {"container_format": "bare", "properties": {"ec2_id": "ami-9"}}
+    keep(
+        region,
+        notification(id=image(1), visibility="private", **common),
+        notification(id=image(2), visibility="public", **common),
+    )
+
+    outcomes = dict(act(region, "retry", "--all"))
+
+    assert outcomes[1] == "it tells of no image that gets an id"
+    assert known(region).keys() == {image(2)}
+    # There is no ec2-api here whose word it could be.
+    assert known(region)[image(2)].wanted is None

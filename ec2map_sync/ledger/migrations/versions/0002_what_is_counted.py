@@ -1,4 +1,4 @@
-"""The size of what lies in quarantine, and what had to make room."""
+"""The quarantine by size, what had to make room there, an index to count."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -25,6 +25,12 @@ def upgrade() -> None:
         )
     if not _has("quarantine_by_source", there.get_indexes("quarantine")):
         op.create_index("quarantine_by_source", "quarantine", ["source", "id"])
+    if not _has("divergences_by_class", there.get_indexes("divergences")):
+        op.create_index(
+            "divergences_by_class",
+            "divergences",
+            ["sink", "row_class", "kept"],
+        )
     if not there.has_table("quarantine_dropped"):
         _create_dropped()
 
