@@ -2,9 +2,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
+import hypothesis
 import pytest
 from servers import Epmd, MariaDB, PostgreSQL, RabbitMQ
 from xdist.scheduler import LoadFileScheduling
+
+# How long an example takes tells more of the machine than of the code.
+hypothesis.settings.register_profile("tests", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("tests")
 
 
 class OneCloud(LoadFileScheduling):
