@@ -1,6 +1,6 @@
 """What a cloud of many regions costs, on paper.
 
-A plan, what a claim costs by our measurements, and formulas. `simulation.py`
+A plan, what a claim costs by our measurements, and formulas. `played_cloud.py`
 plays the same, and a test holds one against the other.
 """
 

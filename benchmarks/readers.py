@@ -18,7 +18,7 @@ from ec2map_sync.claims import EVERYTHING, Span
 from ec2map_sync.follower import BATCH, Agreement
 
 if TYPE_CHECKING:
-    from simulation import Cloud
+    from played_cloud import Cloud
 
 QUEUE_BYTES = 256 * 1024 * 1024
 """What a broker keeps for a peer that is away."""

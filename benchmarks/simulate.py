@@ -22,7 +22,7 @@ sys.path.insert(0, str(HERE))  # also under PYTHONSAFEPATH
 
 # ruff: noqa: E402
 from paper import COMPARE_BYTES, DAY, MICROSECONDS, NOW, Paper, Plan
-from simulation import Cloud
+from played_cloud import Cloud
 
 HOUR = 3600.0
 GAP = 1000

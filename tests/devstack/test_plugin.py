@@ -42,7 +42,7 @@ def topics(host):
 
 def leftovers(host):
     """What a host has of ours: files, and names on its servers."""
-    ours = re.compile(r"ec2map|RegionO|^(one|two)_")
+    ours = re.compile(r"^(ec2map|RegionO|one_|two_)")
     paths = [p for name in ("etc", "data") for p in host.directory.rglob(name)]
     return [
         *(p for path in paths for p in path.rglob("*")),

@@ -181,6 +181,9 @@ def test_without_an_agent_nothing_is_said_to_work(regions):
             lambda: status(two)[1]["peer", one.name]["state"] == "silent", 30
         )
         wait_until(
+            lambda: status(one)[1]["peer", two.name]["state"] == "silent", 30
+        )
+        wait_until(
             lambda: (
                 "works"
                 not in {line["state"] for line in status(one)[1].values()}

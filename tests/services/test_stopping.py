@@ -51,7 +51,7 @@ def test_under_load_what_is_not_recorded_stays_with_the_broker(region):
 
 
 def test_with_a_backlog_what_is_not_recorded_stays_with_the_broker(region):
-    before, known = kept(region), recorded(region)
+    known = recorded(region)
     images = region.glance.create(400)
     with running(region):
         wait_until(lambda: recorded(region) > known)
@@ -59,7 +59,9 @@ def test_with_a_backlog_what_is_not_recorded_stays_with_the_broker(region):
         assert region.stop() == 0
 
     assert images - recorded(region)  # it was interrupted
-    assert kept(region) >= before + len(images)
+    # The broker may not have dealt with the last acknowledgements yet, so
+    # that it counts too many, never too few.
+    assert waiting(region) + len(recorded(region) - known) >= len(images)
     with running(region):
         region.await_images(images, 90)
 
@@ -77,7 +79,7 @@ def test_while_the_ledger_is_away_notifications_in_hand_go_back(
 
             assert region.stop() == 0
 
-            assert waiting(region) == len(images)
+            wait_until(lambda: waiting(region) == len(images))
         finally:
             mariadb.start()
     assert "Traceback" not in region.log(since)
