@@ -25,6 +25,8 @@ pytestmark = pytest.mark.services
 QUEUE_MAX_BYTES = 1024 * 1024
 BOUNDED = f"[bus]\nqueue_max_bytes = {QUEUE_MAX_BYTES}\n"
 SECOND = 1_000_000
+NOTICED = bus.CONFIRM_TIMEOUT + 4 * HEARTBEAT
+"""Seconds until a silent link is given up, also by who waits for a confirm."""
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +138,7 @@ def test_a_link_that_goes_one_way_only_is_noticed_and_given_up(regions, links):
         claim_many(open_ledger(region), 500)
     for region, peer, start in since:
         region.await_log(
-            f"follower of {peer.name} waits", 4 * HEARTBEAT, since=start
+            f"follower of {peer.name} waits", NOTICED, since=start
         )
     assert all(link.swallowed for link in links)
     assert held(two) == before + 500
