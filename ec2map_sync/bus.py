@@ -16,9 +16,11 @@ import kombu.exceptions
 from kombu.message import Message
 from kombu.transport import pyamqp
 
-from ec2map_sync import config
+from ec2map_sync import config, transport
 
 LOG = logging.getLogger(__name__)
+
+transport.install()
 
 OUTAGES: tuple[type[Exception], ...] = (
     amqp.exceptions.AMQPError,
@@ -121,8 +123,8 @@ class Link:
             connection = connect(self._url)
             connection.ensure_connection(max_retries=1)
             self._connection = connection
-            transport = getattr(connection.connection, "transport", None)
-            self._socket = getattr(transport, "sock", None)
+            inner = getattr(connection.connection, "transport", None)
+            self._socket = getattr(inner, "sock", None)
             self._limit(ANSWER_TIMEOUT)
             self._set_up(connection.default_channel)
         return self._connection
@@ -224,19 +226,14 @@ class _Source(Link):
         consumer.consume()
 
     def read(self, limit: int, seconds: float) -> list[Message]:
-        """Wait for messages; give what has come, about ``limit`` at most."""
+        """Wait for messages; give what has come, so many at most."""
         connection = self.open()
         self.pump()
-        # What came with the pumping shall not wait.
-        timeout = 0.001 if self._arrived else seconds
-        while len(self._arrived) < limit:
-            try:
-                connection.drain_events(timeout=timeout)
-            except TimeoutError:
-                break
-            timeout = 0.001  # only what is there already
-        messages = self._arrived[:]
-        self._arrived.clear()
+        if not self._arrived:
+            with suppress(TimeoutError):
+                connection.drain_events(timeout=seconds)
+        messages = self._arrived[:limit]
+        del self._arrived[:limit]
         return messages
 
     def acknowledge(self, messages: Sequence[Message]) -> None:

@@ -3,9 +3,8 @@
 import json
 import logging
 import threading
-import time
 import warnings
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -18,6 +17,7 @@ from ec2map_sync.config import Notifications
 from ec2map_sync.errors import BadMessage, ConfigError, Ec2MapError
 from ec2map_sync.glance import sighted, stamp_of, type_of
 from ec2map_sync.glance_bus import PRIORITIES, require_exchange
+from ec2map_sync.intake import UNREADABLE, Server
 from ec2map_sync.ledger import Ledger, Quarantined
 from ec2map_sync.loop import Pause
 from ec2map_sync.selection import EVERYTHING, Selection
@@ -27,8 +27,6 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import oslo_messaging
     from oslo_messaging import dispatcher, opts as messaging_opts
-    from oslo_messaging._drivers import amqp as driver, impl_rabbit
-    from oslo_messaging.notify.listener import BatchNotificationServer
 
 LOG = logging.getLogger(__name__)
 
@@ -37,40 +35,6 @@ Tally = Mapping[tuple[str, str], int]
 
 MIN_PREFETCH = 100
 """Below, batches stay small, since the broker sends no more at a time."""
-
-MANY = 16
-"""Notifications at a time that only a busy Glance sends."""
-
-LONGEST_FILLING = 0.1
-"""Seconds that those wait, at most, for a batch to be full."""
-
-# After a reconnect oslo.messaging drops what it has had shortly before, and
-# never acknowledges it: a small prefetch is used up by that for good. Here
-# recording twice changes nothing, so it does not have to remember any.
-driver._MsgIdCache.DUP_MSG_CHECK_SIZE = 0
-
-_UNREADABLE = "ec2map_sync.unreadable"
-"""The key under which a message that is no notification has its body."""
-
-
-class _Readable(impl_rabbit.RabbitMessage):  # type: ignore[misc]
-    """What oslo.messaging makes of a message, also if it cannot read it.
-
-    By itself, it would log a traceback and reject the message: gone, and
-    nobody could look at it.
-    """
-
-    def __init__(self, raw_message: Any) -> None:
-        try:
-            super().__init__(raw_message)
-        except Exception as error:  # noqa: BLE001, whatever the bytes raise
-            reason = " ".join(f"{type(error).__name__}: {error}".split())
-            body = bus.body_of(raw_message)
-            dict.__init__(self, {_UNREADABLE: (reason, body)})
-            self._raw_message = raw_message
-
-
-impl_rabbit.RabbitMessage = _Readable
 
 
 def register_options(conf: cfg.ConfigOpts) -> None:
@@ -205,15 +169,15 @@ def _count(tally: Tally, notifications: Sequence[Any]) -> None:
 
 
 def _sighted(notification: Any, selection: Selection) -> Sighting | None:
-    if isinstance(notification, Mapping) and _UNREADABLE in notification:
-        raise BadMessage(f"unreadable: {notification[_UNREADABLE][0][:200]}")
+    if isinstance(notification, Mapping) and UNREADABLE in notification:
+        raise BadMessage(f"unreadable: {notification[UNREADABLE][0][:200]}")
     return sighted(notification, selection)
 
 
 def _written(notification: Any) -> bytes:
     """Write down what the quarantine keeps, so that it can be read again."""
-    if isinstance(notification, Mapping) and _UNREADABLE in notification:
-        return bytes(notification[_UNREADABLE][1])
+    if isinstance(notification, Mapping) and UNREADABLE in notification:
+        return bytes(notification[UNREADABLE][1])
     try:
         return json.dumps(notification, default=repr).encode()
     except (TypeError, ValueError, RecursionError):
@@ -228,56 +192,6 @@ def describe(error: Exception) -> str | None:
         return str(error)
     text = bus.describe(error)
     return f"Glance's broker: {text}" if text else None
-
-
-class Server(BatchNotificationServer):  # type: ignore[misc]
-    """Records together what comes together; what comes alone, at once.
-
-    oslo.messaging's own batches are closed after a fixed time: too early
-    under load, too late on an idle machine. So it hands over each
-    notification as it comes, and batches are made here. A transaction costs
-    as much as a hundred images do: under load, it is worth a full batch.
-    """
-
-    def __init__(
-        self,
-        *args: Any,
-        batch_size: int,
-        batch_timeout: float,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(*args, batch_size=1, batch_timeout=None, **kwargs)
-        self._most = batch_size
-        self._patience = batch_timeout
-        self._arrived: deque[Any] = deque()
-        self._more = threading.Event()
-        self._submitted = False
-
-    def _on_incoming(self, incoming: Sequence[Any]) -> None:
-        self._arrived.extend(incoming)
-        self._more.set()
-        if not self._submitted:
-            self._submitted = True
-            super()._on_incoming(incoming)
-
-    def _process_incoming(self, _incoming: Sequence[Any]) -> None:
-        # First of all: what arrives from now on has a call of its own.
-        self._submitted = False
-        while self._arrived:
-            self._fill_up()
-            some = min(self._most, len(self._arrived))
-            batch = [self._arrived.popleft() for _ in range(some)]
-            super()._process_incoming(batch)
-
-    def _fill_up(self) -> None:
-        """Wait for a full batch, as long as many keep coming."""
-        deadline = time.monotonic() + LONGEST_FILLING
-        while (
-            MANY <= len(self._arrived) < self._most
-            and time.monotonic() < deadline
-            and self._more.wait(self._patience)
-        ):
-            self._more.clear()
 
 
 class Listener:

@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-from contextlib import contextmanager
 
 import amqp.exceptions
 import kombu
@@ -14,6 +13,7 @@ from fleet import (
     Region,
     await_reading,
     create_envelope,
+    holding,
     pair,
     running,
 )
@@ -188,19 +188,6 @@ def test_backfill_claims_nothing_before_peers_were_compared(
         late = glance.add()
         wait_until(lambda: command(one, "backfill").returncode == 0)
         two.await_images([late.id])
-
-
-@contextmanager
-def holding(region):
-    """Keep the ledger's lock: what is being recorded has to wait."""
-    import sqlalchemy as sa
-
-    engine = sa.create_engine(region.ledger)
-    with engine.begin() as connection:
-        connection.exec_driver_sql("UPDATE head SET revision = revision")
-        yield
-        connection.rollback()
-    engine.dispose()
 
 
 def test_what_comes_again_after_a_cut_does_not_stall_the_listener(

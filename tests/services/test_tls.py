@@ -5,7 +5,9 @@ import ipaddress
 import re
 import ssl
 from collections import Counter
+from itertools import pairwise
 
+import kombu
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -15,7 +17,7 @@ from fleet import pair, running
 from one_set import claim_many, open_ledger
 from servers import RabbitMQ
 
-from ec2map_sync import bus
+from ec2map_sync import bus, transport
 from ec2map_sync.addresses import with_tls
 
 pytestmark = pytest.mark.services
@@ -129,6 +131,31 @@ def test_a_plain_url_has_no_tls():
     assert plain == "amqps://h/v;amqps://i/v"
     assert tls["ca_certs"] == "a"
     assert tls["cert_reqs"] is ssl.CERT_REQUIRED
+
+
+@pytest.mark.parametrize("secure", [False, True])
+def test_what_has_come_is_given_out_together(broker, directory, secure):
+    url = broker.url()
+    if secure:
+        url = f"{address(broker)}?ca_file={directory / 'own.pem'}"
+    arrived, read = [], []
+    with bus.connect(url) as connection, connection.channel() as channel:
+        queue = kombu.Queue(f"together-{secure}", auto_delete=True)(channel)
+        queue.declare()
+        for number in range(300):
+            kombu.Producer(channel).publish(
+                str(number), routing_key=queue.name
+            )
+        with kombu.Consumer(channel, [queue], on_message=arrived.append):
+            while len(arrived) < 300:
+                connection.drain_events(timeout=10)
+                read.append(len(arrived))
+            with pytest.raises(TimeoutError):
+                connection.drain_events(timeout=0.1)
+
+    assert [m.body for m in arrived] == [str(n) for n in range(300)]
+    assert len(read) < 100
+    assert max(b - a for a, b in pairwise([0, *read])) <= transport.MOST
 
 
 def over_tls(region, broker, trusted):

@@ -476,3 +476,14 @@ def running(*regions: Region) -> Iterator[None]:
     finally:
         for region in regions:
             region.kill()
+
+
+@contextmanager
+def holding(region: Region) -> Iterator[None]:
+    """Keep the ledger's lock: what is being recorded has to wait."""
+    engine = sa.create_engine(region.ledger)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE head SET revision = revision")
+        yield
+        connection.rollback()
+    engine.dispose()
