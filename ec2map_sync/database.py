@@ -27,6 +27,9 @@ _DRIVERS = {
 RESTED = 5.0
 """Seconds after which a connection is asked whether it still works."""
 
+_IN_TRANSACTION = 1
+"""A bit of what MySQL says after each statement: SERVER_STATUS_IN_TRANS."""
+
 _CONNECT_TIMEOUT = 10
 _TIMEOUT = 60
 
@@ -106,10 +109,27 @@ def create_engine(url: URL, *, patience: int = _TIMEOUT) -> Engine:
         url,
         isolation_level="READ COMMITTED",
         pool_recycle=3600,
+        pool_reset_on_return=None,
         connect_args=_connect_args(backend, patience),
     )
+    _roll_back_what_is_open(engine)
     _ping_after_rest(engine)
     return engine
+
+
+def _roll_back_what_is_open(engine: Engine) -> None:
+    """End a transaction when its connection goes back, if there is one.
+
+    SQLAlchemy's own way does it also after a commit: PyMySQL asks the server
+    for that, though the server has said that nothing is open. (psycopg does
+    not.)
+    """
+
+    @sa.event.listens_for(engine, "reset")
+    def reset(connection: Any, _record: Any, state: Any) -> None:
+        status = getattr(connection, "server_status", _IN_TRANSACTION)
+        if not state.transaction_was_reset and status & _IN_TRANSACTION:
+            connection.rollback()
 
 
 def _ping_after_rest(engine: Engine) -> None:

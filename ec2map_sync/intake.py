@@ -137,7 +137,7 @@ class Server(BatchNotificationServer):  # type: ignore[misc]
             taken = not self.dispatcher.dispatch(batch)
         except Exception:
             # Let out, it would end this thread's work, and nobody would know.
-            LOG.exception("a batch of notifications is given back")
+            LOG.exception("notifications are given back, to come again")
             taken = False
         if taken:
             _acknowledge(batch)

@@ -36,7 +36,7 @@ def select_in(
 ) -> Iterable[Any]:
     """Run a statement for the rows whose column is among the values."""
     for some in batched(values):
-        yield from connection.execute(statement.where(_among(column, some)))
+        yield from connection.execute(statement.where(among(column, some)))
 
 
 def delete_in(
@@ -44,7 +44,7 @@ def delete_in(
 ) -> None:
     """Delete the rows whose column is among the values."""
     for some in batched(values):
-        connection.execute(sa.delete(column.table).where(_among(column, some)))
+        connection.execute(sa.delete(column.table).where(among(column, some)))
 
 
 def insert(
@@ -69,9 +69,10 @@ def insert(
         )
 
 
-def _among(
+def among(
     column: sa.Column[Any], values: Sequence[Any]
 ) -> sa.ColumnElement[bool]:
+    """Tell, in SQL, whether a column is among at most IN_LIMIT values."""
     plain = _PLAIN.fullmatch(repr(values)[1:-1]) is not None
     return column.in_(
         sa.bindparam(

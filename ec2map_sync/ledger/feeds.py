@@ -29,6 +29,21 @@ NUMBERED = sa.select(
 """What a sink should hold under numbers; `numbered_of` reads a row."""
 
 
+def _feed(
+    statement: sa.Select[Any], revision: sa.Column[Any]
+) -> sa.Select[Any]:
+    return statement.where(
+        revision > sa.bindparam("after"), revision <= sa.bindparam("upto")
+    )
+
+
+_ADVANCE = sa.update(tables.cursors).where(
+    tables.cursors.c.name == sa.bindparam("reader")
+)
+_CHANGED = _feed(NUMBERED, tables.numbers.c.revision)
+_OWN = _feed(sa.select(tables.claims), tables.claims.c.own_revision)
+
+
 class Reader:
     """A cursor over the feeds, held by one reader at a time.
 
@@ -36,16 +51,21 @@ class Reader:
     each statement sees what is committed by then.
     """
 
-    def __init__(self, connection: Connection, name: str, at: int) -> None:
+    def __init__(
+        self, connection: Connection, name: str, at: int, newest: int
+    ) -> None:
+        """Begin ``at`` a revision, when ``newest`` was that of the head."""
         self._connection = connection
         self._name = name
+        self._newest = newest
         self.revision = at
 
     def own_claims(self, limit: int) -> tuple[list[Claim], int]:
         """Give about ``limit`` claims made here since, and up to when."""
-        c = tables.claims
-        upto, _ = self._until(c.c.own_revision, limit)
-        rows = self._read(sa.select(c), c.c.own_revision, upto)
+        upto, _ = self._until(tables.claims.c.own_revision, limit)
+        if upto <= self.revision:
+            return [], upto
+        rows = self._read(_OWN, upto)
         return [claim_of_row(row) for row in rows], upto
 
     def numbers(self, limit: int) -> tuple[int, bool]:
@@ -60,16 +80,13 @@ class Reader:
 
         Those whose last change is a revision up to ``upto``.
         """
-        rows = self._read(NUMBERED, tables.numbers.c.revision, upto)
+        rows = self._read(_CHANGED, upto)
         return [numbered_of(row) for row in rows]
 
     def advance(self, revision: int) -> None:
         """Remember that everything up to a revision has taken effect."""
-        cursors = tables.cursors
         self._connection.execute(
-            sa.update(cursors)
-            .where(cursors.c.name == self._name)
-            .values(revision=revision)
+            _ADVANCE, {"reader": self._name, "revision": revision}
         )
         self.revision = revision
 
@@ -79,6 +96,9 @@ class Reader:
         Readers take whole revisions. Where there are not as many rows, that
         is the newest one; and False, for there are no more.
         """
+        if self._newest <= self.revision + 1:
+            # On an idle machine: nothing, or one revision, and so a whole.
+            return self._newest, False
         full = (
             sa.select(revision)
             .where(revision > self.revision)
@@ -93,11 +113,9 @@ class Reader:
         self._renew()
         return upto or last or self.revision, upto is not None
 
-    def _read(
-        self, statement: sa.Select[Any], revision: sa.Column[Any], upto: int
-    ) -> Sequence[Any]:
+    def _read(self, feed: sa.Select[Any], upto: int) -> Sequence[Any]:
         rows = self._connection.execute(
-            statement.where(revision > self.revision, revision <= upto)
+            feed, {"after": self.revision, "upto": upto}
         ).all()
         self._renew()
         return rows

@@ -68,6 +68,15 @@ class Recorded:
 PUBLISHER = "publisher"
 """The one reader that is not named after a sink."""
 
+_HOLD = (
+    sa.select(
+        tables.cursors.c.revision,
+        sa.select(tables.head.c.revision).scalar_subquery(),
+    )
+    .where(tables.cursors.c.name == sa.bindparam("reader"))
+    .with_for_update(skip_locked=True)
+)
+
 _INVOLVED = ("image", "cause")
 """Columns of a move: who moves, and for whom."""
 
@@ -101,11 +110,11 @@ class Ledger:
     def see(self, sightings: Sequence[Sighting]) -> Recorded:
         """Claim what this region has seen, where that is news."""
         images = {s.image for s in sightings}
-        with self._engine.connect() as connection:
+        with self._writing.connect() as connection:
             seen = glimpse(connection, images)
-        if not self._news(sightings, seen):
-            return NOTHING
-        with self._recording() as recording:
+            if not self._news(sightings, seen):
+                return NOTHING
+            recording = Recording(connection, self.scheme, self._clock)
             recording.look_up(images, seen)
             claims: dict[str, Claim] = {}
             for sighting in sightings:
@@ -126,7 +135,8 @@ class Ledger:
         joined = join_all(claims)
         if not joined:
             return NOTHING
-        with self._recording() as recording:
+        with self._writing.connect() as connection:
+            recording = Recording(connection, self.scheme, self._clock)
             recording.look_up(joined)
             for claim in joined.values():
                 recording.follow(claim.newest)
@@ -230,26 +240,23 @@ class Ledger:
         every reader has to be the only one of its name.
         """
         with self._engine.connect() as connection:
-            revision = self._hold(connection, name)
-            if revision is None and self._make_cursor(name):
-                revision = self._hold(connection, name)
-            if revision is None:
+            held = self._hold(connection, name)
+            if held is None and self._make_cursor(name):
+                held = self._hold(connection, name)
+            if held is None:
                 yield None
                 return
-            yield Reader(connection, name, revision)
+            yield Reader(connection, name, *held)
             connection.commit()
 
-    def _hold(self, connection: Connection, name: str) -> int | None:
-        cursors = tables.cursors
-        statement = sa.select(cursors.c.revision).where(cursors.c.name == name)
+    def _hold(
+        self, connection: Connection, name: str
+    ) -> tuple[int, int] | None:
+        """Lock a cursor: where it is, and where the head."""
+        row = connection.execute(_HOLD, {"reader": name}).one_or_none()
         if self._engine.dialect.name == "sqlite":
-            revision = connection.scalar(statement)
             connection.rollback()  # a snapshot would hide what is new
-        else:
-            revision = connection.scalar(
-                statement.with_for_update(skip_locked=True)
-            )
-        return revision
+        return (row[0], row[1]) if row else None
 
     def _make_cursor(self, name: str) -> bool:
         """Make a cursor; False if there is one, so that somebody holds it."""
@@ -294,11 +301,6 @@ class Ledger:
             if claim_of(sighting, claim, self._clock()):
                 return True
         return False
-
-    @contextmanager
-    def _recording(self) -> Iterator[Recording]:
-        with self._writing.connect() as connection:
-            yield Recording(connection, self.scheme, self._clock)
 
     def _record(
         self,

@@ -32,9 +32,19 @@ from ec2map_sync.ec2id import Kind, Scheme, format_id
 from ec2map_sync.errors import SchemeMismatch
 from ec2map_sync.ledger import tables
 from ec2map_sync.settle import Board, Slot, Wish, wishes
-from ec2map_sync.statements import delete_in, insert, select_in
+from ec2map_sync.statements import (
+    among,
+    batched,
+    delete_in,
+    insert,
+    select_in,
+)
 
 LOG = logging.getLogger(__name__)
+
+# Made once, like others that every image needs: SQLAlchemy takes longer to
+# make a statement than to run it.
+_LOCK = sa.select(tables.head).with_for_update()
 
 MOVES_SAID = 20
 """Moves of one transaction that are logged one by one: an adoption may move
@@ -92,21 +102,34 @@ def _row_of(known: Known, hash_: int) -> tuple[Any, ...]:
 
 def glimpse(connection: Connection, images: Iterable[str]) -> Glimpse:
     """Look without the lock, which most batches do not need."""
-    # First the revision: if it is still the same behind the lock, nothing
-    # was committed while the claims were read.
-    revision = connection.scalar(sa.select(tables.head.c.revision)) or 0
-    return Glimpse(revision=revision, known=_known(connection, images))
+    head, c = tables.head, tables.claims
+    revision = 0
+    known: dict[str, Known] = {}
+    for some in batched(images):
+        # In one statement: if the revision is still the same behind the
+        # lock, nothing was committed since the claims were read.
+        there = head.outerjoin(c, among(c.c.image, some))
+        rows = connection.execute(
+            sa.select(head.c.revision, *c.c).select_from(there)
+        ).all()
+        revision = revision or rows[0].revision
+        known |= _known_of(row for row in rows if row.image is not None)
+    return Glimpse(revision=revision, known=known)
 
 
 def _known(connection: Connection, images: Iterable[str]) -> dict[str, Known]:
     c = tables.claims
+    return _known_of(select_in(connection, sa.select(c), c.c.image, images))
+
+
+def _known_of(rows: Iterable[Row[Any]]) -> dict[str, Known]:
     return {
         row.image: Known(
             claim=claim_of_row(row),
             number=row.number,
             own_revision=row.own_revision,
         )
-        for row in select_in(connection, sa.select(c), c.c.image, images)
+        for row in rows
     }
 
 
@@ -125,9 +148,7 @@ class Recording:
         # First of all, the lock: whatever is read before it could be what
         # was there before the previous holder committed. (SQLite has no row
         # locks; there, BEGIN IMMEDIATE lets one in at a time.)
-        row = connection.execute(
-            sa.select(tables.head).with_for_update()
-        ).one()
+        row = connection.execute(_LOCK).one()
         if row.scheme not in {"", scheme.fingerprint}:
             raise SchemeMismatch(
                 f"the ledger was filled under scheme {row.scheme}, but "
@@ -184,13 +205,14 @@ class Recording:
     def commit(self) -> None:
         """Write what the head row remembers, and let the next one in."""
         self._connection.execute(
-            sa.update(tables.head).values(
-                revision=self.revision,
-                scheme=self._scheme.fingerprint,
-                last_stamp=self.last_stamp,
-                total_count=self.total.count,
-                total_sum=self.total.sum,
-            )
+            sa.update(tables.head),
+            {
+                "revision": self.revision,
+                "scheme": self._scheme.fingerprint,
+                "last_stamp": self.last_stamp,
+                "total_count": self.total.count,
+                "total_sum": self.total.sum,
+            },
         )
         self._connection.commit()
         self._say_moves()

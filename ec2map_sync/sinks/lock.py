@@ -14,6 +14,12 @@ _NAME = "ec2map_sync."
 _KEY = int.from_bytes(b"ec2map_s")
 """What the lock is called where names are numbers, one for each database."""
 
+# MySQL's locks are those of the whole server, and their names have at most
+# 64 characters, as many as a database's.
+_LOCK = sa.func.concat(_NAME, sa.func.left(sa.func.database(), 50))
+_GET = sa.select(sa.func.get_lock(_LOCK, LOCK_TIMEOUT))
+_RELEASE = sa.select(sa.func.release_lock(_LOCK))
+
 _LOCK_NOT_AVAILABLE = "55P03"
 
 
@@ -56,13 +62,10 @@ def _lock_transaction(connection: Connection, sink: str) -> None:
 
 @contextmanager
 def _session_lock(connection: Connection, sink: str) -> Iterator[None]:
-    # MySQL's locks are those of the whole server, and their names have at
-    # most 64 characters, as many as a database's.
-    name = sa.func.concat(_NAME, sa.func.left(sa.func.database(), 50))
-    if not connection.scalar(sa.select(sa.func.get_lock(name, LOCK_TIMEOUT))):
+    if not connection.scalar(_GET):
         raise Busy(f"another writer holds the lock of {sink}")
     try:
         yield
     finally:
         connection.rollback()
-        connection.execute(sa.select(sa.func.release_lock(name)))
+        connection.execute(_RELEASE)

@@ -98,9 +98,14 @@ class NovaSession:
         return plan(found, settled, is_ours=is_ours, rewrite=rewrite)
 
     def apply(self, plan: Plan) -> None:
-        """Empty, fill and commit."""
-        if plan.add:
-            # Each time: a cell restored from a backup has forgotten it.
+        """Empty, fill and commit; and see to Nova's own ids.
+
+        Each time, for a cell restored from a backup has forgotten those. No
+        row waits for it, except on PostgreSQL, where the lock behind which
+        it is done ends with the commit.
+        """
+        early = self._connection.dialect.name == "postgresql"
+        if plan.add and early:
             _reserve(self._connection)
         for row in plan.remove:
             self._connection.execute(
@@ -116,6 +121,8 @@ class NovaSession:
             ((row.number, row.uuid, now, 0) for row in plan.add),
         )
         self._connection.commit()
+        if plan.add and not early:
+            _reserve(self._connection)
 
     def _rows(self, numbers: Iterable[int]) -> Mapping[int, SinkRow]:
         """Read rows by primary key: uuid has no index in Nova."""
