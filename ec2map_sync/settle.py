@@ -186,7 +186,8 @@ class Board:
         """Give the number that a wish likes best; hardly any needs more."""
         first = self._first.get(wish)
         if first is None:
-            first = self._first[wish] = next(wish.choices(self._scheme))
+            first = wish.wanted or self._scheme.derive(wish.image)
+            self._first[wish] = first
         return first
 
     def _choices(self, wish: Wish) -> Iterator[int]:

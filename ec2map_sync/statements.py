@@ -13,12 +13,25 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-IN_LIMIT = 1000
+IN_LIMIT = 2000
 """Values in one IN (…): long lists are cut for the server's parser."""
 
 _PLAIN = re.compile(r"[\w ,:()'-]*", re.ASCII)
 
 T = TypeVar("T")
+
+
+class _Plain(sa.types.UserDefinedType[Sequence[Any]]):
+    """Values that stand in a statement as they are, between parentheses.
+
+    SQLAlchemy would write them down one by one.
+    """
+
+    cache_ok = True
+
+    def literal_processor(self, dialect: sa.Dialect) -> Any:  # noqa: ARG002
+        """Write a list."""
+        return lambda values: f"({repr(values)[1:-1]})"
 
 
 def batched(values: Iterable[T], limit: int = IN_LIMIT) -> Iterator[list[T]]:
@@ -73,13 +86,9 @@ def among(
     column: sa.Column[Any], values: Sequence[Any]
 ) -> sa.ColumnElement[bool]:
     """Tell, in SQL, whether a column is among at most IN_LIMIT values."""
-    plain = _PLAIN.fullmatch(repr(values)[1:-1]) is not None
-    return column.in_(
-        sa.bindparam(
-            None,
-            values,
-            type_=column.type,
-            expanding=True,
-            literal_execute=plain,
+    if _PLAIN.fullmatch(repr(values)[1:-1]):
+        plain = sa.bindparam(
+            None, values, type_=_Plain(), unique=True, literal_execute=True
         )
-    )
+        return column.op("IN", is_comparison=True)(plain)
+    return column.in_(values)

@@ -93,7 +93,7 @@ def _row_of(known: Known, hash_: int) -> tuple[Any, ...]:
         claim.wanted.at if claim.wanted else None,
         claim.wanted.number if claim.wanted else None,
         claim.kind.at if claim.kind else None,
-        claim.kind.kind.value if claim.kind else None,
+        str(claim.kind.kind) if claim.kind else None,
         hash_,
         known.number,
         known.own_revision,
