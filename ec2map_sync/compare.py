@@ -41,7 +41,12 @@ def answer(ledger: Ledger, question: messages.Compare) -> messages.Answer:
     claims: list[Claim] = []
     ranges: list[Range] = []
     rest: list[Span] = []
-    prints = ledger.prints_of([asked.span for asked in question.ranges])
+    # One claim more than matters below, and not all that a newcomer lacks,
+    # over and over: for each page, the rest would be counted again.
+    prints = ledger.prints_of(
+        [asked.span for asked in question.ranges],
+        [2 * asked.print.count + SMALL + 1 for asked in question.ranges],
+    )
     for asked, own in zip(question.ranges, prints, strict=True):
         room = PAGE - len(claims)
         if own == asked.print:

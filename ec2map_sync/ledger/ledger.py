@@ -160,10 +160,16 @@ class Ledger:
         """Give the print of a span."""
         return self.prints_of([span])[0]
 
-    def prints_of(self, spans: Sequence[Span]) -> list[Print]:
-        """Give the print of each span."""
+    def prints_of(
+        self, spans: Sequence[Span], most: Sequence[int] = ()
+    ) -> list[Print]:
+        """Give the print of each span.
+
+        Where a span has more claims than are given as its ``most``, that of
+        some of them is enough.
+        """
         with self._engine.connect() as connection:
-            return ranges.prints_of(connection, spans)
+            return ranges.prints_of(connection, spans, most)
 
     def split(self, span: Span) -> list[Range]:
         """Cut a span into up to 32 parts; leaves out those without claims.

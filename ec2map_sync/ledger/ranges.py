@@ -22,6 +22,9 @@ from ec2map_sync.statements import batched
 
 _SPLIT_BITS = 5
 
+COUNTABLE = 10_000
+"""Claims up to which a count is cut short; that of more is faster whole."""
+
 TOGETHER = 64
 """Spans summed up in one statement; SQLite takes 500 at most."""
 
@@ -49,34 +52,48 @@ def print_before(
     return row, total - Print(int(row.tail_count), int(row.tail_sum))
 
 
-def prints_of(connection: Connection, spans: Sequence[Span]) -> list[Print]:
-    """Give the print of each span, of many in one statement."""
+def prints_of(
+    connection: Connection, spans: Sequence[Span], most: Sequence[int] = ()
+) -> list[Print]:
+    """Give the print of each span, of many in one statement.
+
+    Where a span has more claims than its ``most``, that of so many.
+    """
     found = {
         span: print_before(connection, span.stop.at)[1]
         for span in spans
         if span.start == BEGINNING and not span.stop.image
     }
+    limits = dict(zip(spans, most, strict=True)) if most else {}
     rest = [span for span in spans if span not in found]
     for some in batched(rest, TOGETHER):
-        found |= zip(some, _sums(connection, some), strict=True)
+        sums = _sums(connection, [(s, limits.get(s)) for s in some])
+        found |= zip(some, sums, strict=True)
     return [found[span] for span in spans]
 
 
-def _sums(connection: Connection, spans: Sequence[Span]) -> Iterator[Print]:
-    c = tables.claims
+def _sums(
+    connection: Connection, spans: Sequence[tuple[Span, int | None]]
+) -> Iterator[Print]:
     parts = sa.union_all(
-        *(
-            sa.select(
-                sa.literal_column(str(place)).label("place"),
-                sa.func.count(),
-                sa.func.coalesce(sa.func.sum(c.c.hash), 0),
-            ).where(*within(span))
-            for place, span in enumerate(spans)
-        )
+        *(_sum(place, *one) for place, one in enumerate(spans))
     )
     # Compounds come back in any order.
     for _, count, total in sorted(connection.execute(parts)):
         yield Print(int(count), int(total) % SUM_MODULUS)
+
+
+def _sum(place: int, span: Span, most: int | None) -> sa.Select[Any]:
+    """Sum up a span; no further than needed, where that is not far."""
+    hashes = sa.select(tables.claims.c.hash).where(*within(span))
+    if most is not None and most <= COUNTABLE:
+        hashes = hashes.limit(most)
+    found = hashes.subquery()
+    return sa.select(
+        sa.literal_column(str(place)),
+        sa.func.count(),
+        sa.func.coalesce(sa.func.sum(found.c.hash), 0),
+    )
 
 
 def split(connection: Connection, span: Span) -> list[Range]:

@@ -24,6 +24,7 @@ LINES = {
     "delay peer's p95",
     "delay peer's p99",
     "batch",
+    "batch limit",
     "statements",
     "heartbeat",
     "range print",

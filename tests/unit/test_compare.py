@@ -1,10 +1,12 @@
 """Comparing: two ledgers find what they do not share, and only that."""
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from ec2map_sync import messages
 from ec2map_sync.claims import (
+    END,
     EVERYTHING,
     Bound,
     Claim,
@@ -253,6 +255,38 @@ def test_the_parts_of_a_span_make_up_the_span(new_ledger, batch, data):
     spans = [span, EVERYTHING, *(p.span for p in parts), span]
     assert ledger.prints_of(spans) == [ledger.print_of(s) for s in spans]
     assert ledger.page(span, 1000) == sorted(inside, key=lambda c: c.bound)
+    most = [data.draw(st.integers(1, 70)) for _ in spans]
+    limits = dict(zip(spans, most, strict=True))
+    for one, cut in zip(spans, ledger.prints_of(spans, most), strict=True):
+        whole = ledger.print_of(one)
+        enough = cut.count >= limits[one] and whole.count >= cut.count
+        assert cut == whole or enough
+
+
+def test_what_a_newcomer_lacks_is_not_counted_again_for_each_page(new_ledger):
+    ledger = new_ledger()
+    ledger.record(Claim(claimed_at=NOW + n, image=image(n)) for n in range(90))
+    rest = Span(Bound(NOW + 50), END)
+    said = []
+    note = sa.event.listens_for(sa.Engine, "before_cursor_execute")
+    note(record := lambda *given: said.append((given[2], given[3])))
+
+    try:
+        reply = answer(
+            ledger,
+            messages.Compare(
+                id="x", ranges=(Range(span=rest, print=Print(0, 0)),)
+            ),
+        )
+    finally:
+        sa.event.remove(sa.Engine, "before_cursor_execute", record)
+
+    prints, values = next(one for one in said if "count(*)" in one[0])
+    assert "LIMIT" in prints
+    assert SMALL + 1 in values
+    assert [c.claimed_at for c in reply.claims] == [
+        NOW + n for n in range(50, 90)
+    ]
 
 
 def test_claims_wait_until_every_peer_was_compared_with(new_ledger):
