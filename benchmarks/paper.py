@@ -31,7 +31,7 @@ NOW = 1_800_000_000 * MICROSECONDS
 
 @dataclass(frozen=True, kw_only=True)
 class Costs:
-    """Seconds, as measured on two cores (doc/source/performance.rst)."""
+    """Seconds, as measured on two cores; now less (doc/source/scale.rst)."""
 
     transaction: float = 4e-3
     """Of a ledger, for whatever is recorded at once."""

@@ -27,7 +27,7 @@ from ec2map_sync.ec2id import DERIVED, Kind
 from ec2map_sync.ledger import Ledger
 from ec2map_sync.ledger.ledger import wall_clock
 from ec2map_sync.sinks.nova import s3_images
-from ec2map_sync.statements import insert
+from ec2map_sync.statements import insert, select_in
 
 SMALL = 1000
 BATCH = 500
@@ -135,11 +135,16 @@ class _OneTable:
 
     def run(self) -> None:
         """Insert and commit one batch."""
-        drawn = random.sample(range(DERIVED.first, DERIVED.stop), BATCH)
+        columns = [s3_images.c.id, s3_images.c.uuid, s3_images.c.deleted]
+        drawn = set(random.sample(range(DERIVED.first, DERIVED.stop), BATCH))
+        with self._engine.begin() as connection:
+            found = select_in(
+                connection, sa.select(columns[0]), columns[0], drawn
+            )
+            drawn -= {row.id for row in found}
         rows = [(number, str(uuid.uuid4()), 0) for number in sorted(drawn)]
         begun = time.monotonic()
         with self._engine.begin() as connection:
-            columns = [s3_images.c.id, s3_images.c.uuid, s3_images.c.deleted]
             insert(connection, columns, rows)
         self.times.append((time.monotonic() - begun) * 1000)
 
