@@ -229,9 +229,11 @@ class _Source(Link):
         """Wait for messages; give what has come, so many at most."""
         connection = self.open()
         self.pump()
-        if not self._arrived:
+        if len(self._arrived) < limit:
             with suppress(TimeoutError):
-                connection.drain_events(timeout=seconds)
+                connection.drain_events(
+                    timeout=0.001 if self._arrived else seconds
+                )
         messages = self._arrived[:limit]
         del self._arrived[:limit]
         return messages

@@ -121,8 +121,8 @@ def _roll_back_what_is_open(engine: Engine) -> None:
     """End a transaction when its connection goes back, if there is one.
 
     SQLAlchemy's own way does it also after a commit: PyMySQL asks the server
-    for that, though the server has said that nothing is open. (psycopg does
-    not.)
+    for that, though with the commit it has said that nothing is open. (psycopg
+    does not.) Whatever else is left to SQLAlchemy, which knows what it began.
     """
 
     @sa.event.listens_for(engine, "reset")

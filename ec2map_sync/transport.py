@@ -22,25 +22,23 @@ class Transport(pyamqp.Transport):
         """Wait for a message; give it out, and those right behind it."""
         connection.drain_events(**options)
         sock = connection.sock
-        # What can be read under TLS need not be a message.
-        rest = {"timeout": 0.001} if isinstance(sock, ssl.SSLSocket) else {}
+        poll = select.poll()
+        poll.register(sock, select.POLLIN)
+        # What can be read under TLS need not be a frame.
+        secure = isinstance(sock, ssl.SSLSocket)
+        rest = {"timeout": 0.001} if secure else {}
+        given = 1
         with suppress(TimeoutError):
-            for _ in range(MOST - 1):
-                if not _is_readable(sock):
-                    break
-                connection.drain_events(**rest)
+            while given < MOST and (
+                (secure and sock.pending()) or poll.poll(0)
+            ):
+                # Frame by frame: behind one that is no message, such as a
+                # heartbeat, there may be nothing for long.
+                given += bool(connection.blocking_read(**rest))
 
 
 class SSLTransport(Transport, pyamqp.SSLTransport):
     """The same for amqps:// addresses."""
-
-
-def _is_readable(sock: Any) -> bool:
-    if isinstance(sock, ssl.SSLSocket) and sock.pending():
-        return True
-    poll = select.poll()
-    poll.register(sock, select.POLLIN)
-    return bool(poll.poll(0))
 
 
 def install() -> None:

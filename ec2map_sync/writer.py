@@ -32,7 +32,13 @@ class Writer:
         """Write what has changed; True if there may be more."""
         if not self._reserved:
             self._sink.reserve()
-            self._reserved = True
+        # Again, if this one fails halfway: the rows may be there already.
+        self._reserved = False
+        more = self._follow()
+        self._reserved = True
+        return more
+
+    def _follow(self) -> bool:
         self.caught_up = False
         with self._ledger.reader(self._sink.name) as reader:
             if reader is None:

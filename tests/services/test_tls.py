@@ -3,6 +3,7 @@
 import datetime
 import ipaddress
 import re
+import socket
 import ssl
 from collections import Counter
 from itertools import pairwise
@@ -15,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from fleet import pair, running
 from one_set import claim_many, open_ledger
-from servers import RabbitMQ
+from servers import RabbitMQ, wait_until
 
 from ec2map_sync import bus, transport
 from ec2map_sync.addresses import with_tls
@@ -156,6 +157,29 @@ def test_what_has_come_is_given_out_together(broker, directory, secure):
     assert [m.body for m in arrived] == [str(n) for n in range(300)]
     assert len(read) < 100
     assert max(b - a for a, b in pairwise([0, *read])) <= transport.MOST
+
+
+def test_a_heartbeat_behind_a_message_holds_nothing_up(broker):
+    heartbeat = bytes([8, 0, 0, 0, 0, 0, 0, 0xCE])
+    arrived = []
+    with (
+        bus.connect(f"{broker.url()}?heartbeat=2") as connection,
+        connection.channel() as channel,
+    ):
+        queue = kombu.Queue("held-up", auto_delete=True)(channel)
+        queue.declare()
+        kombu.Producer(channel).publish("it", routing_key=queue.name)
+        with kombu.Consumer(channel, [queue], on_message=arrived.append):
+            sock = connection.connection.sock
+            wait_until(
+                lambda: (
+                    heartbeat
+                    in sock.recv(65536, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+                )
+            )
+            connection.drain_events(timeout=10)
+
+    assert [m.body for m in arrived] == ["it"]
 
 
 def over_tls(region, broker, trusted):

@@ -1,5 +1,7 @@
 """What is written into a Nova cell, on every database."""
 
+from contextlib import contextmanager
+
 import pytest
 import schemas
 import sqlalchemy as sa
@@ -106,6 +108,41 @@ def test_what_nova_counts_itself_lies_above_our_band(cell, sink):
 
     assert legacy < 2**24
     assert boot(cell, "after") >= ON_DEMAND
+
+
+@servers
+def test_a_counter_that_could_not_be_pushed_is_pushed_by_the_next_step(
+    cell, sink, ledger
+):
+    writer = Writer(ledger, sink, rewrite=False)
+    writer.step()
+    # As a backup puts it back, which does not bring the counter.
+    schemas.S3_IMAGES.drop(cell)
+    schemas.create(cell, schemas.S3_IMAGES)
+    ledger.record([Claim(claimed_at=5, image=image(1))])
+    with (
+        failing_once(cell, str(ON_DEMAND - 1)),
+        pytest.raises(OSError, match="cut"),
+    ):
+        writer.step()
+
+    writer.step()
+
+    assert rows(cell) == {SMALL.derive(image(1)): image(1)}
+    assert boot(cell, "after") >= ON_DEMAND
+
+
+@contextmanager
+def failing_once(engine, value):
+    """Let the first statement with a value fail, as if the link were cut."""
+
+    def fail(*given):
+        if value in f"{given[2]} {given[3]}":
+            raise OSError("the link was cut")
+
+    sa.event.listen(engine, "before_cursor_execute", fail)
+    yield
+    sa.event.remove(engine, "before_cursor_execute", fail)
 
 
 @servers
