@@ -14,7 +14,7 @@ from fleet import S3_IMAGES, await_reading, running
 from servers import wait_until
 from stand import CELL, Consumer, Notifier, Size, Stand, bind
 
-from ec2map_sync.ec2id import Scheme
+from ec2map_sync.rules.ec2id import Scheme
 
 BLOCKS = 5
 WARM = 10

@@ -26,8 +26,8 @@ from shelf import Shelf, Universe
 
 from ec2map_sync import messages
 from ec2map_sync.bus import PREFETCH
-from ec2map_sync.claims import EVERYTHING
 from ec2map_sync.publisher import SETTLED_AFTER
+from ec2map_sync.rules.claims import EVERYTHING
 
 RETRY = 5.0
 """Seconds within which a reader notices that a link is there again."""

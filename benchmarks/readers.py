@@ -14,8 +14,8 @@ from shelf import Run, Shelf
 
 from ec2map_sync import compare, messages
 from ec2map_sync.bus import PREFETCH
-from ec2map_sync.claims import EVERYTHING, Span
 from ec2map_sync.follower import BATCH, Agreement
+from ec2map_sync.rules.claims import EVERYTHING, Span
 
 if TYPE_CHECKING:
     from played_cloud import Cloud

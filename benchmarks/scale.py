@@ -17,15 +17,15 @@ from fleet import BIN, Region
 from stand import CELL, Size, Stand, in_turns
 
 from ec2map_sync import compare, messages, wire
-from ec2map_sync.claims import (
+from ec2map_sync.ledger import Ledger
+from ec2map_sync.ledger.ledger import wall_clock
+from ec2map_sync.rules.claims import (
     EVERYTHING,
     Bound,
     Sighting,
     Span,
 )
-from ec2map_sync.ec2id import DERIVED, Kind
-from ec2map_sync.ledger import Ledger
-from ec2map_sync.ledger.ledger import wall_clock
+from ec2map_sync.rules.ec2id import DERIVED, Kind
 from ec2map_sync.sinks.nova import s3_images
 from ec2map_sync.statements import insert, select_in
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
-from ec2map_sync.claims import (
+from ec2map_sync.rules.claims import (
     HASH_BITS,
     SUM_MODULUS,
     Bound,

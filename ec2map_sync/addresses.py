@@ -8,7 +8,7 @@ from urllib.parse import urlencode, urlsplit
 
 from oslo_config import cfg
 
-from ec2map_sync.errors import ConfigError
+from ec2map_sync.rules.errors import ConfigError
 
 if TYPE_CHECKING:  # `ec2map-sync id` should not wait for this import
     from sqlalchemy.engine import URL

@@ -4,11 +4,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from ec2map_sync.claims import Sighting
-from ec2map_sync.ec2id import ON_DEMAND, image_key
-from ec2map_sync.errors import BadId
 from ec2map_sync.ledger import Ledger
-from ec2map_sync.rows import LAST, SinkRow
+from ec2map_sync.rules.claims import Sighting
+from ec2map_sync.rules.ec2id import ON_DEMAND, image_key
+from ec2map_sync.rules.errors import BadId
+from ec2map_sync.rules.rows import LAST, SinkRow
 from ec2map_sync.sinks import Sink
 
 PAGE = 2000

@@ -17,8 +17,8 @@ from oslo_log import log
 
 from ec2map_sync import config, exporter, host as hosts, listener, services
 from ec2map_sync.config import Config
-from ec2map_sync.errors import Ec2MapError
 from ec2map_sync.host import Host
+from ec2map_sync.rules.errors import Ec2MapError
 from ec2map_sync.services import Service
 
 LOG = logging.getLogger(__name__)

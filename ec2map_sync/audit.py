@@ -7,11 +7,16 @@ from datetime import datetime, timedelta
 from itertools import islice
 
 from ec2map_sync import metrics
-from ec2map_sync.claims import Sighting, claim_of
-from ec2map_sync.ec2id import image_key, is_beyond, kind_of, wanted_number
-from ec2map_sync.errors import BadId
 from ec2map_sync.images import Catalogue, Image
 from ec2map_sync.ledger import Ledger
+from ec2map_sync.rules.claims import Sighting, claim_of
+from ec2map_sync.rules.ec2id import (
+    image_key,
+    is_beyond,
+    kind_of,
+    wanted_number,
+)
+from ec2map_sync.rules.errors import BadId
 
 LOG = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from sqlalchemy.engine import URL, Engine
 
 from ec2map_sync.config import Cell, Config
 from ec2map_sync.database import create_engine, parse_url
-from ec2map_sync.errors import ConfigError
+from ec2map_sync.rules.errors import ConfigError
 
 LOG = logging.getLogger(__name__)
 

@@ -11,9 +11,16 @@ import uuid
 from collections.abc import Callable, Sequence
 
 from ec2map_sync import messages
-from ec2map_sync.claims import EVERYTHING, Bound, Claim, Range, Span, Stamp
-from ec2map_sync.errors import BadMessage
 from ec2map_sync.ledger import Ledger, PeerState
+from ec2map_sync.rules.claims import (
+    EVERYTHING,
+    Bound,
+    Claim,
+    Range,
+    Span,
+    Stamp,
+)
+from ec2map_sync.rules.errors import BadMessage
 
 LOG = logging.getLogger(__name__)
 

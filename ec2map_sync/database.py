@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL, Engine, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
-from ec2map_sync.errors import ConfigError
+from ec2map_sync.rules.errors import ConfigError
 
 LOG = logging.getLogger(__name__)
 

@@ -9,7 +9,10 @@ from kombu.message import Message
 
 from ec2map_sync import messages, metrics, wire
 from ec2map_sync.bus import Inlet, body_of
-from ec2map_sync.claims import (
+from ec2map_sync.compare import Pull
+from ec2map_sync.ledger import Ledger, PeerState, Quarantined
+from ec2map_sync.refusals import Refusals, take
+from ec2map_sync.rules.claims import (
     BEGINNING,
     END,
     EVERYTHING,
@@ -19,10 +22,7 @@ from ec2map_sync.claims import (
     Span,
     Stamp,
 )
-from ec2map_sync.compare import Pull
-from ec2map_sync.errors import BadMessage, TooManyMoves
-from ec2map_sync.ledger import Ledger, PeerState, Quarantined
-from ec2map_sync.refusals import Refusals, take
+from ec2map_sync.rules.errors import BadMessage, TooManyMoves
 
 LOG = logging.getLogger(__name__)
 

@@ -5,10 +5,15 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from ec2map_sync.claims import Sighting, Stamp
-from ec2map_sync.ec2id import image_key, is_beyond, kind_of, wanted_number
-from ec2map_sync.errors import BadId, BadMessage
-from ec2map_sync.selection import Selection
+from ec2map_sync.rules.claims import Sighting, Stamp
+from ec2map_sync.rules.ec2id import (
+    image_key,
+    is_beyond,
+    kind_of,
+    wanted_number,
+)
+from ec2map_sync.rules.errors import BadId, BadMessage
+from ec2map_sync.rules.selection import Selection
 
 _SEEN = frozenset({"image.create", "image.upload", "image.update"})
 _TYPES = _SEEN | {

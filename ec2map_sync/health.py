@@ -11,8 +11,8 @@ from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from ec2map_sync.claims import Stamp
 from ec2map_sync.ledger import Ledger, ServiceState
+from ec2map_sync.rules.claims import Stamp
 
 LOG = logging.getLogger(__name__)
 

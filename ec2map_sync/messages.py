@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ec2map_sync.claims import (
+from ec2map_sync.rules.claims import (
     END,
     Bound,
     Claim,
@@ -17,8 +17,8 @@ from ec2map_sync.claims import (
     Stamp,
     Wanted,
 )
-from ec2map_sync.ec2id import DERIVED, Kind, image_key
-from ec2map_sync.errors import BadId, BadMessage
+from ec2map_sync.rules.ec2id import DERIVED, Kind, image_key
+from ec2map_sync.rules.errors import BadId, BadMessage
 
 MAX_AHEAD = 24 * 3600 * 1_000_000
 """Microseconds by which a stamp may be ahead of our clock."""

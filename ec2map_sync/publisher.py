@@ -7,9 +7,9 @@ from kombu.message import Message
 
 from ec2map_sync import compare, messages, metrics, wire
 from ec2map_sync.bus import Inbox, Outlet, body_of
-from ec2map_sync.errors import BadMessage
 from ec2map_sync.ledger import PUBLISHER, Ledger, Quarantined
 from ec2map_sync.refusals import Refusals
+from ec2map_sync.rules.errors import BadMessage
 
 REQUESTS = "requests"
 """The source of what is quarantined here."""

@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from hashlib import blake2b
 
 from ec2map_sync import messages
-from ec2map_sync.claims import Claim, join_all
-from ec2map_sync.errors import TooManyMoves
 from ec2map_sync.ledger import Ledger, Quarantined
+from ec2map_sync.rules.claims import Claim, join_all
+from ec2map_sync.rules.errors import TooManyMoves
 
 LOG = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
-from ec2map_sync.claims import Print
+from ec2map_sync.rules.claims import Print
 
 PART_BITS = 20
 """A million numbers are a part: about a thousand parts in the band, and

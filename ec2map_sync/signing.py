@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import (
     Ed25519PublicKey,
 )
 
-from ec2map_sync.errors import ConfigError
+from ec2map_sync.rules.errors import ConfigError
 
 _PREFIX = "ed25519:"
 

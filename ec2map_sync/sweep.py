@@ -7,11 +7,17 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from ec2map_sync import metrics
-from ec2map_sync.claims import Sighting
-from ec2map_sync.ec2id import ON_DEMAND, image_key
-from ec2map_sync.errors import BadId
 from ec2map_sync.ledger import Ledger
-from ec2map_sync.rows import LAST, Divergence, RowClass, SinkRow, classify
+from ec2map_sync.rules.claims import Sighting
+from ec2map_sync.rules.ec2id import ON_DEMAND, image_key
+from ec2map_sync.rules.errors import BadId
+from ec2map_sync.rules.rows import (
+    LAST,
+    Divergence,
+    RowClass,
+    SinkRow,
+    classify,
+)
 from ec2map_sync.sinks import Sink
 from ec2map_sync.writer import Writer
 

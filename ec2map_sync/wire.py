@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ec2map_sync.claims import Stamp
-from ec2map_sync.errors import BadMessage
 from ec2map_sync.messages import FROM_JSON, TO_JSON, Json, Message, stamp
+from ec2map_sync.rules.claims import Stamp
+from ec2map_sync.rules.errors import BadMessage
 from ec2map_sync.signing import PublicKey, SigningKey
 
 VERSION = 1

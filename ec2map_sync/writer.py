@@ -6,8 +6,8 @@ from functools import partial
 
 from ec2map_sync import metrics
 from ec2map_sync.ledger import Ledger
-from ec2map_sync.rows import Divergence, SinkRow
-from ec2map_sync.settle import Numbered
+from ec2map_sync.rules.rows import Divergence, SinkRow
+from ec2map_sync.rules.settle import Numbered
 from ec2map_sync.sinks import Plan, Sink
 
 LOG = logging.getLogger(__name__)

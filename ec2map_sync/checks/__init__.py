@@ -15,8 +15,8 @@ from ec2map_sync.checks.finding import (
     unknown,
 )
 from ec2map_sync.config import Config, Glance
-from ec2map_sync.errors import ConfigError
 from ec2map_sync.images import Catalogue
+from ec2map_sync.rules.errors import ConfigError
 
 __all__ = ["Finding", "checks", "in_order", "run"]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from ec2map_sync.cli.base import Lister, add_dry_run
 from ec2map_sync.cli.progress import progress
-from ec2map_sync.errors import Ec2MapError
+from ec2map_sync.rules.errors import Ec2MapError
 
 COLUMNS = ("class", "count", "example")
 

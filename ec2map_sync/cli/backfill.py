@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from ec2map_sync.cli.base import Lister, add_dry_run
 from ec2map_sync.cli.progress import progress
-from ec2map_sync.errors import ConfigError, Ec2MapError
+from ec2map_sync.rules.errors import ConfigError, Ec2MapError
 
 if TYPE_CHECKING:  # slow to import
-    from ec2map_sync.claims import Stamp
     from ec2map_sync.images import Catalogue
     from ec2map_sync.ledger import PeerState
+    from ec2map_sync.rules.claims import Stamp
 
 RATE = 1000
 """Images a second: a million in 17 minutes, which no Glance feels."""

@@ -12,7 +12,7 @@ from cliff import command, lister, show
 from ec2map_sync import config
 from ec2map_sync.cli.main import add_config_file
 from ec2map_sync.cli.values import present
-from ec2map_sync.errors import Ec2MapError
+from ec2map_sync.rules.errors import Ec2MapError
 
 if TYPE_CHECKING:
     from ec2map_sync.cli.region import Region

@@ -12,10 +12,10 @@ from ec2map_sync.cli.base import (
     Unknown,
     add_dry_run,
 )
-from ec2map_sync.ec2id import Kind, format_id, image_key
+from ec2map_sync.rules.ec2id import Kind, format_id, image_key
 
 if TYPE_CHECKING:
-    from ec2map_sync.rows import Divergence
+    from ec2map_sync.rules.rows import Divergence
 
 COLUMNS = ("sink", "image", "class", "found", "settled", "guest_sees")
 

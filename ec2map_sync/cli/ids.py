@@ -3,7 +3,7 @@
 import argparse
 
 from ec2map_sync.cli.base import Command
-from ec2map_sync.ec2id import Kind, format_id, image_key
+from ec2map_sync.rules.ec2id import Kind, format_id, image_key
 
 
 class DeriveId(Command):

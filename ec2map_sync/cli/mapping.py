@@ -5,10 +5,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from ec2map_sync.claims import BEGINNING, Bound
 from ec2map_sync.cli.base import BadArgument, Lister, ShowOne, Unknown
 from ec2map_sync.cli.values import LARGEST, moment, parse_name
-from ec2map_sync.ec2id import ON_DEMAND, format_id
+from ec2map_sync.rules.claims import BEGINNING, Bound
+from ec2map_sync.rules.ec2id import ON_DEMAND, format_id
 
 if TYPE_CHECKING:
     from ec2map_sync.cli.region import Region

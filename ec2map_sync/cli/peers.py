@@ -7,7 +7,7 @@ from typing import Any
 from ec2map_sync import addresses
 from ec2map_sync.cli.base import Command, Lister, Unknown, add_dry_run
 from ec2map_sync.cli.values import moment
-from ec2map_sync.errors import ConfigError
+from ec2map_sync.rules.errors import ConfigError
 
 COLUMNS = (
     "name",

@@ -14,7 +14,7 @@ from ec2map_sync.cli.base import (
     add_dry_run,
 )
 from ec2map_sync.cli.values import LARGEST, entry_id, moment
-from ec2map_sync.errors import BadMessage
+from ec2map_sync.rules.errors import BadMessage
 
 if TYPE_CHECKING:
     from ec2map_sync.ledger.queries import Entry, FullEntry

@@ -5,10 +5,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from ec2map_sync.claims import BEGINNING, END, Bound, Span
 from ec2map_sync.cli.base import BadArgument, Lister, add_dry_run, explain
 from ec2map_sync.cli.progress import progress
-from ec2map_sync.times import parse_time
+from ec2map_sync.rules.claims import BEGINNING, END, Bound, Span
+from ec2map_sync.rules.stamps import parse_time
 
 if TYPE_CHECKING:
     from ec2map_sync.replay import Outcome

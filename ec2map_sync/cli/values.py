@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from ec2map_sync.claims import Stamp
-from ec2map_sync.ec2id import image_key, parse_id
-from ec2map_sync.times import iso, time_of
+from ec2map_sync.rules.claims import Stamp
+from ec2map_sync.rules.ec2id import image_key, parse_id
+from ec2map_sync.rules.stamps import iso, time_of
 
 LARGEST = 2**63 - 1
 """What a database takes for an integer."""

@@ -12,7 +12,7 @@ from ec2map_sync.cli.base import (
     explain,
 )
 from ec2map_sync.cli.progress import progress
-from ec2map_sync.ec2id import format_id
+from ec2map_sync.rules.ec2id import format_id
 
 if TYPE_CHECKING:
     from ec2map_sync.sinks.windows import Window

@@ -11,8 +11,8 @@ from typing import Any
 
 from oslo_config import cfg
 
-from ec2map_sync.ec2id import Kind, Scheme
 from ec2map_sync.listener import register_options
+from ec2map_sync.rules.ec2id import Kind, Scheme
 
 with warnings.catch_warnings():
     # It imports eventlet, which warns whoever does.

@@ -17,7 +17,7 @@ from ec2map_sync.demo.scene import (
     View,
 )
 from ec2map_sync.demo.verdict import judge, spread
-from ec2map_sync.ec2id import Kind, format_id
+from ec2map_sync.rules.ec2id import Kind, format_id
 
 PACE = 0.025
 """Seconds between two images, so that the eye can follow."""

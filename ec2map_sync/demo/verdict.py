@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ec2map_sync.rows import SinkRow
+from ec2map_sync.rules.rows import SinkRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,10 +6,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from ec2map_sync.claims import Stamp
 from ec2map_sync.database import WRITE
 from ec2map_sync.ledger import tables
-from ec2map_sync.rows import Divergence, RowClass, SinkRow
+from ec2map_sync.rules.claims import Stamp
+from ec2map_sync.rules.rows import Divergence, RowClass, SinkRow
 from ec2map_sync.statements import batched, select_in
 
 

@@ -6,11 +6,11 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from ec2map_sync.claims import Claim
-from ec2map_sync.ec2id import Kind
 from ec2map_sync.ledger import tables
 from ec2map_sync.ledger.recording import claim_of_row
-from ec2map_sync.settle import Numbered
+from ec2map_sync.rules.claims import Claim
+from ec2map_sync.rules.ec2id import Kind
+from ec2map_sync.rules.settle import Numbered
 
 NUMBERED = sa.select(
     tables.numbers.c.number,

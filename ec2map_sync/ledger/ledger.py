@@ -10,20 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 from sqlalchemy.engine import Engine
 
-from ec2map_sync.claims import (
-    Claim,
-    Print,
-    Range,
-    Sighting,
-    Span,
-    Stamp,
-    claim_of,
-    join,
-    join_all,
-)
 from ec2map_sync.database import WRITE
-from ec2map_sync.ec2id import Scheme
-from ec2map_sync.errors import TooManyMoves
 from ec2map_sync.ledger import ranges, tables
 from ec2map_sync.ledger.divergences import Divergences
 from ec2map_sync.ledger.feeds import NUMBERED, Reader, numbered_of
@@ -35,7 +22,20 @@ from ec2map_sync.ledger.recording import (
     claim_of_row,
     glimpse,
 )
-from ec2map_sync.settle import Numbered
+from ec2map_sync.rules.claims import (
+    Claim,
+    Print,
+    Range,
+    Sighting,
+    Span,
+    Stamp,
+    claim_of,
+    join,
+    join_all,
+)
+from ec2map_sync.rules.ec2id import Scheme
+from ec2map_sync.rules.errors import TooManyMoves
+from ec2map_sync.rules.settle import Numbered
 from ec2map_sync.statements import select_in
 
 

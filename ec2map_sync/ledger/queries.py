@@ -8,13 +8,13 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from ec2map_sync.claims import Bound, Claim, Span, Stamp
-from ec2map_sync.ec2id import format_id
 from ec2map_sync.ledger import tables
 from ec2map_sync.ledger.ranges import within
 from ec2map_sync.ledger.recording import claim_of_row
 from ec2map_sync.rowprints import Prints, add_up
-from ec2map_sync.settle import Wish
+from ec2map_sync.rules.claims import Bound, Claim, Span, Stamp
+from ec2map_sync.rules.ec2id import format_id
+from ec2map_sync.rules.settle import Wish
 from ec2map_sync.statements import select_in
 
 

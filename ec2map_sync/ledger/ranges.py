@@ -6,7 +6,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from ec2map_sync.claims import (
+from ec2map_sync.ledger import tables
+from ec2map_sync.ledger.recording import claim_of_row
+from ec2map_sync.rules.claims import (
     BEGINNING,
     SUM_MODULUS,
     Bound,
@@ -16,8 +18,6 @@ from ec2map_sync.claims import (
     Span,
     Stamp,
 )
-from ec2map_sync.ledger import tables
-from ec2map_sync.ledger.recording import claim_of_row
 from ec2map_sync.statements import batched
 
 _SPLIT_BITS = 5

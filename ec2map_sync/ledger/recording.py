@@ -19,7 +19,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection, Row
 
-from ec2map_sync.claims import (
+from ec2map_sync.ledger import tables
+from ec2map_sync.rules.claims import (
     Claim,
     Print,
     SeenKind,
@@ -28,10 +29,9 @@ from ec2map_sync.claims import (
     join,
     print_of,
 )
-from ec2map_sync.ec2id import Kind, Scheme, format_id
-from ec2map_sync.errors import SchemeMismatch
-from ec2map_sync.ledger import tables
-from ec2map_sync.settle import Board, Slot, Wish, wishes
+from ec2map_sync.rules.ec2id import Kind, Scheme, format_id
+from ec2map_sync.rules.errors import SchemeMismatch
+from ec2map_sync.rules.settle import Board, Slot, Wish, wishes
 from ec2map_sync.statements import (
     among,
     batched,

@@ -8,7 +8,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy.engine import Engine
 
-from ec2map_sync.errors import SchemaError
+from ec2map_sync.rules.errors import SchemaError
 
 _FOLDER = Path(__file__).parent / "migrations"
 

@@ -5,8 +5,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
-from ec2map_sync.rows import SinkRow
-from ec2map_sync.settle import Numbered
+from ec2map_sync.rules.rows import SinkRow
+from ec2map_sync.rules.settle import Numbered
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,9 +10,9 @@ from sqlalchemy import Connection
 from sqlalchemy.engine import Engine
 
 from ec2map_sync.database import WRITE
-from ec2map_sync.ec2id import LEGACY, ON_DEMAND
-from ec2map_sync.rows import SinkRow
-from ec2map_sync.settle import Numbered
+from ec2map_sync.rules.ec2id import LEGACY, ON_DEMAND
+from ec2map_sync.rules.rows import SinkRow
+from ec2map_sync.rules.settle import Numbered
 from ec2map_sync.sinks import Judge, Plan, plan
 from ec2map_sync.sinks.lock import alone
 from ec2map_sync.statements import insert, select_in

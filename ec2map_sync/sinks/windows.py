@@ -6,8 +6,8 @@ from typing import Any, Protocol
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from ec2map_sync.ec2id import Kind, format_id, parse_id
 from ec2map_sync.rowprints import Prints, add_up
+from ec2map_sync.rules.ec2id import Kind, format_id, parse_id
 from ec2map_sync.sinks.ec2api import Ec2ApiSink, item_of, items
 from ec2map_sync.sinks.nova import s3_images
 from ec2map_sync.statements import select_in

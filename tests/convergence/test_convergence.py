@@ -22,8 +22,8 @@ from simulation.history import (
 )
 from simulation.region import Parts, Region
 
-from ec2map_sync.claims import Sighting
-from ec2map_sync.ec2id import Kind
+from ec2map_sync.rules.claims import Sighting
+from ec2map_sync.rules.ec2id import Kind
 
 HISTORIES = int(os.environ.get("EC2MAP_SYNC_HISTORIES", "40"))
 FIRST_SEED = int(os.environ.get("EC2MAP_SYNC_FIRST_SEED", "0"))

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from servers import wait_until
 
 from ec2map_sync import config
-from ec2map_sync.ec2id import DERIVED, ON_DEMAND, Kind, format_id
+from ec2map_sync.rules.ec2id import DERIVED, ON_DEMAND, Kind, format_id
 
 pytestmark = pytest.mark.services
 

@@ -19,7 +19,7 @@ from fake_glance import FakeGlance
 from fleet import await_reading, pair, running
 from servers import wait_until
 
-from ec2map_sync.ec2id import format_id
+from ec2map_sync.rules.ec2id import format_id
 
 pytestmark = pytest.mark.services
 

@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 from cloud import Cloud, CloudRegion
 
-from ec2map_sync.ec2id import ON_DEMAND, Kind, Scheme, format_id
+from ec2map_sync.rules.ec2id import ON_DEMAND, Kind, Scheme, format_id
 
 SCHEME = Scheme(b"tests")
 """That of the fleet's configuration."""

@@ -12,7 +12,7 @@ from cloud import UNWATCHED
 from judging import SCHEME, derived, on_demand, seen_everywhere
 from record import spread
 
-from ec2map_sync.ec2id import ON_DEMAND, parse_id
+from ec2map_sync.rules.ec2id import ON_DEMAND, parse_id
 
 IMAGES = 40
 RACED = 300

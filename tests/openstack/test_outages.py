@@ -7,7 +7,7 @@ from uuid import uuid4
 from judging import derived, seen_everywhere
 from servers import wait_until
 
-from ec2map_sync.ec2id import ON_DEMAND, parse_id
+from ec2map_sync.rules.ec2id import ON_DEMAND, parse_id
 
 UPLOAD = {"create", "update", "prepare", "upload", "activate"}
 """What Glance says of a plain upload; update twice."""

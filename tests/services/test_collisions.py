@@ -15,7 +15,7 @@ from one_set import (
 )
 from proxy import Proxy, Way
 
-from ec2map_sync.ec2id import format_id
+from ec2map_sync.rules.ec2id import format_id
 
 pytestmark = pytest.mark.services
 

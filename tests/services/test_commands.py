@@ -11,9 +11,9 @@ from fleet import await_reading, pair, running
 from servers import wait_until
 
 from ec2map_sync import messages, wire
-from ec2map_sync.claims import Claim
-from ec2map_sync.ec2id import DERIVED, Scheme, format_id, parse_id
 from ec2map_sync.ledger.ledger import wall_clock
+from ec2map_sync.rules.claims import Claim
+from ec2map_sync.rules.ec2id import DERIVED, Scheme, format_id, parse_id
 from ec2map_sync.signing import SigningKey
 
 pytestmark = pytest.mark.services

@@ -11,9 +11,9 @@ from fleet import await_reading, login, pair, running
 from servers import wait_until
 
 from ec2map_sync import messages, wire
-from ec2map_sync.claims import Claim, SeenKind, Wanted
-from ec2map_sync.ec2id import DERIVED, Kind, Scheme
 from ec2map_sync.ledger.ledger import wall_clock
+from ec2map_sync.rules.claims import Claim, SeenKind, Wanted
+from ec2map_sync.rules.ec2id import DERIVED, Kind, Scheme
 from ec2map_sync.signing import SigningKey
 
 pytestmark = pytest.mark.services

@@ -11,7 +11,7 @@ from fleet import (
     running,
 )
 
-from ec2map_sync.ec2id import ON_DEMAND, Scheme, format_id, parse_id
+from ec2map_sync.rules.ec2id import ON_DEMAND, Scheme, format_id, parse_id
 
 pytestmark = pytest.mark.services
 

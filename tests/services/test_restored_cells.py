@@ -6,7 +6,7 @@ import pytest
 from fleet import S3_IMAGES, Region, running
 from servers import wait_until
 
-from ec2map_sync.ec2id import ON_DEMAND
+from ec2map_sync.rules.ec2id import ON_DEMAND
 
 pytestmark = pytest.mark.services
 

@@ -10,7 +10,7 @@ from fleet import Load, await_reading, pair, running
 from servers import wait_until
 
 from ec2map_sync.ledger.ledger import wall_clock
-from ec2map_sync.times import parse_time
+from ec2map_sync.rules.stamps import parse_time
 
 pytestmark = pytest.mark.services
 

@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from ec2map_sync.claims import Sighting
 from ec2map_sync.ledger import Ledger
+from ec2map_sync.rules.claims import Sighting
 
 CREATE = (
     "CREATE TABLE s3_images (created_at DATETIME, updated_at DATETIME,"

@@ -3,12 +3,19 @@
 import pytest
 
 from ec2map_sync import messages
-from ec2map_sync.claims import BEGINNING, END, EVERYTHING, Bound, Print, Span
 from ec2map_sync.compare import FIRST_PATIENCE, Gate, Pull
 from ec2map_sync.database import create_engine, parse_url
-from ec2map_sync.ec2id import Scheme
 from ec2map_sync.follower import PATIENT_HEARTBEATS, Agreement
 from ec2map_sync.ledger import Ledger, schema
+from ec2map_sync.rules.claims import (
+    BEGINNING,
+    END,
+    EVERYTHING,
+    Bound,
+    Print,
+    Span,
+)
+from ec2map_sync.rules.ec2id import Scheme
 
 START = 1_800_000_000_000_000
 OWN = Print(7, 70)

@@ -8,8 +8,8 @@ import pytest
 from ec2map_sync.checks import finding
 from ec2map_sync.checks.finding import ok, run, unknown
 from ec2map_sync.cli.backfill import Pace, not_compared
-from ec2map_sync.errors import ConfigError
 from ec2map_sync.ledger import PeerState
+from ec2map_sync.rules.errors import ConfigError
 
 SECOND = 1_000_000
 NOW = 1_800_000_000 * SECOND

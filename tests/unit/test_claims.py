@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given, strategies as st
 
-from ec2map_sync.claims import (
+from ec2map_sync.rules.claims import (
     Claim,
     SeenKind,
     Sighting,
@@ -13,7 +13,7 @@ from ec2map_sync.claims import (
     join_all,
     print_of,
 )
-from ec2map_sync.ec2id import Kind
+from ec2map_sync.rules.ec2id import Kind
 
 IMAGE = "2a3d51d7-356a-45c5-aa8e-34d805812a68"
 stamps = st.integers(1, 9)

@@ -8,9 +8,9 @@ import sqlalchemy as sa
 from commands import SmallRegion, run
 from frozen import dump
 
-from ec2map_sync.claims import Claim
 from ec2map_sync.ledger import Quarantined
-from ec2map_sync.rows import Divergence, RowClass
+from ec2map_sync.rules.claims import Claim
+from ec2map_sync.rules.rows import Divergence, RowClass
 
 READ_ONLY = {
     "config check",

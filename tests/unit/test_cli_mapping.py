@@ -9,9 +9,9 @@ import pytest
 import yaml
 from commands import SmallRegion
 
-from ec2map_sync.claims import Claim, SeenKind, Wanted
-from ec2map_sync.ec2id import ON_DEMAND, Kind, format_id
 from ec2map_sync.ledger import schema
+from ec2map_sync.rules.claims import Claim, SeenKind, Wanted
+from ec2map_sync.rules.ec2id import ON_DEMAND, Kind, format_id
 
 ISO = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d"
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from commands import SmallRegion
 
-from ec2map_sync.claims import Claim
 from ec2map_sync.ledger import Quarantined, ServiceState
 from ec2map_sync.ledger.ledger import wall_clock
+from ec2map_sync.rules.claims import Claim
 
 PROGRAM = Path(sys.executable).parent / "ec2map-sync"
 COLUMNS = [

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from commands import SmallRegion
 
-from ec2map_sync.claims import Claim, SeenKind, Wanted
-from ec2map_sync.ec2id import DERIVED, ON_DEMAND, Kind, format_id
 from ec2map_sync.ledger.ledger import wall_clock
 from ec2map_sync.rowprints import PART_BITS
-from ec2map_sync.rows import Divergence, RowClass
+from ec2map_sync.rules.claims import Claim, SeenKind, Wanted
+from ec2map_sync.rules.ec2id import DERIVED, ON_DEMAND, Kind, format_id
+from ec2map_sync.rules.rows import Divergence, RowClass
 from ec2map_sync.sinks.windows import NovaWindow
 
 COLUMNS = ["what", "name", "checked", "missing", "foreign", "different"]

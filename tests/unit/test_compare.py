@@ -5,16 +5,6 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from ec2map_sync import messages
-from ec2map_sync.claims import (
-    END,
-    EVERYTHING,
-    Bound,
-    Claim,
-    Print,
-    Range,
-    Span,
-    print_of,
-)
 from ec2map_sync.compare import (
     FIRST_PATIENCE,
     PAGE,
@@ -24,9 +14,19 @@ from ec2map_sync.compare import (
     answer,
 )
 from ec2map_sync.database import create_engine, parse_url
-from ec2map_sync.ec2id import Scheme
-from ec2map_sync.errors import BadMessage
 from ec2map_sync.ledger import Ledger, schema
+from ec2map_sync.rules.claims import (
+    END,
+    EVERYTHING,
+    Bound,
+    Claim,
+    Print,
+    Range,
+    Span,
+    print_of,
+)
+from ec2map_sync.rules.ec2id import Scheme
+from ec2map_sync.rules.errors import BadMessage
 
 SCHEME = Scheme(b"test")
 NOW = 1_800_000_000_000_000

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ec2map_sync import config, listener
-from ec2map_sync.errors import ConfigError
+from ec2map_sync.rules.errors import ConfigError
 from ec2map_sync.signing import SigningKey
 
 AGENT = Path(sys.executable).parent / "ec2map-sync-agent"

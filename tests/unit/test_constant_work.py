@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 from small_cell import image, rows, see
 
-from ec2map_sync.claims import Claim
+from ec2map_sync.rules.claims import Claim
 from ec2map_sync.sinks.nova import NovaSink
 from ec2map_sync.writer import Writer
 

@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given, strategies as st
 
-from ec2map_sync.ec2id import (
+from ec2map_sync.rules.ec2id import (
     DERIVED,
     LEGACY,
     ON_DEMAND,
@@ -16,7 +16,7 @@ from ec2map_sync.ec2id import (
     kind_of,
     parse_id,
 )
-from ec2map_sync.errors import BadId
+from ec2map_sync.rules.errors import BadId
 
 uuids = st.uuids().map(str)
 

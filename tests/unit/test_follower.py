@@ -7,7 +7,9 @@ import pytest
 from sqlalchemy.exc import SQLAlchemyError
 
 from ec2map_sync import messages, wire
-from ec2map_sync.claims import (
+from ec2map_sync.follower import BATCH, Follower
+from ec2map_sync.publisher import Answerer
+from ec2map_sync.rules.claims import (
     BEGINNING,
     Bound,
     Claim,
@@ -17,8 +19,6 @@ from ec2map_sync.claims import (
     Wanted,
     print_of,
 )
-from ec2map_sync.follower import BATCH, Follower
-from ec2map_sync.publisher import Answerer
 from ec2map_sync.signing import PublicKey, SigningKey
 
 NOW = 1_800_000_000_000_000

@@ -8,12 +8,12 @@ from fleet import captured, created
 from hypothesis import HealthCheck, given, settings, strategies as st
 from sqlalchemy.exc import OperationalError
 
-from ec2map_sync.claims import Sighting
-from ec2map_sync.ec2id import Kind
-from ec2map_sync.errors import BadMessage
 from ec2map_sync.glance import is_selected, understand
 from ec2map_sync.listener import Recorder
-from ec2map_sync.selection import Selection
+from ec2map_sync.rules.claims import Sighting
+from ec2map_sync.rules.ec2id import Kind
+from ec2map_sync.rules.errors import BadMessage
+from ec2map_sync.rules.selection import Selection
 
 IMAGE = "2a3d51d7-356a-45c5-aa8e-34d805812a68"
 

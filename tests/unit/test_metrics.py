@@ -18,16 +18,16 @@ from scraping import Scrape, get
 from servers import free_port, wait_until
 
 from ec2map_sync import addresses, config
-from ec2map_sync.claims import Claim, Sighting
 from ec2map_sync.database import create_engine, parse_url
-from ec2map_sync.errors import BadMessage, ConfigError
 from ec2map_sync.exporter import Agent, Answer, CannotListen, Front
 from ec2map_sync.gauges import LedgerGauges
 from ec2map_sync.host import Host, Roll, roll
 from ec2map_sync.ledger import Ledger, Quarantined, ServiceState, schema
 from ec2map_sync.ledger.ledger import wall_clock
 from ec2map_sync.loop import cause_of
-from ec2map_sync.rows import Divergence, RowClass
+from ec2map_sync.rules.claims import Claim, Sighting
+from ec2map_sync.rules.errors import BadMessage, ConfigError
+from ec2map_sync.rules.rows import Divergence, RowClass
 
 SECOND = 1_000_000
 DIE = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"

@@ -5,11 +5,11 @@ from hashlib import sha256
 import pytest
 import sqlalchemy as sa
 
-from ec2map_sync.claims import Claim, Print, Wanted
 from ec2map_sync.database import create_engine, parse_url
-from ec2map_sync.ec2id import DERIVED, Scheme
 from ec2map_sync.ledger import Ledger, schema
 from ec2map_sync.rowprints import PART_BITS, add_up
+from ec2map_sync.rules.claims import Claim, Print, Wanted
+from ec2map_sync.rules.ec2id import DERIVED, Scheme
 from ec2map_sync.sinks.nova import s3_images
 from ec2map_sync.sinks.windows import NovaWindow
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 from hypothesis import given, strategies as st
 
-from ec2map_sync.claims import Claim, Wanted, join
-from ec2map_sync.ec2id import Band, Scheme
-from ec2map_sync.settle import Board, Slot, settle, wishes
+from ec2map_sync.rules.claims import Claim, Wanted, join
+from ec2map_sync.rules.ec2id import Band, Scheme
+from ec2map_sync.rules.settle import Board, Slot, settle, wishes
 
 SMALL = Scheme(b"test", Band(100, 132))
 

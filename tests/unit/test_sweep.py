@@ -3,9 +3,9 @@
 import pytest
 from small_cell import image, put, rows, see
 
-from ec2map_sync.claims import Claim, Wanted
-from ec2map_sync.ec2id import Scheme
-from ec2map_sync.rows import RowClass, SinkRow, classify
+from ec2map_sync.rules.claims import Claim, Wanted
+from ec2map_sync.rules.ec2id import Scheme
+from ec2map_sync.rules.rows import RowClass, SinkRow, classify
 from ec2map_sync.sinks.nova import NovaSink
 from ec2map_sync.sweep import Sweep
 from ec2map_sync.writer import Writer

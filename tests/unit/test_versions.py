@@ -13,7 +13,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ec2map_sync import wire
-from ec2map_sync.claims import (
+from ec2map_sync.messages import FROM_JSON, Answer, Claims, Compare, Heartbeat
+from ec2map_sync.rules.claims import (
     Bound,
     Claim,
     Print,
@@ -22,9 +23,8 @@ from ec2map_sync.claims import (
     Span,
     Wanted,
 )
-from ec2map_sync.ec2id import Kind, Scheme
-from ec2map_sync.errors import BadMessage
-from ec2map_sync.messages import FROM_JSON, Answer, Claims, Compare, Heartbeat
+from ec2map_sync.rules.ec2id import Kind, Scheme
+from ec2map_sync.rules.errors import BadMessage
 from ec2map_sync.signing import PublicKey, SigningKey
 
 FOLDER = Path(__file__).parents[1] / "data" / "messages"

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from ec2map_sync import messages, wire
-from ec2map_sync.claims import Claim, Print, SeenKind, Wanted
-from ec2map_sync.ec2id import Kind
-from ec2map_sync.errors import BadMessage
+from ec2map_sync.rules.claims import Claim, Print, SeenKind, Wanted
+from ec2map_sync.rules.ec2id import Kind
+from ec2map_sync.rules.errors import BadMessage
 from ec2map_sync.signing import PublicKey, SigningKey
 
 NOW = 1_800_000_000_000_000

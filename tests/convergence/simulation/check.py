@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from ec2map_sync.claims import Claim, Print, join_all, print_of
-from ec2map_sync.ec2id import Scheme
 from ec2map_sync.ledger import PUBLISHER
-from ec2map_sync.settle import settle
+from ec2map_sync.rules.claims import Claim, Print, join_all, print_of
+from ec2map_sync.rules.ec2id import Scheme
+from ec2map_sync.rules.settle import settle
 from simulation.region import Cell, Region, Wrong
 
 

@@ -19,8 +19,8 @@ from uuid import UUID
 from sqlalchemy.exc import OperationalError
 
 from ec2map_sync import compare, follower, writer
-from ec2map_sync.claims import Sighting
-from ec2map_sync.ec2id import Band, Kind, Scheme
+from ec2map_sync.rules.claims import Sighting
+from ec2map_sync.rules.ec2id import Band, Kind, Scheme
 from simulation import check
 from simulation.bus import Broker, Network
 from simulation.faults import Crash, Fault, Fuse, Outage

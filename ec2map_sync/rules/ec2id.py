@@ -7,7 +7,7 @@ from enum import StrEnum
 from functools import cached_property
 from hashlib import blake2b
 
-from ec2map_sync.errors import BadId
+from ec2map_sync.rules.errors import BadId
 
 ALGORITHM = 1
 """Version of the derivation; part of the scheme's fingerprint."""

@@ -3,8 +3,8 @@
 import re
 from datetime import UTC, datetime, timedelta
 
-from ec2map_sync.claims import Stamp
-from ec2map_sync.errors import Ec2MapError
+from ec2map_sync.rules.claims import Stamp
+from ec2map_sync.rules.errors import Ec2MapError
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _AGO = re.compile(r"(\d+(?:\.\d+)?)([smhdw])")

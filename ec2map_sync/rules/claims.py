@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import NamedTuple
 
-from ec2map_sync.ec2id import Kind
+from ec2map_sync.rules.ec2id import Kind
 
 HASH_BITS = 40
 """So that the sum over millions of claims fits a signed 64-bit column."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from ec2map_sync.ec2id import DERIVED, LEGACY, Kind, Scheme
+from ec2map_sync.rules.ec2id import DERIVED, LEGACY, Kind, Scheme
 
 LAST = 2**32
 """No number is above: ec2-api's own ids have 32 bits, Nova's 31."""

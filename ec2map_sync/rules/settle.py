@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import NamedTuple
 
-from ec2map_sync.claims import Claim, Stamp
-from ec2map_sync.ec2id import Kind, Scheme
+from ec2map_sync.rules.claims import Claim, Stamp
+from ec2map_sync.rules.ec2id import Kind, Scheme
 
 
 class Wish(NamedTuple):

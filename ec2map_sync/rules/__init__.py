@@ -1,0 +1,1 @@
+"""What is true whatever the machinery: ids, claims, settling, rows. Pure."""
