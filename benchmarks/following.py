@@ -25,9 +25,10 @@ from stand import (
     warm,
 )
 
-from ec2map_sync import bus, messages, wire
+from ec2map_sync import bus
 from ec2map_sync.ledger.ledger import wall_clock
-from ec2map_sync.signing import SigningKey
+from ec2map_sync.protocol import messages, wire
+from ec2map_sync.protocol.signing import SigningKey
 from ec2map_sync.sinks.nova import s3_images
 
 BATCH = 500

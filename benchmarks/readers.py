@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 from paper import CLAIM_BYTES, COSTS, size
 from shelf import Run, Shelf
 
-from ec2map_sync import compare, messages
+from ec2map_sync import compare
 from ec2map_sync.bus import PREFETCH
 from ec2map_sync.follower import BATCH, Agreement
+from ec2map_sync.protocol import messages
 from ec2map_sync.rules.claims import EVERYTHING, Span
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ import logging
 import uuid
 from collections.abc import Callable, Sequence
 
-from ec2map_sync import messages
 from ec2map_sync.ledger import Ledger, PeerState
+from ec2map_sync.protocol import messages
 from ec2map_sync.rules.claims import (
     EVERYTHING,
     Bound,

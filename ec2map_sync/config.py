@@ -16,7 +16,7 @@ from ec2map_sync.rules.selection import EVERYTHING, Selection
 if TYPE_CHECKING:  # `ec2map-sync id` should not wait for these imports
     from sqlalchemy.engine import URL
 
-    from ec2map_sync.signing import PublicKey, SigningKey
+    from ec2map_sync.protocol.signing import PublicKey, SigningKey
 
 PROJECT = "ec2map-sync"
 
@@ -279,7 +279,7 @@ class Config:
         _ = (self.bus, self.cells, self.glance, self.metrics)
 
     def _peers(self) -> tuple[Peer, ...]:
-        from ec2map_sync.signing import PublicKey  # noqa: PLC0415, slow
+        from ec2map_sync.protocol.signing import PublicKey  # noqa: PLC0415, slow
 
         names = self.conf.peers
         self._require_sections("peer", names, "[DEFAULT] peers")
@@ -315,7 +315,7 @@ class Config:
         return addresses.with_tls(addresses.broker(url, option), files)
 
     def _signing_key(self, *, needed: bool) -> "SigningKey | None":
-        from ec2map_sync.signing import SigningKey  # noqa: PLC0415, slow
+        from ec2map_sync.protocol.signing import SigningKey  # noqa: PLC0415, slow
 
         path = self.conf.bus.signing_key_file
         if path:

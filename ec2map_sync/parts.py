@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from ec2map_sync import bus, database, wire
+from ec2map_sync import bus, database
 from ec2map_sync.compare import Gate
 from ec2map_sync.config import Config, Peer
 from ec2map_sync.health import Memory, Reporter
@@ -14,6 +14,7 @@ from ec2map_sync.host import Host
 from ec2map_sync.ledger import Ledger, schema
 from ec2map_sync.ledger.ledger import wall_clock
 from ec2map_sync.loop import Loop, Nudge, Wake
+from ec2map_sync.protocol import wire
 from ec2map_sync.rules.errors import Ec2MapError
 
 LOG = logging.getLogger(__name__)

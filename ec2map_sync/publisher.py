@@ -5,9 +5,10 @@ from collections.abc import Callable, Mapping
 
 from kombu.message import Message
 
-from ec2map_sync import compare, messages, metrics, wire
+from ec2map_sync import compare, metrics
 from ec2map_sync.bus import Inbox, Outlet, body_of
 from ec2map_sync.ledger import PUBLISHER, Ledger, Quarantined
+from ec2map_sync.protocol import messages, wire
 from ec2map_sync.refusals import Refusals
 from ec2map_sync.rules.errors import BadMessage
 

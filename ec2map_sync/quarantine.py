@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
-from ec2map_sync import messages, wire
 from ec2map_sync.glance import sighted
 from ec2map_sync.ledger import Ledger
 from ec2map_sync.ledger.journal import QUARANTINE_BODY
 from ec2map_sync.ledger.queries import FullEntry
+from ec2map_sync.protocol import messages, wire
 from ec2map_sync.rules.claims import Claim
 from ec2map_sync.rules.errors import BadMessage
 from ec2map_sync.rules.selection import Selection

@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
 
-from ec2map_sync import messages
 from ec2map_sync.ledger import Ledger, Quarantined
+from ec2map_sync.protocol import messages
 from ec2map_sync.rules.claims import Claim, join_all
 from ec2map_sync.rules.errors import TooManyMoves
 

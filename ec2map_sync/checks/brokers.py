@@ -21,7 +21,7 @@ from ec2map_sync.glance_bus import (
     is_durable,
     require_exchange,
 )
-from ec2map_sync.signing import SigningKey
+from ec2map_sync.protocol.signing import SigningKey
 
 _TOO_FEW = 16
 """With so few, batches stay small: the broker sends no more at a time."""

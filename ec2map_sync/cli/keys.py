@@ -26,7 +26,7 @@ class GenerateKey(Command):
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         """Generate."""
-        from ec2map_sync.signing import SigningKey  # noqa: PLC0415, slow
+        from ec2map_sync.protocol.signing import SigningKey  # noqa: PLC0415, slow
 
         key = SigningKey.generate()
         key.save(parsed_args.file)

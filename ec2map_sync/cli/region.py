@@ -8,11 +8,12 @@ from sqlalchemy import event
 from sqlalchemy.engine import URL, Engine, ExceptionContext
 from sqlalchemy.exc import SQLAlchemyError
 
-from ec2map_sync import asking, bus, database, wire
+from ec2map_sync import asking, bus, database
 from ec2map_sync.cells import cells_of
 from ec2map_sync.config import Bus, Cell, Config, Peer
 from ec2map_sync.ledger import Ledger, schema
 from ec2map_sync.ledger.ledger import wall_clock
+from ec2map_sync.protocol import wire
 from ec2map_sync.rules.errors import ConfigError, Ec2MapError
 from ec2map_sync.sinks import Sink
 from ec2map_sync.sinks.ec2api import Ec2ApiSink

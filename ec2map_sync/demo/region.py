@@ -14,7 +14,7 @@ from ec2map_sync.demo.glance import Glance
 from ec2map_sync.demo.nova import Cell
 from ec2map_sync.host import Host
 from ec2map_sync.ledger import Ledger, schema, tables
-from ec2map_sync.signing import SigningKey
+from ec2map_sync.protocol.signing import SigningKey
 from ec2map_sync.threads import Threads
 
 CELL = "cell1"

@@ -10,8 +10,8 @@ import simulate
 from paper import CLAIM_BYTES, ENVELOPE_BYTES, Paper, Plan, size
 from shelf import Shelf, Universe
 
-from ec2map_sync import messages
 from ec2map_sync.compare import Pull, answer
+from ec2map_sync.protocol import messages
 from ec2map_sync.rules.claims import EVERYTHING
 
 SHARED = 20_000

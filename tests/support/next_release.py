@@ -10,7 +10,8 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ec2map_sync import agent, messages, wire
+from ec2map_sync import agent
+from ec2map_sync.protocol import messages, wire
 
 NEWS = {"priority": None, "reasons": ["of a later release"]}
 

@@ -2,11 +2,11 @@
 
 import pytest
 
-from ec2map_sync import messages
 from ec2map_sync.compare import FIRST_PATIENCE, Gate, Pull
 from ec2map_sync.database import create_engine, parse_url
 from ec2map_sync.follower import PATIENT_HEARTBEATS, Agreement
 from ec2map_sync.ledger import Ledger, schema
+from ec2map_sync.protocol import messages
 from ec2map_sync.rules.claims import (
     BEGINNING,
     END,

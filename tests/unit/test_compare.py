@@ -4,7 +4,6 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from ec2map_sync import messages
 from ec2map_sync.compare import (
     FIRST_PATIENCE,
     PAGE,
@@ -15,6 +14,7 @@ from ec2map_sync.compare import (
 )
 from ec2map_sync.database import create_engine, parse_url
 from ec2map_sync.ledger import Ledger, schema
+from ec2map_sync.protocol import messages
 from ec2map_sync.rules.claims import (
     END,
     EVERYTHING,

@@ -6,8 +6,9 @@ import json
 import pytest
 from sqlalchemy.exc import SQLAlchemyError
 
-from ec2map_sync import messages, wire
 from ec2map_sync.follower import BATCH, Follower
+from ec2map_sync.protocol import messages, wire
+from ec2map_sync.protocol.signing import PublicKey, SigningKey
 from ec2map_sync.publisher import Answerer
 from ec2map_sync.rules.claims import (
     BEGINNING,
@@ -19,7 +20,6 @@ from ec2map_sync.rules.claims import (
     Wanted,
     print_of,
 )
-from ec2map_sync.signing import PublicKey, SigningKey
 
 NOW = 1_800_000_000_000_000
 IMAGE = "2a3d51d7-356a-45c5-aa8e-34d805812a68"

@@ -12,8 +12,15 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from ec2map_sync import wire
-from ec2map_sync.messages import FROM_JSON, Answer, Claims, Compare, Heartbeat
+from ec2map_sync.protocol import wire
+from ec2map_sync.protocol.messages import (
+    FROM_JSON,
+    Answer,
+    Claims,
+    Compare,
+    Heartbeat,
+)
+from ec2map_sync.protocol.signing import PublicKey, SigningKey
 from ec2map_sync.rules.claims import (
     Bound,
     Claim,
@@ -25,7 +32,6 @@ from ec2map_sync.rules.claims import (
 )
 from ec2map_sync.rules.ec2id import Kind, Scheme
 from ec2map_sync.rules.errors import BadMessage
-from ec2map_sync.signing import PublicKey, SigningKey
 
 FOLDER = Path(__file__).parents[1] / "data" / "messages"
 NOW = 1_767_225_600_000_007

@@ -8,11 +8,11 @@ import json
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from ec2map_sync import messages, wire
+from ec2map_sync.protocol import messages, wire
+from ec2map_sync.protocol.signing import PublicKey, SigningKey
 from ec2map_sync.rules.claims import Claim, Print, SeenKind, Wanted
 from ec2map_sync.rules.ec2id import Kind
 from ec2map_sync.rules.errors import BadMessage
-from ec2map_sync.signing import PublicKey, SigningKey
 
 NOW = 1_800_000_000_000_000
 KEY = SigningKey.generate()

@@ -11,12 +11,13 @@ from tempfile import TemporaryDirectory
 
 import sqlalchemy as sa
 
-from ec2map_sync import wire
 from ec2map_sync.compare import Gate
 from ec2map_sync.database import create_engine, parse_url
 from ec2map_sync.follower import Follower
 from ec2map_sync.health import Memory
 from ec2map_sync.ledger import PUBLISHER, Ledger, schema
+from ec2map_sync.protocol import wire
+from ec2map_sync.protocol.signing import PublicKey, SigningKey
 from ec2map_sync.publisher import Answerer, Publisher
 from ec2map_sync.rules.claims import (
     Claim,
@@ -27,7 +28,6 @@ from ec2map_sync.rules.claims import (
     join,
 )
 from ec2map_sync.rules.ec2id import Kind, Scheme
-from ec2map_sync.signing import PublicKey, SigningKey
 from ec2map_sync.sinks.nova import NovaSink, s3_images
 from ec2map_sync.sweep import SinkAuditor, Sweep
 from ec2map_sync.writer import Writer

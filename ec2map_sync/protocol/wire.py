@@ -11,10 +11,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ec2map_sync.messages import FROM_JSON, TO_JSON, Json, Message, stamp
+from ec2map_sync.protocol.messages import (
+    FROM_JSON,
+    TO_JSON,
+    Json,
+    Message,
+    stamp,
+)
+from ec2map_sync.protocol.signing import PublicKey, SigningKey
 from ec2map_sync.rules.claims import Stamp
 from ec2map_sync.rules.errors import BadMessage
-from ec2map_sync.signing import PublicKey, SigningKey
 
 VERSION = 1
 MAX_BODY = 4 * 1024 * 1024

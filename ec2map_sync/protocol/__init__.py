@@ -1,0 +1,1 @@
+"""What regions say to each other, as values and as signed bytes. Pure."""
