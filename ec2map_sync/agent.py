@@ -15,11 +15,12 @@ from cotyledon.types import WorkerId
 from oslo_config import cfg
 from oslo_log import log
 
-from ec2map_sync import config, exporter, host as hosts, listener, services
-from ec2map_sync.config import Config
+from ec2map_sync import exporter, host as hosts, listener, services
 from ec2map_sync.host import Host
 from ec2map_sync.rules.errors import Ec2MapError
 from ec2map_sync.services import Service
+from ec2map_sync.settings import config
+from ec2map_sync.settings.config import Config
 
 LOG = logging.getLogger(__name__)
 

@@ -7,12 +7,13 @@ from typing import Any
 import amqp.exceptions
 import kombu
 
-from ec2map_sync import bus, config
+from ec2map_sync import bus
 from ec2map_sync.compare import Pull
 from ec2map_sync.ledger import Ledger
 from ec2map_sync.protocol import messages, wire
 from ec2map_sync.rules.claims import Claim, Span, join
 from ec2map_sync.rules.errors import BadMessage, Ec2MapError
+from ec2map_sync.settings import config
 
 DEADLINE = 20.0
 """Seconds without an answer after which a peer counts as silent."""

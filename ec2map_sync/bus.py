@@ -16,7 +16,8 @@ import kombu.exceptions
 from kombu.message import Message
 from kombu.transport import pyamqp
 
-from ec2map_sync import config, transport
+from ec2map_sync import transport
+from ec2map_sync.settings import config
 
 LOG = logging.getLogger(__name__)
 

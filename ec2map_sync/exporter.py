@@ -16,8 +16,6 @@ from prometheus_client.registry import Collector
 from sqlalchemy.engine import Engine
 
 from ec2map_sync import bus, database
-from ec2map_sync.addresses import Listen
-from ec2map_sync.config import Config
 from ec2map_sync.gauges import Family, Gauge, LedgerGauges, families
 from ec2map_sync.glance_bus import Queues, broker_url
 from ec2map_sync.host import Host
@@ -26,6 +24,8 @@ from ec2map_sync.ledger.ledger import wall_clock
 from ec2map_sync.loop import Loop, Wake
 from ec2map_sync.parts import describe, sinks_of
 from ec2map_sync.rules.errors import Ec2MapError
+from ec2map_sync.settings.addresses import Listen
+from ec2map_sync.settings.config import Config
 from ec2map_sync.threads import Threads
 
 LOG = logging.getLogger(__name__)

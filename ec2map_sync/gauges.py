@@ -11,12 +11,12 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 from sqlalchemy.exc import SQLAlchemyError
 
-from ec2map_sync.config import Bus
 from ec2map_sync.ledger import PUBLISHER, Ledger
 from ec2map_sync.ledger.queries import Backlog
 from ec2map_sync.metrics import PREFIX
 from ec2map_sync.rules.claims import Stamp
 from ec2map_sync.rules.errors import Ec2MapError
+from ec2map_sync.settings.config import Bus
 from ec2map_sync.state import peer_views, seconds_since
 
 PEER_STATES = ("agrees", "differs", "silent", "never heard")

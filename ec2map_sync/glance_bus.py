@@ -8,9 +8,9 @@ import amqp.exceptions
 from oslo_config import cfg
 
 from ec2map_sync import bus
-from ec2map_sync.addresses import with_tls
-from ec2map_sync.config import Notifications
 from ec2map_sync.rules.errors import Ec2MapError
+from ec2map_sync.settings.addresses import with_tls
+from ec2map_sync.settings.config import Notifications
 
 with warnings.catch_warnings():
     # It imports eventlet, which warns whoever does.

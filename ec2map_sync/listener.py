@@ -12,7 +12,6 @@ from oslo_config import cfg
 from sqlalchemy.exc import SQLAlchemyError
 
 from ec2map_sync import bus, database, metrics
-from ec2map_sync.config import Notifications
 from ec2map_sync.glance import sighted, stamp_of, type_of
 from ec2map_sync.glance_bus import PRIORITIES, require_exchange
 from ec2map_sync.intake import UNREADABLE, Server
@@ -21,6 +20,7 @@ from ec2map_sync.loop import Pause
 from ec2map_sync.rules.claims import Sighting
 from ec2map_sync.rules.errors import BadMessage, ConfigError, Ec2MapError
 from ec2map_sync.rules.selection import EVERYTHING, Selection
+from ec2map_sync.settings.config import Notifications
 
 with warnings.catch_warnings():
     # It imports eventlet, which warns whoever does.

@@ -8,7 +8,6 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ec2map_sync import bus, database
 from ec2map_sync.compare import Gate
-from ec2map_sync.config import Config, Peer
 from ec2map_sync.health import Memory, Reporter
 from ec2map_sync.host import Host
 from ec2map_sync.ledger import Ledger, schema
@@ -16,6 +15,7 @@ from ec2map_sync.ledger.ledger import wall_clock
 from ec2map_sync.loop import Loop, Nudge, Wake
 from ec2map_sync.protocol import wire
 from ec2map_sync.rules.errors import Ec2MapError
+from ec2map_sync.settings.config import Config, Peer
 
 LOG = logging.getLogger(__name__)
 

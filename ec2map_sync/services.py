@@ -9,7 +9,6 @@ from sqlalchemy.engine import Engine
 from ec2map_sync import bus, database
 from ec2map_sync.audit import Auditor
 from ec2map_sync.cells import Roster
-from ec2map_sync.config import Cell, Config, NovaApi, Peer
 from ec2map_sync.follower import Follower
 from ec2map_sync.glance_bus import Queues, broker_url
 from ec2map_sync.host import Host
@@ -19,6 +18,7 @@ from ec2map_sync.listener import Listener, Recorder
 from ec2map_sync.loop import Loop
 from ec2map_sync.parts import POLL, Parts, describe
 from ec2map_sync.publisher import Answerer, Publisher
+from ec2map_sync.settings.config import Cell, Config, NovaApi, Peer
 from ec2map_sync.sinks import Sink
 from ec2map_sync.sinks.ec2api import Ec2ApiSink
 from ec2map_sync.sinks.nova import NovaSink

@@ -5,10 +5,10 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from ec2map_sync.config import Bus
 from ec2map_sync.ledger import PUBLISHER, Head, Ledger, PeerState, ServiceState
 from ec2map_sync.ledger.queries import Backlog
 from ec2map_sync.rules.claims import Stamp
+from ec2map_sync.settings.config import Bus
 
 LOG = logging.getLogger(__name__)
 

@@ -14,9 +14,9 @@ from ec2map_sync.checks.finding import (
     run,
     unknown,
 )
-from ec2map_sync.config import Config, Glance
 from ec2map_sync.images import Catalogue
 from ec2map_sync.rules.errors import ConfigError
+from ec2map_sync.settings.config import Config, Glance
 
 __all__ = ["Finding", "checks", "in_order", "run"]
 

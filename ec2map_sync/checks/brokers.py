@@ -13,7 +13,6 @@ from oslo_config import cfg
 
 from ec2map_sync import bus
 from ec2map_sync.checks.finding import Check, Finding, ok, unknown, wrong
-from ec2map_sync.config import Bus, Config, Notifications, Peer
 from ec2map_sync.glance_bus import (
     NoExchange,
     Queues,
@@ -22,6 +21,7 @@ from ec2map_sync.glance_bus import (
     require_exchange,
 )
 from ec2map_sync.protocol.signing import SigningKey
+from ec2map_sync.settings.config import Bus, Config, Notifications, Peer
 
 _TOO_FEW = 16
 """With so few, batches stay small: the broker sends no more at a time."""

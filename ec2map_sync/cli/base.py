@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from cliff import command, lister, show
 
-from ec2map_sync import config
 from ec2map_sync.cli.main import add_config_file
 from ec2map_sync.cli.values import present
 from ec2map_sync.rules.errors import Ec2MapError
+from ec2map_sync.settings import config
 
 if TYPE_CHECKING:
     from ec2map_sync.cli.region import Region

@@ -3,8 +3,8 @@
 import argparse
 from functools import cached_property
 
-from ec2map_sync import config
 from ec2map_sync.cli.base import NOT_IN_ORDER, Lister
+from ec2map_sync.settings import config
 
 
 class Check(Lister):

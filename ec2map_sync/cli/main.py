@@ -10,7 +10,7 @@ from cliff.app import App
 from cliff.commandmanager import CommandManager
 from cliff.help import HelpCommand
 
-from ec2map_sync import config
+from ec2map_sync.settings import config
 
 USAGE_ERROR = 2
 

@@ -4,10 +4,10 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
-from ec2map_sync import addresses
 from ec2map_sync.cli.base import Command, Lister, Unknown, add_dry_run
 from ec2map_sync.cli.values import moment
 from ec2map_sync.rules.errors import ConfigError
+from ec2map_sync.settings import addresses
 
 COLUMNS = (
     "name",

@@ -10,11 +10,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ec2map_sync import asking, bus, database
 from ec2map_sync.cells import cells_of
-from ec2map_sync.config import Bus, Cell, Config, Peer
 from ec2map_sync.ledger import Ledger, schema
 from ec2map_sync.ledger.ledger import wall_clock
 from ec2map_sync.protocol import wire
 from ec2map_sync.rules.errors import ConfigError, Ec2MapError
+from ec2map_sync.settings.config import Bus, Cell, Config, Peer
 from ec2map_sync.sinks import Sink
 from ec2map_sync.sinks.ec2api import Ec2ApiSink
 from ec2map_sync.sinks.nova import NovaSink

@@ -8,13 +8,14 @@ from pathlib import Path
 import sqlalchemy as sa
 from oslo_config import cfg
 
-from ec2map_sync import bus, config, database, listener, services
-from ec2map_sync.config import Config
+from ec2map_sync import bus, database, listener, services
 from ec2map_sync.demo.glance import Glance
 from ec2map_sync.demo.nova import Cell
 from ec2map_sync.host import Host
 from ec2map_sync.ledger import Ledger, schema, tables
 from ec2map_sync.protocol.signing import SigningKey
+from ec2map_sync.settings import config
+from ec2map_sync.settings.config import Config
 from ec2map_sync.threads import Threads
 
 CELL = "cell1"

@@ -10,7 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from servers import wait_until
 
-from ec2map_sync import config
+from ec2map_sync.settings import config
 from ec2map_sync.rules.ec2id import DERIVED, ON_DEMAND, Kind, format_id
 
 pytestmark = pytest.mark.services

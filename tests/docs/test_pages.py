@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from ec2map_sync.options import list_opts
 from ec2map_sync.protocol import messages, wire
 from ec2map_sync.protocol.signing import PublicKey, SigningKey
 from ec2map_sync.rules.ec2id import Kind, Scheme, format_id
+from ec2map_sync.settings.options import list_opts
 
 IDS = "doc/source/ids.rst"
 PROTOCOL = "doc/source/protocol.rst"

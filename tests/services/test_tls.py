@@ -19,7 +19,7 @@ from one_set import claim_many, open_ledger
 from servers import RabbitMQ, wait_until
 
 from ec2map_sync import bus, transport
-from ec2map_sync.addresses import with_tls
+from ec2map_sync.settings.addresses import with_tls
 
 pytestmark = pytest.mark.services
 

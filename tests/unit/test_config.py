@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from ec2map_sync import config, listener
+from ec2map_sync import listener
 from ec2map_sync.protocol.signing import SigningKey
 from ec2map_sync.rules.errors import ConfigError
+from ec2map_sync.settings import config
 
 AGENT = Path(sys.executable).parent / "ec2map-sync-agent"
 

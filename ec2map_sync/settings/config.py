@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from oslo_config import cfg
 
-from ec2map_sync import addresses, options
 from ec2map_sync.rules.ec2id import Scheme
 from ec2map_sync.rules.errors import ConfigError
 from ec2map_sync.rules.selection import EVERYTHING, Selection
+from ec2map_sync.settings import addresses, options
 
 if TYPE_CHECKING:  # `ec2map-sync id` should not wait for these imports
     from sqlalchemy.engine import URL

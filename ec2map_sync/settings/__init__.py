@@ -1,0 +1,1 @@
+"""Every option, and the configuration of a region as checked values."""
