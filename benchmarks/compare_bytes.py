@@ -22,12 +22,12 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ec2map_sync.compare import Pull, answer
-from ec2map_sync.database import create_engine, parse_url
 from ec2map_sync.ledger import Ledger, schema, tables
 from ec2map_sync.protocol import messages, wire
 from ec2map_sync.protocol.signing import SigningKey
 from ec2map_sync.rules.claims import EVERYTHING, Claim, SeenKind, print_of
 from ec2map_sync.rules.ec2id import Kind, Scheme
+from ec2map_sync.sql.database import create_engine, parse_url
 
 SCHEME = Scheme(b"benchmark")
 HOUR = 3600 * 1_000_000

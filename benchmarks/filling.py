@@ -9,11 +9,11 @@ import sqlalchemy as sa
 from fleet import Region
 from stand import CELL, Stand
 
-from ec2map_sync import database
 from ec2map_sync.ledger import Ledger
 from ec2map_sync.rules.claims import Claim, SeenKind
 from ec2map_sync.rules.ec2id import Kind, Scheme
 from ec2map_sync.sinks.nova import NovaSink
+from ec2map_sync.sql import database
 from ec2map_sync.writer import Writer
 
 SCHEME = Scheme(b"tests")

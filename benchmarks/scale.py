@@ -28,7 +28,7 @@ from ec2map_sync.rules.claims import (
 )
 from ec2map_sync.rules.ec2id import DERIVED, Kind
 from ec2map_sync.sinks.nova import s3_images
-from ec2map_sync.statements import insert, select_in
+from ec2map_sync.sql.statements import insert, select_in
 
 SMALL = 1000
 BATCH = 500

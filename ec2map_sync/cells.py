@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Engine
 
-from ec2map_sync.database import create_engine, parse_url
 from ec2map_sync.rules.errors import ConfigError
 from ec2map_sync.settings.config import Cell, Config
+from ec2map_sync.sql.database import create_engine, parse_url
 
 LOG = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 from sqlalchemy.engine import Engine
 
-from ec2map_sync import bus, database
+from ec2map_sync import bus
 from ec2map_sync.gauges import Family, Gauge, LedgerGauges, families
 from ec2map_sync.glance_bus import Queues, broker_url
 from ec2map_sync.host import Host
@@ -26,6 +26,7 @@ from ec2map_sync.parts import describe, sinks_of
 from ec2map_sync.rules.errors import Ec2MapError
 from ec2map_sync.settings.addresses import Listen
 from ec2map_sync.settings.config import Config
+from ec2map_sync.sql import database
 from ec2map_sync.threads import Threads
 
 LOG = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from typing import Any
 from oslo_config import cfg
 from sqlalchemy.exc import SQLAlchemyError
 
-from ec2map_sync import bus, database, metrics
+from ec2map_sync import bus, metrics
 from ec2map_sync.glance import sighted, stamp_of, type_of
 from ec2map_sync.glance_bus import PRIORITIES, require_exchange
 from ec2map_sync.intake import UNREADABLE, Server
@@ -21,6 +21,7 @@ from ec2map_sync.rules.claims import Sighting
 from ec2map_sync.rules.errors import BadMessage, ConfigError, Ec2MapError
 from ec2map_sync.rules.selection import EVERYTHING, Selection
 from ec2map_sync.settings.config import Notifications
+from ec2map_sync.sql import database
 
 with warnings.catch_warnings():
     # It imports eventlet, which warns whoever does.

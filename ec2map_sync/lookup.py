@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from ec2map_sync.database import describe
 from ec2map_sync.ledger import Ledger
 from ec2map_sync.ledger.queries import Mapped
 from ec2map_sync.rules.claims import END, Bound, Claim, Span
@@ -13,6 +12,7 @@ from ec2map_sync.rules.ec2id import DERIVED, LEGACY, Kind, format_id
 from ec2map_sync.rules.settle import Wish, wishes
 from ec2map_sync.rules.stamps import iso, time_of
 from ec2map_sync.sinks.windows import Window
+from ec2map_sync.sql.database import describe
 
 PAGE = 1000
 """Mappings read at a time."""

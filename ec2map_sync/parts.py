@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from ec2map_sync import bus, database
+from ec2map_sync import bus
 from ec2map_sync.compare import Gate
 from ec2map_sync.health import Memory, Reporter
 from ec2map_sync.host import Host
@@ -16,6 +16,7 @@ from ec2map_sync.loop import Loop, Nudge, Wake
 from ec2map_sync.protocol import wire
 from ec2map_sync.rules.errors import Ec2MapError
 from ec2map_sync.settings.config import Config, Peer
+from ec2map_sync.sql import database
 
 LOG = logging.getLogger(__name__)
 

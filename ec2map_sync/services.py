@@ -6,7 +6,7 @@ from typing import Protocol
 
 from sqlalchemy.engine import Engine
 
-from ec2map_sync import bus, database
+from ec2map_sync import bus
 from ec2map_sync.audit import Auditor
 from ec2map_sync.cells import Roster
 from ec2map_sync.follower import Follower
@@ -22,6 +22,7 @@ from ec2map_sync.settings.config import Cell, Config, NovaApi, Peer
 from ec2map_sync.sinks import Sink
 from ec2map_sync.sinks.ec2api import Ec2ApiSink
 from ec2map_sync.sinks.nova import NovaSink
+from ec2map_sync.sql import database
 from ec2map_sync.state import Examination, Line, Lookout
 from ec2map_sync.sweep import SinkAuditor, Sweep
 from ec2map_sync.threads import Fan, Threads

@@ -9,11 +9,11 @@ from ec2map_sync.asking import Asker, news
 from ec2map_sync.ledger import Ledger
 from ec2map_sync.ledger.queries import Settled
 from ec2map_sync.protocol import messages
-from ec2map_sync.rowprints import PART_BITS
 from ec2map_sync.rules.claims import BEGINNING, Bound, Claim, Print, Span
 from ec2map_sync.rules.ec2id import LEGACY, ON_DEMAND, Band
 from ec2map_sync.rules.settle import Numbered
 from ec2map_sync.sinks.windows import NovaWindow, Window
+from ec2map_sync.sql.rowprints import PART_BITS
 from ec2map_sync.writer import BATCH, Writer
 
 PAGE = 5000

@@ -7,7 +7,6 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL, Engine
 from sqlalchemy.exc import DBAPIError
 
-from ec2map_sync import database
 from ec2map_sync.cells import discover
 from ec2map_sync.checks.finding import Check, Finding, ok, unknown, wrong
 from ec2map_sync.ledger import Ledger, schema, tables
@@ -17,6 +16,7 @@ from ec2map_sync.rules.ec2id import Scheme
 from ec2map_sync.settings.config import Cell, Config, NovaApi
 from ec2map_sync.sinks.ec2api import items
 from ec2map_sync.sinks.nova import s3_images
+from ec2map_sync.sql import database
 
 SILENT = 60
 """Seconds without a heartbeat after which we say so."""

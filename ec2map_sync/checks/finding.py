@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from ec2map_sync import bus, database
+from ec2map_sync import bus
 from ec2map_sync.rules.errors import Ec2MapError
+from ec2map_sync.sql import database
 
 DEADLINE = 8.0
 """Seconds that a check may take; all run at the same time."""

@@ -8,7 +8,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import URL, Engine, ExceptionContext
 from sqlalchemy.exc import SQLAlchemyError
 
-from ec2map_sync import asking, bus, database
+from ec2map_sync import asking, bus
 from ec2map_sync.cells import cells_of
 from ec2map_sync.ledger import Ledger, schema
 from ec2map_sync.ledger.ledger import wall_clock
@@ -19,6 +19,7 @@ from ec2map_sync.sinks import Sink
 from ec2map_sync.sinks.ec2api import Ec2ApiSink
 from ec2map_sync.sinks.nova import NovaSink
 from ec2map_sync.sinks.windows import Ec2ApiWindow, NovaWindow, Window
+from ec2map_sync.sql import database
 from ec2map_sync.writer import Writer
 
 OUTAGES: tuple[type[Exception], ...] = (

@@ -6,8 +6,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ec2map_sync import database
 from ec2map_sync.rules.rows import SinkRow
+from ec2map_sync.sql import database
 
 # As Nova's migrations make it; the second table and the trigger are the
 # demonstration's stop-watch. julianday() counts milliseconds.

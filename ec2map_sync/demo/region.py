@@ -8,7 +8,7 @@ from pathlib import Path
 import sqlalchemy as sa
 from oslo_config import cfg
 
-from ec2map_sync import bus, database, listener, services
+from ec2map_sync import bus, listener, services
 from ec2map_sync.demo.glance import Glance
 from ec2map_sync.demo.nova import Cell
 from ec2map_sync.host import Host
@@ -16,6 +16,7 @@ from ec2map_sync.ledger import Ledger, schema, tables
 from ec2map_sync.protocol.signing import SigningKey
 from ec2map_sync.settings import config
 from ec2map_sync.settings.config import Config
+from ec2map_sync.sql import database
 from ec2map_sync.threads import Threads
 
 CELL = "cell1"

@@ -6,11 +6,11 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from ec2map_sync.database import WRITE
 from ec2map_sync.ledger import tables
 from ec2map_sync.rules.claims import Stamp
 from ec2map_sync.rules.rows import Divergence, RowClass, SinkRow
-from ec2map_sync.statements import batched, select_in
+from ec2map_sync.sql.database import WRITE
+from ec2map_sync.sql.statements import batched, select_in
 
 
 class Divergences:

@@ -11,10 +11,10 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from ec2map_sync import metrics
-from ec2map_sync.database import WRITE
 from ec2map_sync.ledger import tables
 from ec2map_sync.rules.claims import Stamp
-from ec2map_sync.statements import delete_in
+from ec2map_sync.sql.database import WRITE
+from ec2map_sync.sql.statements import delete_in
 
 LOG = logging.getLogger(__name__)
 

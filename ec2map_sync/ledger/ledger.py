@@ -10,7 +10,6 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 from sqlalchemy.engine import Engine
 
-from ec2map_sync.database import WRITE
 from ec2map_sync.ledger import ranges, tables
 from ec2map_sync.ledger.divergences import Divergences
 from ec2map_sync.ledger.feeds import NUMBERED, Reader, numbered_of
@@ -36,7 +35,8 @@ from ec2map_sync.rules.claims import (
 from ec2map_sync.rules.ec2id import Scheme
 from ec2map_sync.rules.errors import TooManyMoves
 from ec2map_sync.rules.settle import Numbered
-from ec2map_sync.statements import select_in
+from ec2map_sync.sql.database import WRITE
+from ec2map_sync.sql.statements import select_in
 
 
 def wall_clock() -> Stamp:

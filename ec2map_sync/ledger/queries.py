@@ -11,11 +11,11 @@ from sqlalchemy.engine import Engine
 from ec2map_sync.ledger import tables
 from ec2map_sync.ledger.ranges import within
 from ec2map_sync.ledger.recording import claim_of_row
-from ec2map_sync.rowprints import Prints, add_up
 from ec2map_sync.rules.claims import Bound, Claim, Span, Stamp
 from ec2map_sync.rules.ec2id import format_id
 from ec2map_sync.rules.settle import Wish
-from ec2map_sync.statements import select_in
+from ec2map_sync.sql.rowprints import Prints, add_up
+from ec2map_sync.sql.statements import select_in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ from ec2map_sync.rules.claims import (
     Span,
     Stamp,
 )
-from ec2map_sync.statements import batched
+from ec2map_sync.sql.statements import batched
 
 _SPLIT_BITS = 5
 

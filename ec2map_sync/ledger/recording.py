@@ -32,7 +32,7 @@ from ec2map_sync.rules.claims import (
 from ec2map_sync.rules.ec2id import Kind, Scheme, format_id
 from ec2map_sync.rules.errors import SchemeMismatch
 from ec2map_sync.rules.settle import Board, Slot, Wish, wishes
-from ec2map_sync.statements import (
+from ec2map_sync.sql.statements import (
     among,
     batched,
     delete_in,

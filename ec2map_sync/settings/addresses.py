@@ -38,7 +38,7 @@ def name(text: str | None, option: str) -> str:
 
 def database(url: str | None, option: str) -> "URL":
     """Check a database URL."""
-    from ec2map_sync.database import parse_url  # noqa: PLC0415, slow
+    from ec2map_sync.sql.database import parse_url  # noqa: PLC0415, slow
 
     if not url:
         raise ConfigError(f"{option} is missing")

@@ -9,14 +9,14 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 from sqlalchemy.engine import Engine
 
-from ec2map_sync.database import WRITE
 from ec2map_sync.rules.ec2id import DERIVED, Kind, format_id, parse_id
 from ec2map_sync.rules.errors import BadId
 from ec2map_sync.rules.rows import SinkRow
 from ec2map_sync.rules.settle import Numbered
 from ec2map_sync.sinks import Judge, Plan
 from ec2map_sync.sinks.lock import alone
-from ec2map_sync.statements import insert, select_in
+from ec2map_sync.sql.database import WRITE
+from ec2map_sync.sql.statements import insert, select_in
 
 # As ec2-api 17 has it; os_id is unique.
 items = sa.Table(

@@ -9,13 +9,13 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 from sqlalchemy.engine import Engine
 
-from ec2map_sync.database import WRITE
 from ec2map_sync.rules.ec2id import LEGACY, ON_DEMAND
 from ec2map_sync.rules.rows import SinkRow
 from ec2map_sync.rules.settle import Numbered
 from ec2map_sync.sinks import Judge, Plan, plan
 from ec2map_sync.sinks.lock import alone
-from ec2map_sync.statements import insert, select_in
+from ec2map_sync.sql.database import WRITE
+from ec2map_sync.sql.statements import insert, select_in
 
 LOG = logging.getLogger(__name__)
 

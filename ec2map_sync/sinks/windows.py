@@ -6,11 +6,11 @@ from typing import Any, Protocol
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from ec2map_sync.rowprints import Prints, add_up
 from ec2map_sync.rules.ec2id import Kind, format_id, parse_id
 from ec2map_sync.sinks.ec2api import Ec2ApiSink, item_of, items
 from ec2map_sync.sinks.nova import s3_images
-from ec2map_sync.statements import select_in
+from ec2map_sync.sql.rowprints import Prints, add_up
+from ec2map_sync.sql.statements import select_in
 
 _SLICES = 16
 

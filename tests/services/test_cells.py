@@ -11,8 +11,8 @@ import sqlalchemy as sa
 from fleet import INFO, Region, create_envelope, running
 from servers import free_port, wait_until
 
-from ec2map_sync.database import create_engine, parse_url
 from ec2map_sync.rules.ec2id import Kind, format_id
+from ec2map_sync.sql.database import create_engine, parse_url
 
 pytestmark = pytest.mark.services
 

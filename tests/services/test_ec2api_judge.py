@@ -9,7 +9,6 @@ import pytest
 import sqlalchemy as sa
 
 from ec2map_sync.adoption import Adoption
-from ec2map_sync.database import create_engine, parse_url
 from ec2map_sync.ledger import Ledger, schema
 from ec2map_sync.rules.claims import Sighting
 from ec2map_sync.rules.ec2id import (
@@ -21,6 +20,7 @@ from ec2map_sync.rules.ec2id import (
     wanted_number,
 )
 from ec2map_sync.sinks.ec2api import Ec2ApiSink
+from ec2map_sync.sql.database import create_engine, parse_url
 from ec2map_sync.sweep import Sweep
 from ec2map_sync.writer import Writer
 

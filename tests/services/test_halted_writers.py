@@ -14,12 +14,12 @@ import sqlalchemy as sa
 from halted_writer import SCHEME
 from servers import MariaDB, wait_until
 
-from ec2map_sync.database import create_engine, parse_url
 from ec2map_sync.ledger import Ledger, schema
 from ec2map_sync.rules.claims import Claim
 from ec2map_sync.rules.ec2id import ON_DEMAND
 from ec2map_sync.sinks import lock
 from ec2map_sync.sinks.nova import NovaSink
+from ec2map_sync.sql.database import create_engine, parse_url
 from ec2map_sync.writer import Writer
 
 pytestmark = pytest.mark.services

@@ -6,10 +6,10 @@ from itertools import count
 import pytest
 import sqlalchemy as sa
 
-from ec2map_sync.database import create_engine, parse_url
 from ec2map_sync.ledger import Ledger, schema
 from ec2map_sync.rules.claims import Claim, Sighting
 from ec2map_sync.rules.ec2id import Band, Scheme
+from ec2map_sync.sql.database import create_engine, parse_url
 
 pytestmark = pytest.mark.services
 

@@ -10,7 +10,6 @@ import sqlalchemy as sa
 
 from ec2map_sync.cells import discover
 from ec2map_sync.checks import databases
-from ec2map_sync.database import create_engine, parse_url
 from ec2map_sync.rules.ec2id import DERIVED, Kind
 from ec2map_sync.rules.rows import SinkRow
 from ec2map_sync.settings.config import Cell
@@ -18,6 +17,7 @@ from ec2map_sync.sinks import Plan
 from ec2map_sync.sinks.ec2api import Ec2ApiSink
 from ec2map_sync.sinks.nova import NovaSink
 from ec2map_sync.sinks.windows import NovaWindow
+from ec2map_sync.sql.database import create_engine, parse_url
 
 pytestmark = pytest.mark.services
 

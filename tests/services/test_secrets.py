@@ -11,7 +11,7 @@ from fleet import await_reading, pair, running
 from frozen import dump
 from servers import wait_until
 
-from ec2map_sync.database import create_engine, parse_url
+from ec2map_sync.sql.database import create_engine, parse_url
 
 pytestmark = pytest.mark.services
 

@@ -21,7 +21,7 @@ from servers import (
     wait_until,
 )
 
-from ec2map_sync.database import parse_url
+from ec2map_sync.sql.database import parse_url
 
 pytestmark = pytest.mark.services
 

@@ -10,11 +10,11 @@ import schemas
 import sqlalchemy as sa
 
 from ec2map_sync.cli.main import main
-from ec2map_sync.database import create_engine, parse_url
 from ec2map_sync.ledger import Ledger, schema
 from ec2map_sync.protocol.signing import SigningKey
 from ec2map_sync.rules.ec2id import Scheme
 from ec2map_sync.sinks.nova import NovaSink
+from ec2map_sync.sql.database import create_engine, parse_url
 from ec2map_sync.writer import Writer
 
 

@@ -1,9 +1,9 @@
 import pytest
 from small_cell import CREATE
 
-from ec2map_sync.database import create_engine, parse_url
 from ec2map_sync.ledger import Ledger, schema
 from ec2map_sync.rules.ec2id import Scheme
+from ec2map_sync.sql.database import create_engine, parse_url
 
 
 @pytest.fixture

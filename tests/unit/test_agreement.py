@@ -3,7 +3,6 @@
 import pytest
 
 from ec2map_sync.compare import FIRST_PATIENCE, Gate, Pull
-from ec2map_sync.database import create_engine, parse_url
 from ec2map_sync.follower import PATIENT_HEARTBEATS, Agreement
 from ec2map_sync.ledger import Ledger, schema
 from ec2map_sync.protocol import messages
@@ -16,6 +15,7 @@ from ec2map_sync.rules.claims import (
     Span,
 )
 from ec2map_sync.rules.ec2id import Scheme
+from ec2map_sync.sql.database import create_engine, parse_url
 
 START = 1_800_000_000_000_000
 OWN = Print(7, 70)

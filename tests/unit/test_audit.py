@@ -9,13 +9,13 @@ from fake_glance import FakeGlance
 
 from ec2map_sync import images
 from ec2map_sync.audit import Auditor
-from ec2map_sync.database import create_engine, parse_url
 from ec2map_sync.images import Catalogue, GlanceError
 from ec2map_sync.ledger import Ledger, schema
 from ec2map_sync.rules.claims import Claim, SeenKind, Sighting, claim_of
 from ec2map_sync.rules.ec2id import Kind, Scheme
 from ec2map_sync.rules.errors import ConfigError
 from ec2map_sync.settings import config
+from ec2map_sync.sql.database import create_engine, parse_url
 from ec2map_sync.watch import Watchdog
 
 IMAGE = "aaaaaaaa-0000-4000-8000-000000000001"

@@ -11,11 +11,11 @@ import pytest
 from commands import SmallRegion
 
 from ec2map_sync.ledger.ledger import wall_clock
-from ec2map_sync.rowprints import PART_BITS
 from ec2map_sync.rules.claims import Claim, SeenKind, Wanted
 from ec2map_sync.rules.ec2id import DERIVED, ON_DEMAND, Kind, format_id
 from ec2map_sync.rules.rows import Divergence, RowClass
 from ec2map_sync.sinks.windows import NovaWindow
+from ec2map_sync.sql.rowprints import PART_BITS
 
 COLUMNS = ["what", "name", "checked", "missing", "foreign", "different"]
 

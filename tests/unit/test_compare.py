@@ -12,7 +12,6 @@ from ec2map_sync.compare import (
     Pull,
     answer,
 )
-from ec2map_sync.database import create_engine, parse_url
 from ec2map_sync.ledger import Ledger, schema
 from ec2map_sync.protocol import messages
 from ec2map_sync.rules.claims import (
@@ -27,6 +26,7 @@ from ec2map_sync.rules.claims import (
 )
 from ec2map_sync.rules.ec2id import Scheme
 from ec2map_sync.rules.errors import BadMessage
+from ec2map_sync.sql.database import create_engine, parse_url
 
 SCHEME = Scheme(b"test")
 NOW = 1_800_000_000_000_000

@@ -5,11 +5,11 @@ import shutil
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from ec2map_sync.database import create_engine, parse_url
 from ec2map_sync.health import Memory, Reporter
 from ec2map_sync.ledger import Ledger, schema
 from ec2map_sync.rules.claims import Sighting
 from ec2map_sync.rules.ec2id import Scheme
+from ec2map_sync.sql.database import create_engine, parse_url
 
 
 def open_ledger(path) -> Ledger:

@@ -6,7 +6,6 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from ec2map_sync.database import create_engine, parse_url
 from ec2map_sync.ledger import Ledger, schema
 from ec2map_sync.ledger.tables import head, metadata
 from ec2map_sync.rules.claims import (
@@ -21,6 +20,7 @@ from ec2map_sync.rules.claims import (
 from ec2map_sync.rules.ec2id import Band, Kind, Scheme, format_id
 from ec2map_sync.rules.errors import SchemaError, SchemeMismatch
 from ec2map_sync.rules.settle import settle
+from ec2map_sync.sql.database import create_engine, parse_url
 
 SMALL = Scheme(b"test", Band(100, 132))
 

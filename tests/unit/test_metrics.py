@@ -17,7 +17,6 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from scraping import Scrape, get
 from servers import free_port, wait_until
 
-from ec2map_sync.database import create_engine, parse_url
 from ec2map_sync.exporter import Agent, Answer, CannotListen, Front
 from ec2map_sync.gauges import LedgerGauges
 from ec2map_sync.host import Host, Roll, roll
@@ -28,6 +27,7 @@ from ec2map_sync.rules.claims import Claim, Sighting
 from ec2map_sync.rules.errors import BadMessage, ConfigError
 from ec2map_sync.rules.rows import Divergence, RowClass
 from ec2map_sync.settings import addresses, config
+from ec2map_sync.sql.database import create_engine, parse_url
 
 SECOND = 1_000_000
 DIE = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"

@@ -6,10 +6,10 @@ from alembic.migration import MigrationContext
 from commands import SmallRegion
 from frozen import FOLDER, dump, frozen, load
 
-from ec2map_sync.database import create_engine, parse_url
 from ec2map_sync.ledger import Ledger, schema, tables
 from ec2map_sync.rules.claims import Claim, Sighting
 from ec2map_sync.rules.ec2id import Scheme
+from ec2map_sync.sql.database import create_engine, parse_url
 
 SCHEME = Scheme(b"tests")
 REVISIONS = schema.revisions()

@@ -6,13 +6,13 @@ import pytest
 import schemas
 import sqlalchemy as sa
 
-from ec2map_sync.database import create_engine, parse_url
 from ec2map_sync.ledger import Ledger, schema
 from ec2map_sync.rules.claims import Claim, Sighting
 from ec2map_sync.rules.ec2id import Band, Scheme
 from ec2map_sync.rules.rows import SinkRow
 from ec2map_sync.sinks import Plan, lock
 from ec2map_sync.sinks.nova import NovaSink
+from ec2map_sync.sql.database import create_engine, parse_url
 from ec2map_sync.writer import Writer
 
 ON_DEMAND = 2**30

@@ -5,13 +5,13 @@ from hashlib import sha256
 import pytest
 import sqlalchemy as sa
 
-from ec2map_sync.database import create_engine, parse_url
 from ec2map_sync.ledger import Ledger, schema
-from ec2map_sync.rowprints import PART_BITS, add_up
 from ec2map_sync.rules.claims import Claim, Print, Wanted
 from ec2map_sync.rules.ec2id import DERIVED, Scheme
 from ec2map_sync.sinks.nova import s3_images
 from ec2map_sync.sinks.windows import NovaWindow
+from ec2map_sync.sql.database import create_engine, parse_url
+from ec2map_sync.sql.rowprints import PART_BITS, add_up
 
 SCHEME = Scheme(b"test")
 IMAGES = [f"{n:08x}-0000-4000-8000-{n:012X}" for n in range(0, 2**32, 2**27)]

@@ -1,7 +1,7 @@
 import pytest
 import sqlalchemy as sa
 
-from ec2map_sync.statements import (
+from ec2map_sync.sql.statements import (
     IN_LIMIT,
     batched,
     delete_in,

@@ -12,7 +12,6 @@ from tempfile import TemporaryDirectory
 import sqlalchemy as sa
 
 from ec2map_sync.compare import Gate
-from ec2map_sync.database import create_engine, parse_url
 from ec2map_sync.follower import Follower
 from ec2map_sync.health import Memory
 from ec2map_sync.ledger import PUBLISHER, Ledger, schema
@@ -29,6 +28,7 @@ from ec2map_sync.rules.claims import (
 )
 from ec2map_sync.rules.ec2id import Kind, Scheme
 from ec2map_sync.sinks.nova import NovaSink, s3_images
+from ec2map_sync.sql.database import create_engine, parse_url
 from ec2map_sync.sweep import SinkAuditor, Sweep
 from ec2map_sync.writer import Writer
 from simulation.bus import Inbox, Inlet, Network, Outlet

@@ -1,0 +1,1 @@
+"""Databases as all of ours reach them: engines, statements, row prints."""
