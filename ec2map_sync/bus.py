@@ -16,7 +16,7 @@ import kombu.exceptions
 from kombu.message import Message
 from kombu.transport import pyamqp
 
-from ec2map_sync import transport
+from ec2map_sync.broker import transport
 from ec2map_sync.settings import config
 
 LOG = logging.getLogger(__name__)

@@ -1,0 +1,1 @@
+"""Brokers as all of ours reach them."""
