@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from itertools import islice
 
-from ec2map_sync import metrics
 from ec2map_sync.images import Catalogue, Image
 from ec2map_sync.ledger import Ledger
 from ec2map_sync.rules.claims import Sighting, claim_of
@@ -17,6 +16,7 @@ from ec2map_sync.rules.ec2id import (
     wanted_number,
 )
 from ec2map_sync.rules.errors import BadId
+from ec2map_sync.running import counters
 
 LOG = logging.getLogger(__name__)
 
@@ -155,7 +155,7 @@ class Auditor:
         survey.done(images, found)
         if found:
             self._recorded()
-            metrics.CLAIMS.add(found, "audit")
+            counters.CLAIMS.add(found, "audit")
         if not images:
             self._end(survey)
         return bool(images)

@@ -21,13 +21,13 @@ from ec2map_sync.glance_bus import Queues, broker_url
 from ec2map_sync.host import Host
 from ec2map_sync.ledger import Ledger, schema
 from ec2map_sync.ledger.ledger import wall_clock
-from ec2map_sync.loop import Loop, Wake
 from ec2map_sync.parts import describe, sinks_of
 from ec2map_sync.rules.errors import Ec2MapError
+from ec2map_sync.running.loop import Loop, Wake
+from ec2map_sync.running.threads import Threads
 from ec2map_sync.settings.addresses import Listen
 from ec2map_sync.settings.config import Config
 from ec2map_sync.sql import database
-from ec2map_sync.threads import Threads
 
 LOG = logging.getLogger(__name__)
 

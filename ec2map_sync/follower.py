@@ -7,7 +7,6 @@ from itertools import chain
 
 from kombu.message import Message
 
-from ec2map_sync import metrics
 from ec2map_sync.bus import Inlet, body_of
 from ec2map_sync.compare import Pull
 from ec2map_sync.ledger import Ledger, PeerState, Quarantined
@@ -24,6 +23,7 @@ from ec2map_sync.rules.claims import (
     Stamp,
 )
 from ec2map_sync.rules.errors import BadMessage, TooManyMoves
+from ec2map_sync.running import counters
 
 LOG = logging.getLogger(__name__)
 
@@ -119,7 +119,7 @@ class Follower:
                     heard = received
         if self._record(batches):
             first = next(chain.from_iterable(batches))
-            metrics.PEER_DELAY.since(first.newest, self._peer.sender)
+            counters.PEER_DELAY.since(first.newest, self._peer.sender)
         if heard:
             self._hear(heard)
         if heard and len(arrived) < BATCH:
@@ -156,7 +156,7 @@ class Follower:
             news = sum(self._record_alone(batch) for batch in batches)
         if news:
             self._recorded()
-            metrics.CLAIMS.add(news, "peers")
+            counters.CLAIMS.add(news, "peers")
         return news
 
     def _record_alone(self, claims: Sequence[Claim]) -> int:
@@ -224,8 +224,8 @@ class Follower:
 
     def _end(self, pull: Pull) -> None:
         """Note what a complete pull has brought."""
-        metrics.COMPARES.add(1, self._peer.sender)
-        metrics.COMPARE_FOUND.add(pull.found, self._peer.sender)
+        counters.COMPARES.add(1, self._peer.sender)
+        counters.COMPARE_FOUND.add(pull.found, self._peer.sender)
         fields = {"missing_here": pull.found}
         if pull.refused:
             # We still lack it: nothing is agreed upon, nor barren.

@@ -13,9 +13,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ec2map_sync.ledger import PUBLISHER, Ledger
 from ec2map_sync.ledger.queries import Backlog
-from ec2map_sync.metrics import PREFIX
 from ec2map_sync.rules.claims import Stamp
 from ec2map_sync.rules.errors import Ec2MapError
+from ec2map_sync.running.counters import PREFIX
 from ec2map_sync.settings.config import Bus
 from ec2map_sync.state import peer_views, seconds_since
 

@@ -11,9 +11,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from ec2map_sync import metrics
 from ec2map_sync.ledger.ledger import wall_clock
-from ec2map_sync.loop import Wake
+from ec2map_sync.running import counters
+from ec2map_sync.running.loop import Wake
 
 LOG = logging.getLogger(__name__)
 
@@ -118,11 +118,11 @@ class Host:
             self.roll = None
             return
         try:
-            metrics.start(self.roll.directory, process)
+            counters.start(self.roll.directory, process)
         except OSError as error:
             LOG.warning("%s counts nothing: %s", process, error)
         else:
-            metrics.STARTS.add(1, service)
+            counters.STARTS.add(1, service)
 
     def tell(self, what: str) -> None:
         """Let the other processes know how far this one has come."""

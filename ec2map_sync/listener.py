@@ -11,15 +11,16 @@ from typing import Any
 from oslo_config import cfg
 from sqlalchemy.exc import SQLAlchemyError
 
-from ec2map_sync import bus, metrics
+from ec2map_sync import bus
 from ec2map_sync.glance import sighted, stamp_of, type_of
 from ec2map_sync.glance_bus import PRIORITIES, require_exchange
 from ec2map_sync.intake import UNREADABLE, Server
 from ec2map_sync.ledger import Ledger, Quarantined
-from ec2map_sync.loop import Pause
 from ec2map_sync.rules.claims import Sighting
 from ec2map_sync.rules.errors import BadMessage, ConfigError, Ec2MapError
 from ec2map_sync.rules.selection import EVERYTHING, Selection
+from ec2map_sync.running import counters
+from ec2map_sync.running.loop import Pause
 from ec2map_sync.settings.config import Notifications
 from ec2map_sync.sql import database
 
@@ -125,7 +126,7 @@ class Recorder(dispatcher.DispatcherBase):  # type: ignore[misc]
         news = self._ledger.see(sightings).news if sightings else 0
         if news:
             self._recorded()
-            metrics.CLAIMS.add(news, "notifications")
+            counters.CLAIMS.add(news, "notifications")
         if bad:
             self._ledger.journal.quarantine(bad)
             LOG.warning(
@@ -162,11 +163,11 @@ def _sort(
 def _count(tally: Tally, notifications: Sequence[Any]) -> None:
     """Count a batch whose effect is committed."""
     for (name, outcome), count in tally.items():
-        metrics.NOTIFICATIONS.add(count, name, outcome)
-    metrics.BATCH_SIZE.observe(len(notifications))
+        counters.NOTIFICATIONS.add(count, name, outcome)
+    counters.BATCH_SIZE.observe(len(notifications))
     sent_at = stamp_of(notifications[0])
     if sent_at is not None:
-        metrics.NOTIFICATION_DELAY.since(sent_at)
+        counters.NOTIFICATION_DELAY.since(sent_at)
 
 
 def _sighted(notification: Any, selection: Selection) -> Sighting | None:

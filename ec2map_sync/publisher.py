@@ -5,12 +5,13 @@ from collections.abc import Callable, Mapping
 
 from kombu.message import Message
 
-from ec2map_sync import compare, metrics
+from ec2map_sync import compare
 from ec2map_sync.bus import Inbox, Outlet, body_of
 from ec2map_sync.ledger import PUBLISHER, Ledger, Quarantined
 from ec2map_sync.protocol import messages, wire
 from ec2map_sync.refusals import Refusals
 from ec2map_sync.rules.errors import BadMessage
+from ec2map_sync.running import counters
 
 REQUESTS = "requests"
 """The source of what is quarantined here."""
@@ -115,7 +116,7 @@ class Publisher:
                 # After the broker has confirmed: a crash between the two
                 # publishes twice, and joining twice changes nothing.
                 reader.advance(upto)
-                metrics.PUBLISHED.add(len(claims))
+                counters.PUBLISHED.add(len(claims))
         self._outlet.pump()
         return len(claims) >= self._batch_size
 

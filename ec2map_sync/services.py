@@ -15,9 +15,10 @@ from ec2map_sync.host import Host
 from ec2map_sync.images import Catalogue
 from ec2map_sync.ledger.ledger import wall_clock
 from ec2map_sync.listener import Listener, Recorder
-from ec2map_sync.loop import Loop
 from ec2map_sync.parts import POLL, Parts, describe
 from ec2map_sync.publisher import Answerer, Publisher
+from ec2map_sync.running.loop import Loop
+from ec2map_sync.running.threads import Fan, Threads
 from ec2map_sync.settings.config import Cell, Config, NovaApi, Peer
 from ec2map_sync.sinks import Sink
 from ec2map_sync.sinks.ec2api import Ec2ApiSink
@@ -25,7 +26,6 @@ from ec2map_sync.sinks.nova import NovaSink
 from ec2map_sync.sql import database
 from ec2map_sync.state import Examination, Line, Lookout
 from ec2map_sync.sweep import SinkAuditor, Sweep
-from ec2map_sync.threads import Fan, Threads
 from ec2map_sync.watch import Watchdog
 from ec2map_sync.writer import Writer
 

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from ec2map_sync import metrics
 from ec2map_sync.ledger import Ledger
 from ec2map_sync.rules.claims import Sighting
 from ec2map_sync.rules.ec2id import ON_DEMAND, image_key
@@ -18,6 +17,7 @@ from ec2map_sync.rules.rows import (
     SinkRow,
     classify,
 )
+from ec2map_sync.running import counters
 from ec2map_sync.sinks import Sink
 from ec2map_sync.writer import Writer
 
@@ -119,7 +119,7 @@ class Sweep:
         self.tally.rows += len(rows)
         self.tally.classes.update(kind for _, kind in classes)
         self.tally.missing += len(missing)
-        metrics.MISSING_ROWS.add(len(missing), self._sink.name)
+        counters.MISSING_ROWS.add(len(missing), self._sink.name)
 
     def _wanted(self, numbers: Sequence[int]) -> list[int]:
         """Leave out those that the sink does not take yet."""
@@ -193,7 +193,7 @@ class Sweep:
             sightings.append(Sighting(image=image, uuid=row.uuid))
         if sightings:
             news = self._ledger.see(sightings).news
-            metrics.CLAIMS.add(news, "sinks")
+            counters.CLAIMS.add(news, "sinks")
 
 
 class SinkAuditor:

@@ -4,9 +4,9 @@ import logging
 import time
 from collections.abc import Callable
 
-from ec2map_sync import metrics
 from ec2map_sync.glance_bus import Queues
 from ec2map_sync.listener import Recorder
+from ec2map_sync.running import counters
 
 LOG = logging.getLogger(__name__)
 
@@ -53,6 +53,6 @@ class Watchdog:
             )
             LOG.error(text)
             self._since = None
-            metrics.STALLS.add(1)
+            counters.STALLS.add(1)
             self._heal(text)
         return False

@@ -4,10 +4,10 @@ import logging
 from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 
-from ec2map_sync import metrics
 from ec2map_sync.ledger import Ledger
 from ec2map_sync.rules.rows import Divergence, SinkRow
 from ec2map_sync.rules.settle import Numbered
+from ec2map_sync.running import counters
 from ec2map_sync.sinks import Plan, Sink
 
 LOG = logging.getLogger(__name__)
@@ -98,9 +98,9 @@ class Writer:
                 adopted = {n.number for n in settled if n.adopted}
                 self._remember(r for r in steps.add if r.number in adopted)
                 session.apply(steps)
-                metrics.ROWS.add(len(steps.add), self._sink.name, "added")
+                counters.ROWS.add(len(steps.add), self._sink.name, "added")
                 gone = len(steps.remove)
-                metrics.ROWS.add(gone, self._sink.name, "removed")
+                counters.ROWS.add(gone, self._sink.name, "removed")
         if steps.taken and not dry_run:
             self._warn(steps.taken)
         return steps
@@ -147,10 +147,10 @@ class Writer:
 
     def _measure(self, revision: int) -> None:
         """Note how long the first change of a batch has waited."""
-        if metrics.counting():
+        if counters.counting():
             changed_at = self._ledger.queries.changed_after(revision)
             if changed_at is not None:
-                metrics.SINK_DELAY.since(changed_at, self._sink.name)
+                counters.SINK_DELAY.since(changed_at, self._sink.name)
 
     def _warn(self, taken: Sequence[SinkRow]) -> None:
         LOG.warning(

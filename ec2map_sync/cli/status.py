@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ec2map_sync.cli.base import FAILURE, NOT_IN_ORDER, Lister, explain
 from ec2map_sync.cli.values import Unmeasured, moment, present, seconds
-from ec2map_sync.loop import Wake
+from ec2map_sync.running.loop import Wake
 
 if TYPE_CHECKING:
     from ec2map_sync.state import Line

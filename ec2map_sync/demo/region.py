@@ -14,10 +14,10 @@ from ec2map_sync.demo.nova import Cell
 from ec2map_sync.host import Host
 from ec2map_sync.ledger import Ledger, schema, tables
 from ec2map_sync.protocol.signing import SigningKey
+from ec2map_sync.running.threads import Threads
 from ec2map_sync.settings import config
 from ec2map_sync.settings.config import Config
 from ec2map_sync.sql import database
-from ec2map_sync.threads import Threads
 
 CELL = "cell1"
 STOP_TIMEOUT = 10

@@ -10,9 +10,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from ec2map_sync import metrics
 from ec2map_sync.ledger import tables
 from ec2map_sync.rules.claims import Stamp
+from ec2map_sync.running import counters
 from ec2map_sync.sql.database import WRITE
 from ec2map_sync.sql.statements import delete_in
 
@@ -153,8 +153,8 @@ class Journal:
                 for source in sorted(sources)
             }
         for source, count in Counter(e.source for e in entries).items():
-            metrics.QUARANTINED.add(count, source)
-        metrics.QUARANTINE_DROPPED.add(sum(dropped.values()))
+            counters.QUARANTINED.add(count, source)
+        counters.QUARANTINE_DROPPED.add(sum(dropped.values()))
         for source, count in dropped.items():
             if count:
                 LOG.warning(

@@ -9,7 +9,8 @@ import pytest
 import yaml
 from servers import find_program
 
-from ec2map_sync import exporter, gauges, metrics
+from ec2map_sync import exporter, gauges
+from ec2map_sync.running import counters
 
 PAGE = "doc/source/metrics.rst"
 RULES = "etc/prometheus/ec2map-sync.rules.yml"
@@ -20,14 +21,14 @@ ROOT_LABELS = {"instance", "job", "region"}
 
 def known() -> dict[str, tuple[str, ...]]:
     """Give the labels of every metric that there is."""
-    return {m.name: m.labels for m in metrics.ALL} | {
+    return {m.name: m.labels for m in counters.ALL} | {
         g.full_name: g.labels for g in (*gauges.ALL, *exporter.ALL)
     }
 
 
 def series() -> dict[str, tuple[str, ...]]:
     """Give the labels of every series that an expression may name."""
-    histograms = [m for m in metrics.ALL if isinstance(m, metrics.Histogram)]
+    histograms = [m for m in counters.ALL if isinstance(m, counters.Histogram)]
     found = known()
     for metric in histograms:
         del found[metric.name]
@@ -88,7 +89,7 @@ def test_every_metric_and_its_labels_are_described(read):
 
 
 def test_no_two_metrics_have_one_name():
-    names = [m.name for m in metrics.ALL]
+    names = [m.name for m in counters.ALL]
     names += [g.full_name for g in (*gauges.ALL, *exporter.ALL)]
 
     assert len(set(names)) == len(names)
@@ -241,7 +242,7 @@ def firing(
         {"labels": f'{{alertname="Ec2MapSync{name}"}}', "value": 1}
         for name in expected
     ]
-    prefix = {True: "", False: metrics.PREFIX}
+    prefix = {True: "", False: counters.PREFIX}
     case = {
         "rule_files": [str(root / RULES)],
         "evaluation_interval": "1m",

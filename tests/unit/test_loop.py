@@ -3,7 +3,7 @@
 import logging
 import threading
 
-from ec2map_sync.loop import Loop, Wake
+from ec2map_sync.running.loop import Loop, Wake
 
 
 def run(step, describe=str, **kwargs):

@@ -22,10 +22,10 @@ from ec2map_sync.gauges import LedgerGauges
 from ec2map_sync.host import Host, Roll, roll
 from ec2map_sync.ledger import Ledger, Quarantined, ServiceState, schema
 from ec2map_sync.ledger.ledger import wall_clock
-from ec2map_sync.loop import cause_of
 from ec2map_sync.rules.claims import Claim, Sighting
 from ec2map_sync.rules.errors import BadMessage, ConfigError
 from ec2map_sync.rules.rows import Divergence, RowClass
+from ec2map_sync.running.loop import cause_of
 from ec2map_sync.settings import addresses, config
 from ec2map_sync.sql.database import create_engine, parse_url
 
@@ -49,8 +49,8 @@ def python(code: str) -> subprocess.CompletedProcess[str]:
 def count(directory, process, code):
     """Let a process count, and die at once."""
     done = python(
-        "import pathlib, time\nfrom ec2map_sync import metrics\n"
-        f"metrics.start(pathlib.Path({str(directory)!r}), {process!r})\n"
+        "import pathlib, time\nfrom ec2map_sync.running import counters\n"
+        f"counters.start(pathlib.Path({str(directory)!r}), {process!r})\n"
         f"{code}\n{DIE}"
     )
     assert done.returncode == -signal.SIGKILL, done.stderr
@@ -63,11 +63,11 @@ def counted(directory):
 
 
 def test_a_successor_goes_on_where_a_killed_process_was(tmp_path):
-    count(tmp_path, "listener-0", "metrics.CLAIMS.add(3, 'peers')")
-    count(tmp_path, "listener-1", "metrics.CLAIMS.add(5, 'peers')")
+    count(tmp_path, "listener-0", "counters.CLAIMS.add(3, 'peers')")
+    count(tmp_path, "listener-1", "counters.CLAIMS.add(5, 'peers')")
     files = sorted(tmp_path.iterdir())
 
-    count(tmp_path, "listener-0", "metrics.CLAIMS.add(4, 'peers')")
+    count(tmp_path, "listener-0", "counters.CLAIMS.add(4, 'peers')")
 
     scrape = counted(tmp_path)
     assert scrape.one("claims_recorded_total", origin="peers") == 12
@@ -80,8 +80,8 @@ def test_a_clock_that_is_ahead_counts_as_no_delay(tmp_path):
         tmp_path,
         "follower-0",
         "now = time.time_ns() // 1000\n"
-        "metrics.PEER_DELAY.since(now + 3_600_000_000, 'B')\n"
-        "metrics.PEER_DELAY.since(now - 7_000_000, 'B')",
+        "counters.PEER_DELAY.since(now + 3_600_000_000, 'B')\n"
+        "counters.PEER_DELAY.since(now - 7_000_000, 'B')",
     )
 
     scrape = counted(tmp_path)
@@ -94,8 +94,9 @@ def test_a_clock_that_is_ahead_counts_as_no_delay(tmp_path):
 
 def test_commands_pay_nothing_for_metrics():
     done = python(
-        "import sys\nfrom ec2map_sync import ledger, metrics, writer\n"
-        "metrics.CLAIMS.add(3, 'peers')\nmetrics.BATCH_SIZE.observe(1)\n"
+        "import sys\nimport ec2map_sync.ledger, ec2map_sync.sinks.writer\n"
+        "from ec2map_sync.running import counters\n"
+        "counters.CLAIMS.add(3, 'peers')\ncounters.BATCH_SIZE.observe(1)\n"
         "print('prometheus_client' in sys.modules)"
     )
 

@@ -2,8 +2,8 @@
 
 import threading
 
-from ec2map_sync.loop import Loop, Nudge
-from ec2map_sync.threads import Fan, Threads
+from ec2map_sync.running.loop import Loop, Nudge
+from ec2map_sync.running.threads import Fan, Threads
 
 SECONDS = 10
 

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Iterable
 
-from ec2map_sync.loop import Loop, Nudge
+from ec2map_sync.running.loop import Loop, Nudge
 
 
 class Threads:

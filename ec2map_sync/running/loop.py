@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from ec2map_sync import metrics
+from ec2map_sync.running import counters
 
 LOG = logging.getLogger(__name__)
 
@@ -100,7 +100,7 @@ class Pause:
         """Give the seconds to wait after an error; logs what is new."""
         text = self._describe(error)
         cause = "mistake" if text is None else cause_of(error)
-        metrics.RETRIES.add(1, self._name, cause)
+        counters.RETRIES.add(1, self._name, cause)
         if text is None:
             # Not an outage but a mistake of ours: say where.
             LOG.error("%s failed, and tries again", self._name, exc_info=error)

@@ -1,0 +1,1 @@
+"""How services run: loops, threads, and what is counted meanwhile."""
