@@ -17,7 +17,7 @@ from sqlalchemy.engine import Engine
 
 from ec2map_sync import bus
 from ec2map_sync.gauges import Family, Gauge, LedgerGauges, families
-from ec2map_sync.glance_bus import Queues, broker_url
+from ec2map_sync.glance.broker import Queues, broker_url
 from ec2map_sync.host import Host
 from ec2map_sync.ledger import Ledger, schema
 from ec2map_sync.ledger.ledger import wall_clock

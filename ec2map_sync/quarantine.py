@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
-from ec2map_sync.glance import sighted
+from ec2map_sync.glance.notifications import sighted
 from ec2map_sync.ledger import Ledger
 from ec2map_sync.ledger.journal import QUARANTINE_BODY
 from ec2map_sync.ledger.queries import FullEntry

@@ -7,14 +7,15 @@ from typing import Protocol
 from sqlalchemy.engine import Engine
 
 from ec2map_sync import bus
-from ec2map_sync.audit import Auditor
 from ec2map_sync.cells import Roster
 from ec2map_sync.follower import Follower
-from ec2map_sync.glance_bus import Queues, broker_url
+from ec2map_sync.glance.audit import Auditor
+from ec2map_sync.glance.broker import Queues, broker_url
+from ec2map_sync.glance.catalogue import Catalogue
+from ec2map_sync.glance.listener import Listener, Recorder
+from ec2map_sync.glance.watch import Watchdog
 from ec2map_sync.host import Host
-from ec2map_sync.images import Catalogue
 from ec2map_sync.ledger.ledger import wall_clock
-from ec2map_sync.listener import Listener, Recorder
 from ec2map_sync.parts import POLL, Parts, describe
 from ec2map_sync.publisher import Answerer, Publisher
 from ec2map_sync.running.loop import Loop
@@ -26,7 +27,6 @@ from ec2map_sync.sinks.nova import NovaSink
 from ec2map_sync.sql import database
 from ec2map_sync.state import Examination, Line, Lookout
 from ec2map_sync.sweep import SinkAuditor, Sweep
-from ec2map_sync.watch import Watchdog
 from ec2map_sync.writer import Writer
 
 LOG = logging.getLogger(__name__)

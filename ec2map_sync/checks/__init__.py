@@ -14,7 +14,7 @@ from ec2map_sync.checks.finding import (
     run,
     unknown,
 )
-from ec2map_sync.images import Catalogue
+from ec2map_sync.glance.catalogue import Catalogue
 from ec2map_sync.rules.errors import ConfigError
 from ec2map_sync.settings.config import Config, Glance
 

@@ -13,7 +13,7 @@ from oslo_config import cfg
 
 from ec2map_sync import bus
 from ec2map_sync.checks.finding import Check, Finding, ok, unknown, wrong
-from ec2map_sync.glance_bus import (
+from ec2map_sync.glance.broker import (
     NoExchange,
     Queues,
     broker_url,

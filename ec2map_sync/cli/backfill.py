@@ -10,7 +10,7 @@ from ec2map_sync.cli.progress import progress
 from ec2map_sync.rules.errors import ConfigError, Ec2MapError
 
 if TYPE_CHECKING:  # slow to import
-    from ec2map_sync.images import Catalogue
+    from ec2map_sync.glance.catalogue import Catalogue
     from ec2map_sync.ledger import PeerState
     from ec2map_sync.rules.claims import Stamp
 
@@ -72,7 +72,7 @@ class Backfill(Lister):
             )
         if not (parsed_args.dry_run or parsed_args.without_peers):
             self._require_peers()
-        from ec2map_sync.images import Catalogue  # noqa: PLC0415, slow
+        from ec2map_sync.glance.catalogue import Catalogue  # noqa: PLC0415, slow
 
         catalogue = Catalogue(self.config.conf, options)
         try:
@@ -88,7 +88,7 @@ class Backfill(Lister):
     def _run(
         self, catalogue: "Catalogue", rate: float, *, write: bool
     ) -> tuple[int, int]:
-        from ec2map_sync.audit import (  # noqa: PLC0415, slow
+        from ec2map_sync.glance.audit import (  # noqa: PLC0415, slow
             BATCH,
             Survey,
             news,

@@ -20,7 +20,7 @@ class Check(Lister):
     @cached_property
     def config(self) -> config.Config:
         """The configuration, with oslo.messaging's options."""
-        from ec2map_sync import listener  # noqa: PLC0415, slow
+        from ec2map_sync.glance import listener  # noqa: PLC0415
 
         return config.load(
             [],

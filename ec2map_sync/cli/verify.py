@@ -142,8 +142,8 @@ class Verify(Lister):
         yield verdict
 
     def _images(self) -> "Verdict":
-        from ec2map_sync.audit import Survey, news  # noqa: PLC0415, slow
-        from ec2map_sync.images import Catalogue  # noqa: PLC0415, slow
+        from ec2map_sync.glance.audit import Survey, news  # noqa: PLC0415, slow
+        from ec2map_sync.glance.catalogue import Catalogue  # noqa: PLC0415, slow
         from ec2map_sync.verify import Verdict  # noqa: PLC0415, slow
 
         assert self.config.glance is not None

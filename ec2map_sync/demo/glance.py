@@ -11,7 +11,7 @@ from typing import Any
 
 from oslo_config import cfg
 
-from ec2map_sync.listener import register_options
+from ec2map_sync.glance.listener import register_options
 from ec2map_sync.rules.ec2id import Kind, Scheme
 
 with warnings.catch_warnings():

@@ -7,16 +7,16 @@ import time
 import pytest
 from fake_glance import FakeGlance
 
-from ec2map_sync import images
-from ec2map_sync.audit import Auditor
-from ec2map_sync.images import Catalogue, GlanceError
+from ec2map_sync.glance import catalogue as images
+from ec2map_sync.glance.audit import Auditor
+from ec2map_sync.glance.catalogue import Catalogue, GlanceError
+from ec2map_sync.glance.watch import Watchdog
 from ec2map_sync.ledger import Ledger, schema
 from ec2map_sync.rules.claims import Claim, SeenKind, Sighting, claim_of
 from ec2map_sync.rules.ec2id import Kind, Scheme
 from ec2map_sync.rules.errors import ConfigError
 from ec2map_sync.settings import config
 from ec2map_sync.sql.database import create_engine, parse_url
-from ec2map_sync.watch import Watchdog
 
 IMAGE = "aaaaaaaa-0000-4000-8000-000000000001"
 
@@ -291,7 +291,9 @@ def test_what_changes_during_an_audit_is_found_by_the_next_look(
         moment = f"2026-01-01T00:00:{second:02}Z"
         glance.add(container_format=None, created_at=moment, updated_at=moment)
     first, last = glance.images[0], glance.images[-1]
-    monkeypatch.setattr("ec2map_sync.audit.Survey.batch.__defaults__", (4,))
+    monkeypatch.setattr(
+        "ec2map_sync.glance.audit.Survey.batch.__defaults__", (4,)
+    )
     auditor.step()
     glance.update(first, container_format="aki")
     glance.update(last, container_format="aki")
@@ -308,7 +310,9 @@ def test_an_audit_that_is_cut_off_goes_on_where_it_was(
     glance, auditor, ledger, monkeypatch
 ):
     monkeypatch.setattr(images, "PAGE", 5)
-    monkeypatch.setattr("ec2map_sync.audit.Survey.batch.__defaults__", (5,))
+    monkeypatch.setattr(
+        "ec2map_sync.glance.audit.Survey.batch.__defaults__", (5,)
+    )
     for second in range(30):
         moment = f"2026-01-01T00:00:{second:02}Z"
         glance.add(created_at=moment, updated_at=moment)

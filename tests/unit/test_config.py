@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ec2map_sync import listener
+from ec2map_sync.glance import listener
 from ec2map_sync.protocol.signing import SigningKey
 from ec2map_sync.rules.errors import ConfigError
 from ec2map_sync.settings import config

@@ -8,8 +8,8 @@ from fleet import captured, created
 from hypothesis import HealthCheck, given, settings, strategies as st
 from sqlalchemy.exc import OperationalError
 
-from ec2map_sync.glance import is_selected, understand
-from ec2map_sync.listener import Recorder
+from ec2map_sync.glance.listener import Recorder
+from ec2map_sync.glance.notifications import is_selected, understand
 from ec2map_sync.rules.claims import Sighting
 from ec2map_sync.rules.ec2id import Kind
 from ec2map_sync.rules.errors import BadMessage

@@ -4,8 +4,8 @@ import logging
 import time
 from collections.abc import Callable
 
-from ec2map_sync.glance_bus import Queues
-from ec2map_sync.listener import Recorder
+from ec2map_sync.glance.broker import Queues
+from ec2map_sync.glance.listener import Recorder
 from ec2map_sync.running import counters
 
 LOG = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from itertools import islice
 
-from ec2map_sync.images import Catalogue, Image
+from ec2map_sync.glance.catalogue import Catalogue, Image
 from ec2map_sync.ledger import Ledger
 from ec2map_sync.rules.claims import Sighting, claim_of
 from ec2map_sync.rules.ec2id import (

@@ -1,0 +1,1 @@
+"""Everything that speaks with Glance: its notifications, and its API."""
