@@ -21,8 +21,8 @@ from uuid import UUID
 import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from ec2map_sync.compare import Pull, answer
 from ec2map_sync.ledger import Ledger, schema, tables
+from ec2map_sync.peers.compare import Pull, answer
 from ec2map_sync.protocol import messages, wire
 from ec2map_sync.protocol.signing import SigningKey
 from ec2map_sync.rules.claims import EVERYTHING, Claim, SeenKind, print_of

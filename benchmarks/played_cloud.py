@@ -24,9 +24,9 @@ from paper import (
 from readers import Beat, Reader, Region
 from shelf import Shelf, Universe
 
-from ec2map_sync.bus import PREFETCH
+from ec2map_sync.peers.bus import PREFETCH
+from ec2map_sync.peers.publisher import SETTLED_AFTER
 from ec2map_sync.protocol import messages
-from ec2map_sync.publisher import SETTLED_AFTER
 from ec2map_sync.rules.claims import EVERYTHING
 
 RETRY = 5.0

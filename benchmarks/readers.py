@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from paper import CLAIM_BYTES, COSTS, size
 from shelf import Run, Shelf
 
-from ec2map_sync import compare
-from ec2map_sync.bus import PREFETCH
-from ec2map_sync.follower import BATCH, Agreement
+from ec2map_sync.peers import compare
+from ec2map_sync.peers.bus import PREFETCH
+from ec2map_sync.peers.follower import BATCH, Agreement
 from ec2map_sync.protocol import messages
 from ec2map_sync.rules.claims import EVERYTHING, Span
 
@@ -62,7 +62,7 @@ class Region:
 
 
 class Reader:
-    """One region's follower of one peer: `ec2map_sync.follower` in short.
+    """One region's follower of one peer: `peers.follower` in short.
 
     ``weight`` is how many pairs like this one it stands for. Where the link
     is ``slow``, each message waits its turn also when nothing is cut.

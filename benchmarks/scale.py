@@ -16,9 +16,9 @@ from filling import claims, copy, engine_of, fill, ledger_of, now, writer_of
 from fleet import BIN, Region
 from stand import CELL, Size, Stand, in_turns
 
-from ec2map_sync import compare
 from ec2map_sync.ledger import Ledger
 from ec2map_sync.ledger.ledger import wall_clock
+from ec2map_sync.peers import compare
 from ec2map_sync.protocol import messages, wire
 from ec2map_sync.rules.claims import (
     EVERYTHING,

@@ -3,7 +3,7 @@
 A claim is here its stamp and nothing else: no two have the same. All that
 are ever made lie in arrays that every region shares; a region holds those
 made so far, less its gaps. `Shelf` has the methods of a ledger that
-comparing uses, so that `ec2map_sync.compare` itself works on it.
+comparing uses, so that `ec2map_sync.peers.compare` itself works on it.
 """
 
 from array import array

@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from ec2map_sync import bus
-from ec2map_sync.compare import Gate
 from ec2map_sync.health import Memory, Reporter
 from ec2map_sync.host import Host
 from ec2map_sync.ledger import Ledger, schema
 from ec2map_sync.ledger.ledger import wall_clock
+from ec2map_sync.peers import bus
+from ec2map_sync.peers.compare import Gate
 from ec2map_sync.protocol import wire
 from ec2map_sync.rules.errors import Ec2MapError
 from ec2map_sync.running.loop import Loop, Nudge, Wake

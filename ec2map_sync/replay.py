@@ -3,12 +3,12 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from ec2map_sync.asking import Asker, news
-from ec2map_sync.bus import Outlet
 from ec2map_sync.ledger import Ledger, Quarantined
 from ec2map_sync.ledger.queries import Mapped
+from ec2map_sync.peers.asking import Asker, news
+from ec2map_sync.peers.bus import Outlet
+from ec2map_sync.peers.refusals import take as record
 from ec2map_sync.protocol import messages, wire
-from ec2map_sync.refusals import take as record
 from ec2map_sync.rules.claims import Bound, Claim, Span
 from ec2map_sync.writer import BATCH, Writer
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import amqp.exceptions
 
-from ec2map_sync import bus
 from ec2map_sync.ledger import Ledger
+from ec2map_sync.peers import bus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,9 +6,7 @@ from typing import Protocol
 
 from sqlalchemy.engine import Engine
 
-from ec2map_sync import bus
 from ec2map_sync.cells import Roster
-from ec2map_sync.follower import Follower
 from ec2map_sync.glance.audit import Auditor
 from ec2map_sync.glance.broker import Queues, broker_url
 from ec2map_sync.glance.catalogue import Catalogue
@@ -17,7 +15,9 @@ from ec2map_sync.glance.watch import Watchdog
 from ec2map_sync.host import Host
 from ec2map_sync.ledger.ledger import wall_clock
 from ec2map_sync.parts import POLL, Parts, describe
-from ec2map_sync.publisher import Answerer, Publisher
+from ec2map_sync.peers import bus
+from ec2map_sync.peers.follower import Follower
+from ec2map_sync.peers.publisher import Answerer, Publisher
 from ec2map_sync.running.loop import Loop
 from ec2map_sync.running.threads import Fan, Threads
 from ec2map_sync.settings.config import Cell, Config, NovaApi, Peer

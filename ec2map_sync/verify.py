@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from ec2map_sync.asking import Asker, news
 from ec2map_sync.ledger import Ledger
 from ec2map_sync.ledger.queries import Settled
+from ec2map_sync.peers.asking import Asker, news
 from ec2map_sync.protocol import messages
 from ec2map_sync.rules.claims import BEGINNING, Bound, Claim, Print, Span
 from ec2map_sync.rules.ec2id import LEGACY, ON_DEMAND, Band

@@ -11,7 +11,6 @@ import amqp.exceptions
 import kombu
 from oslo_config import cfg
 
-from ec2map_sync import bus
 from ec2map_sync.checks.finding import Check, Finding, ok, unknown, wrong
 from ec2map_sync.glance.broker import (
     NoExchange,
@@ -20,6 +19,7 @@ from ec2map_sync.glance.broker import (
     is_durable,
     require_exchange,
 )
+from ec2map_sync.peers import bus
 from ec2map_sync.protocol.signing import SigningKey
 from ec2map_sync.settings.config import Bus, Config, Notifications, Peer
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from ec2map_sync import bus
+from ec2map_sync.peers import bus
 from ec2map_sync.rules.errors import Ec2MapError
 from ec2map_sync.sql import database
 

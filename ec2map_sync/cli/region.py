@@ -8,10 +8,10 @@ from sqlalchemy import event
 from sqlalchemy.engine import URL, Engine, ExceptionContext
 from sqlalchemy.exc import SQLAlchemyError
 
-from ec2map_sync import asking, bus
 from ec2map_sync.cells import cells_of
 from ec2map_sync.ledger import Ledger, schema
 from ec2map_sync.ledger.ledger import wall_clock
+from ec2map_sync.peers import asking, bus
 from ec2map_sync.protocol import wire
 from ec2map_sync.rules.errors import ConfigError, Ec2MapError
 from ec2map_sync.settings.config import Bus, Cell, Config, Peer

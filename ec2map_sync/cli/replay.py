@@ -81,7 +81,7 @@ class Replay(Lister):
                 yield self._peer(peer, span, dry_run=chosen.dry_run)
 
     def _peer(self, peer: Any, span: Span, *, dry_run: bool) -> "Outcome":
-        from ec2map_sync.asking import PeerSilent  # noqa: PLC0415, slow
+        from ec2map_sync.peers.asking import PeerSilent  # noqa: PLC0415, slow
         from ec2map_sync.replay import Outcome, from_peer  # noqa: PLC0415
 
         region = self.region

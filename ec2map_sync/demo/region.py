@@ -8,12 +8,13 @@ from pathlib import Path
 import sqlalchemy as sa
 from oslo_config import cfg
 
-from ec2map_sync import bus, services
+from ec2map_sync import services
 from ec2map_sync.demo.glance import Glance
 from ec2map_sync.demo.nova import Cell
 from ec2map_sync.glance import listener
 from ec2map_sync.host import Host
 from ec2map_sync.ledger import Ledger, schema, tables
+from ec2map_sync.peers import bus
 from ec2map_sync.protocol.signing import SigningKey
 from ec2map_sync.running.threads import Threads
 from ec2map_sync.settings import config

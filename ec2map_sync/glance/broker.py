@@ -7,7 +7,7 @@ from urllib.parse import quote
 import amqp.exceptions
 from oslo_config import cfg
 
-from ec2map_sync import bus
+from ec2map_sync.peers import bus
 from ec2map_sync.rules.errors import Ec2MapError
 from ec2map_sync.settings.addresses import with_tls
 from ec2map_sync.settings.config import Notifications

@@ -11,7 +11,7 @@ from typing import Any
 
 from kombu.transport import pyamqp
 
-from ec2map_sync import bus
+from ec2map_sync.peers import bus
 
 with warnings.catch_warnings():
     # It imports eventlet, which warns whoever does.

@@ -11,11 +11,11 @@ from typing import Any
 from oslo_config import cfg
 from sqlalchemy.exc import SQLAlchemyError
 
-from ec2map_sync import bus
 from ec2map_sync.glance.broker import PRIORITIES, require_exchange
 from ec2map_sync.glance.intake import UNREADABLE, Server
 from ec2map_sync.glance.notifications import sighted, stamp_of, type_of
 from ec2map_sync.ledger import Ledger, Quarantined
+from ec2map_sync.peers import bus
 from ec2map_sync.rules.claims import Sighting
 from ec2map_sync.rules.errors import BadMessage, ConfigError, Ec2MapError
 from ec2map_sync.rules.selection import EVERYTHING, Selection

@@ -10,7 +10,7 @@ import simulate
 from paper import CLAIM_BYTES, ENVELOPE_BYTES, Paper, Plan, size
 from shelf import Shelf, Universe
 
-from ec2map_sync.compare import Pull, answer
+from ec2map_sync.peers.compare import Pull, answer
 from ec2map_sync.protocol import messages
 from ec2map_sync.rules.claims import EVERYTHING
 

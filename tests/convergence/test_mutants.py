@@ -6,11 +6,11 @@ from histories import attempt
 from simulation.history import ANY, LOSSY, PUSHED, SERIAL, Profile
 from simulation.region import Parts
 
-from ec2map_sync.compare import Gate, Pull
-from ec2map_sync.follower import Agreement, Follower
 from ec2map_sync.ledger import PUBLISHER, recording
+from ec2map_sync.peers.compare import Gate, Pull
+from ec2map_sync.peers.follower import Agreement, Follower
+from ec2map_sync.peers.publisher import Publisher
 from ec2map_sync.protocol.messages import Claims
-from ec2map_sync.publisher import Publisher
 from ec2map_sync.rules import claims as claims_module
 from ec2map_sync.writer import Writer
 

@@ -7,7 +7,7 @@ import pytest
 from proxy import Proxy, Way
 from servers import wait_until
 
-from ec2map_sync import bus
+from ec2map_sync.peers import bus
 
 pytestmark = pytest.mark.services
 

@@ -17,8 +17,8 @@ from one_set import (
 from proxy import Proxy, Way
 from servers import wait_until
 
-from ec2map_sync import bus
 from ec2map_sync.ledger.ledger import wall_clock
+from ec2map_sync.peers import bus
 
 pytestmark = pytest.mark.services
 

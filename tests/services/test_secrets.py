@@ -142,7 +142,7 @@ def test_what_works_tells_no_secret(regions):
 
 def test_what_is_refused_tells_no_secret(regions, monkeypatch):
     """With wrong passwords for everything but the ledger, and then for it."""
-    monkeypatch.setattr("ec2map_sync.asking.DEADLINE", 1.0)
+    monkeypatch.setattr("ec2map_sync.peers.asking.DEADLINE", 1.0)
     one, _ = regions
     right = one.config_file.read_text()
     ledger = re.search(r"^\[ledger\]\nconnection = .*$", right, re.MULTILINE)

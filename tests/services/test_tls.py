@@ -18,8 +18,8 @@ from fleet import pair, running
 from one_set import claim_many, open_ledger
 from servers import RabbitMQ, wait_until
 
-from ec2map_sync import bus
 from ec2map_sync.broker import transport
+from ec2map_sync.peers import bus
 from ec2map_sync.settings.addresses import with_tls
 
 pytestmark = pytest.mark.services

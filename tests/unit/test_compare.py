@@ -4,7 +4,8 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from ec2map_sync.compare import (
+from ec2map_sync.ledger import Ledger, schema
+from ec2map_sync.peers.compare import (
     FIRST_PATIENCE,
     PAGE,
     SMALL,
@@ -12,7 +13,6 @@ from ec2map_sync.compare import (
     Pull,
     answer,
 )
-from ec2map_sync.ledger import Ledger, schema
 from ec2map_sync.protocol import messages
 from ec2map_sync.rules.claims import (
     END,
@@ -314,7 +314,7 @@ def test_a_peer_that_does_not_answer_is_waited_for_so_long(new_ledger):
 
 
 def test_what_is_waited_for_is_said_once_if_it_takes_long(new_ledger, caplog):
-    caplog.set_level("INFO", "ec2map_sync.compare")
+    caplog.set_level("INFO", "ec2map_sync.peers.compare")
     now = [NOW]
     gate = Gate(
         new_ledger(), ["two"], since=NOW, wait=30, clock=lambda: now[0]

@@ -1,4 +1,4 @@
-"""Brokers in memory, and links with the methods of `ec2map_sync.bus`."""
+"""Brokers in memory, and links with the methods of `ec2map_sync.peers.bus`."""
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -8,7 +8,7 @@ from typing import Any
 from simulation.faults import Fuse, Outage
 
 QUESTION_SECONDS = 60.0
-"""As `ec2map_sync.bus.Inbox` has it: nobody waits longer for an answer."""
+"""As `peers.bus.Inbox` has it: nobody waits longer for an answer."""
 
 
 @dataclass(eq=False, slots=True)

@@ -18,7 +18,8 @@ from uuid import UUID
 
 from sqlalchemy.exc import OperationalError
 
-from ec2map_sync import compare, follower, writer
+from ec2map_sync import writer
+from ec2map_sync.peers import compare, follower
 from ec2map_sync.rules.claims import Sighting
 from ec2map_sync.rules.ec2id import Band, Kind, Scheme
 from simulation import check

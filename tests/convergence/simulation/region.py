@@ -11,13 +11,13 @@ from tempfile import TemporaryDirectory
 
 import sqlalchemy as sa
 
-from ec2map_sync.compare import Gate
-from ec2map_sync.follower import Follower
 from ec2map_sync.health import Memory
 from ec2map_sync.ledger import PUBLISHER, Ledger, schema
+from ec2map_sync.peers.compare import Gate
+from ec2map_sync.peers.follower import Follower
+from ec2map_sync.peers.publisher import Answerer, Publisher
 from ec2map_sync.protocol import wire
 from ec2map_sync.protocol.signing import PublicKey, SigningKey
-from ec2map_sync.publisher import Answerer, Publisher
 from ec2map_sync.rules.claims import (
     Claim,
     SeenKind,

@@ -5,11 +5,11 @@ from collections.abc import Callable, Mapping
 
 from kombu.message import Message
 
-from ec2map_sync import compare
-from ec2map_sync.bus import Inbox, Outlet, body_of
 from ec2map_sync.ledger import PUBLISHER, Ledger, Quarantined
+from ec2map_sync.peers import compare
+from ec2map_sync.peers.bus import Inbox, Outlet, body_of
+from ec2map_sync.peers.refusals import Refusals
 from ec2map_sync.protocol import messages, wire
-from ec2map_sync.refusals import Refusals
 from ec2map_sync.rules.errors import BadMessage
 from ec2map_sync.running import counters
 

@@ -7,9 +7,9 @@ from typing import Any
 import amqp.exceptions
 import kombu
 
-from ec2map_sync import bus
-from ec2map_sync.compare import Pull
 from ec2map_sync.ledger import Ledger
+from ec2map_sync.peers import bus
+from ec2map_sync.peers.compare import Pull
 from ec2map_sync.protocol import messages, wire
 from ec2map_sync.rules.claims import Claim, Span, join
 from ec2map_sync.rules.errors import BadMessage, Ec2MapError
