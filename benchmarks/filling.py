@@ -13,8 +13,8 @@ from ec2map_sync.ledger import Ledger
 from ec2map_sync.rules.claims import Claim, SeenKind
 from ec2map_sync.rules.ec2id import Kind, Scheme
 from ec2map_sync.sinks.nova import NovaSink
+from ec2map_sync.sinks.writer import Writer
 from ec2map_sync.sql import database
-from ec2map_sync.writer import Writer
 
 SCHEME = Scheme(b"tests")
 """As the tests' regions are configured."""

@@ -10,7 +10,7 @@ from ec2map_sync.peers.bus import Outlet
 from ec2map_sync.peers.refusals import take as record
 from ec2map_sync.protocol import messages, wire
 from ec2map_sync.rules.claims import Bound, Claim, Span
-from ec2map_sync.writer import BATCH, Writer
+from ec2map_sync.sinks.writer import BATCH, Writer
 
 Advance = Callable[[int], None]
 """Is told how many more claims are done."""

@@ -6,7 +6,6 @@ from typing import Protocol
 
 from sqlalchemy.engine import Engine
 
-from ec2map_sync.cells import Roster
 from ec2map_sync.glance.audit import Auditor
 from ec2map_sync.glance.broker import Queues, broker_url
 from ec2map_sync.glance.catalogue import Catalogue
@@ -22,12 +21,13 @@ from ec2map_sync.running.loop import Loop
 from ec2map_sync.running.threads import Fan, Threads
 from ec2map_sync.settings.config import Cell, Config, NovaApi, Peer
 from ec2map_sync.sinks import Sink
+from ec2map_sync.sinks.audit import SinkAuditor, Sweep
+from ec2map_sync.sinks.cells import Roster
 from ec2map_sync.sinks.ec2api import Ec2ApiSink
 from ec2map_sync.sinks.nova import NovaSink
+from ec2map_sync.sinks.writer import Writer
 from ec2map_sync.sql import database
 from ec2map_sync.state import Examination, Line, Lookout
-from ec2map_sync.sweep import SinkAuditor, Sweep
-from ec2map_sync.writer import Writer
 
 LOG = logging.getLogger(__name__)
 

@@ -13,8 +13,8 @@ from ec2map_sync.rules.claims import BEGINNING, Bound, Claim, Print, Span
 from ec2map_sync.rules.ec2id import LEGACY, ON_DEMAND, Band
 from ec2map_sync.rules.settle import Numbered
 from ec2map_sync.sinks.windows import NovaWindow, Window
+from ec2map_sync.sinks.writer import BATCH, Writer
 from ec2map_sync.sql.rowprints import PART_BITS
-from ec2map_sync.writer import BATCH, Writer
 
 PAGE = 5000
 """Rows read at a time from either side."""

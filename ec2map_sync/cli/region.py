@@ -8,7 +8,6 @@ from sqlalchemy import event
 from sqlalchemy.engine import URL, Engine, ExceptionContext
 from sqlalchemy.exc import SQLAlchemyError
 
-from ec2map_sync.cells import cells_of
 from ec2map_sync.ledger import Ledger, schema
 from ec2map_sync.ledger.ledger import wall_clock
 from ec2map_sync.peers import asking, bus
@@ -16,11 +15,12 @@ from ec2map_sync.protocol import wire
 from ec2map_sync.rules.errors import ConfigError, Ec2MapError
 from ec2map_sync.settings.config import Bus, Cell, Config, Peer
 from ec2map_sync.sinks import Sink
+from ec2map_sync.sinks.cells import cells_of
 from ec2map_sync.sinks.ec2api import Ec2ApiSink
 from ec2map_sync.sinks.nova import NovaSink
 from ec2map_sync.sinks.windows import Ec2ApiWindow, NovaWindow, Window
+from ec2map_sync.sinks.writer import Writer
 from ec2map_sync.sql import database
-from ec2map_sync.writer import Writer
 
 OUTAGES: tuple[type[Exception], ...] = (
     SQLAlchemyError,

@@ -12,7 +12,7 @@ from ec2map_sync.peers.follower import Agreement, Follower
 from ec2map_sync.peers.publisher import Publisher
 from ec2map_sync.protocol.messages import Claims
 from ec2map_sync.rules import claims as claims_module
-from ec2map_sync.writer import Writer
+from ec2map_sync.sinks.writer import Writer
 
 TRIES = 60
 

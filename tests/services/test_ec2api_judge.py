@@ -19,10 +19,10 @@ from ec2map_sync.rules.ec2id import (
     is_beyond,
     wanted_number,
 )
+from ec2map_sync.sinks.audit import Sweep
 from ec2map_sync.sinks.ec2api import Ec2ApiSink
+from ec2map_sync.sinks.writer import Writer
 from ec2map_sync.sql.database import create_engine, parse_url
-from ec2map_sync.sweep import Sweep
-from ec2map_sync.writer import Writer
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(600)]
 

@@ -19,8 +19,8 @@ from ec2map_sync.rules.claims import Claim
 from ec2map_sync.rules.ec2id import ON_DEMAND
 from ec2map_sync.sinks import lock
 from ec2map_sync.sinks.nova import NovaSink
+from ec2map_sync.sinks.writer import Writer
 from ec2map_sync.sql.database import create_engine, parse_url
-from ec2map_sync.writer import Writer
 
 pytestmark = pytest.mark.services
 

@@ -14,8 +14,8 @@ from ec2map_sync.ledger import Ledger, schema
 from ec2map_sync.protocol.signing import SigningKey
 from ec2map_sync.rules.ec2id import Scheme
 from ec2map_sync.sinks.nova import NovaSink
+from ec2map_sync.sinks.writer import Writer
 from ec2map_sync.sql.database import create_engine, parse_url
-from ec2map_sync.writer import Writer
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ import sqlalchemy as sa
 from ec2map_sync.ledger import Ledger
 from ec2map_sync.rules.ec2id import Band, Scheme
 from ec2map_sync.sinks.nova import NovaSink
+from ec2map_sync.sinks.writer import Writer
 from ec2map_sync.sql.database import create_engine, parse_url
-from ec2map_sync.writer import Writer
 
 SCHEME = Scheme(b"test", Band(100, 132))
 

@@ -9,11 +9,11 @@ from ec2map_sync.adoption import Adoption, Verdict
 from ec2map_sync.rules.claims import Claim, Sighting, Wanted
 from ec2map_sync.rules.ec2id import Kind
 from ec2map_sync.rules.rows import RowClass
+from ec2map_sync.sinks.audit import Sweep
 from ec2map_sync.sinks.ec2api import Ec2ApiSink
 from ec2map_sync.sinks.nova import NovaSink
+from ec2map_sync.sinks.writer import Writer
 from ec2map_sync.sql.database import create_engine, parse_url
-from ec2map_sync.sweep import Sweep
-from ec2map_sync.writer import Writer
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ import pytest
 import schemas
 import sqlalchemy as sa
 
-from ec2map_sync.cells import Roster, discover, fill_template
 from ec2map_sync.rules.errors import ConfigError
 from ec2map_sync.settings import config
+from ec2map_sync.sinks.cells import Roster, discover, fill_template
 from ec2map_sync.sql.database import create_engine, parse_url
 
 BASE = "mysql+pymysql://nova:s%40cret@Db.example:3306/nova?charset=utf8mb4"

@@ -8,10 +8,10 @@ from commands import SmallRegion
 from small_cell import image, see
 
 from ec2map_sync.rules.ec2id import format_id
+from ec2map_sync.sinks.audit import Sweep
 from ec2map_sync.sinks.nova import NovaSink
+from ec2map_sync.sinks.writer import Writer
 from ec2map_sync.sql.database import create_engine, parse_url
-from ec2map_sync.sweep import Sweep
-from ec2map_sync.writer import Writer
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from small_cell import image, rows, see
 
 from ec2map_sync.rules.claims import Claim
 from ec2map_sync.sinks.nova import NovaSink
-from ec2map_sync.writer import Writer
+from ec2map_sync.sinks.writer import Writer
 
 BATCH = 100
 

@@ -8,10 +8,10 @@ from ec2map_sync.ledger import Ledger, schema
 from ec2map_sync.rules.claims import Claim, SeenKind, Sighting, Wanted
 from ec2map_sync.rules.ec2id import Band, Kind, Scheme, format_id
 from ec2map_sync.rules.rows import SinkRow
+from ec2map_sync.sinks.audit import Sweep
 from ec2map_sync.sinks.ec2api import Ec2ApiSink
+from ec2map_sync.sinks.writer import Writer
 from ec2map_sync.sql.database import create_engine, parse_url
-from ec2map_sync.sweep import Sweep
-from ec2map_sync.writer import Writer
 
 SMALL = Scheme(b"test", Band(100, 132))
 ITEMS = schemas.ITEMS

@@ -12,8 +12,8 @@ from ec2map_sync.rules.ec2id import Band, Scheme
 from ec2map_sync.rules.rows import SinkRow
 from ec2map_sync.sinks import Plan, lock
 from ec2map_sync.sinks.nova import NovaSink
+from ec2map_sync.sinks.writer import Writer
 from ec2map_sync.sql.database import create_engine, parse_url
-from ec2map_sync.writer import Writer
 
 ON_DEMAND = 2**30
 SMALL = Scheme(b"test", Band(100, 132))

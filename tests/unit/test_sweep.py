@@ -6,9 +6,9 @@ from small_cell import image, put, rows, see
 from ec2map_sync.rules.claims import Claim, Wanted
 from ec2map_sync.rules.ec2id import Scheme
 from ec2map_sync.rules.rows import RowClass, SinkRow, classify
+from ec2map_sync.sinks.audit import Sweep
 from ec2map_sync.sinks.nova import NovaSink
-from ec2map_sync.sweep import Sweep
-from ec2map_sync.writer import Writer
+from ec2map_sync.sinks.writer import Writer
 
 SCHEME = Scheme(b"test")
 ON_DEMAND = 2**30

@@ -18,10 +18,10 @@ from uuid import UUID
 
 from sqlalchemy.exc import OperationalError
 
-from ec2map_sync import writer
 from ec2map_sync.peers import compare, follower
 from ec2map_sync.rules.claims import Sighting
 from ec2map_sync.rules.ec2id import Band, Kind, Scheme
+from ec2map_sync.sinks import writer
 from simulation import check
 from simulation.bus import Broker, Network
 from simulation.faults import Crash, Fault, Fuse, Outage

@@ -27,10 +27,10 @@ from ec2map_sync.rules.claims import (
     join,
 )
 from ec2map_sync.rules.ec2id import Kind, Scheme
+from ec2map_sync.sinks.audit import SinkAuditor, Sweep
 from ec2map_sync.sinks.nova import NovaSink, s3_images
+from ec2map_sync.sinks.writer import Writer
 from ec2map_sync.sql.database import create_engine, parse_url
-from ec2map_sync.sweep import SinkAuditor, Sweep
-from ec2map_sync.writer import Writer
 from simulation.bus import Inbox, Inlet, Network, Outlet
 from simulation.faults import Fuse
 

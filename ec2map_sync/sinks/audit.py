@@ -19,7 +19,7 @@ from ec2map_sync.rules.rows import (
 )
 from ec2map_sync.running import counters
 from ec2map_sync.sinks import Sink
-from ec2map_sync.writer import Writer
+from ec2map_sync.sinks.writer import Writer
 
 LOG = logging.getLogger(__name__)
 
