@@ -13,6 +13,7 @@ from ec2map_sync.glance.listener import Listener, Recorder
 from ec2map_sync.glance.watch import Watchdog
 from ec2map_sync.host import Host
 from ec2map_sync.ledger.ledger import wall_clock
+from ec2map_sync.monitor.status import Examination, Line, Lookout
 from ec2map_sync.parts import POLL, Parts, describe
 from ec2map_sync.peers import bus
 from ec2map_sync.peers.follower import Follower
@@ -27,7 +28,6 @@ from ec2map_sync.sinks.ec2api import Ec2ApiSink
 from ec2map_sync.sinks.nova import NovaSink
 from ec2map_sync.sinks.writer import Writer
 from ec2map_sync.sql import database
-from ec2map_sync.state import Examination, Line, Lookout
 
 LOG = logging.getLogger(__name__)
 

@@ -38,7 +38,7 @@ class ListPeers(Lister):
     ) -> tuple[Sequence[str], Sequence[Any]]:
         """List."""
         from ec2map_sync.ledger.ledger import wall_clock  # noqa: PLC0415
-        from ec2map_sync.state import peer_views  # noqa: PLC0415, slow
+        from ec2map_sync.monitor.status import peer_views  # noqa: PLC0415, slow
 
         region = self.region
         views = peer_views(region.ledger, region.options, wall_clock())

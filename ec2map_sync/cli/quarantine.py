@@ -170,7 +170,7 @@ class RetryQuarantined(_Each):
         One that was just restored would hand out numbers that are in use.
         """
         from ec2map_sync.ledger.ledger import wall_clock  # noqa: PLC0415
-        from ec2map_sync.state import peer_views  # noqa: PLC0415, slow
+        from ec2map_sync.monitor.status import peer_views  # noqa: PLC0415, slow
 
         region = self.region
         wait = region.options.claim_wait

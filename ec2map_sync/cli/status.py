@@ -10,7 +10,7 @@ from ec2map_sync.cli.values import Unmeasured, moment, present, seconds
 from ec2map_sync.running.loop import Wake
 
 if TYPE_CHECKING:
-    from ec2map_sync.state import Line
+    from ec2map_sync.monitor.status import Line
 
 COLUMNS = (
     "what",
@@ -91,7 +91,7 @@ class Status(Lister):
 
     def _lines(self) -> "list[Line]":
         from ec2map_sync.ledger.ledger import wall_clock  # noqa: PLC0415
-        from ec2map_sync.state import Examination  # noqa: PLC0415, slow
+        from ec2map_sync.monitor.status import Examination  # noqa: PLC0415, slow
 
         region = self.region
         examination = Examination(

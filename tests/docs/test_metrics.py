@@ -9,7 +9,7 @@ import pytest
 import yaml
 from servers import find_program
 
-from ec2map_sync import exporter, gauges
+from ec2map_sync.monitor import exporter, gauges
 from ec2map_sync.running import counters
 
 PAGE = "doc/source/metrics.rst"

@@ -338,7 +338,7 @@ def test_a_message_in_quarantine_is_retried_with_a_new_key(regions, images):
 
 def test_a_peer_that_is_dead_is_one_line(regions, images, monkeypatch):
     monkeypatch.setattr("ec2map_sync.peers.asking.DEADLINE", 2.0)
-    monkeypatch.setattr("ec2map_sync.state.SILENT_AFTER", 4.0)
+    monkeypatch.setattr("ec2map_sync.monitor.status.SILENT_AFTER", 4.0)
     one, two = regions
     assert images
     two.kill()

@@ -20,7 +20,9 @@ CELLS = ("nova:cell0", "nova:cell1")
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
-    monkeypatch.setattr("ec2map_sync.state.SILENT_AFTER", SILENT_AFTER)
+    monkeypatch.setattr(
+        "ec2map_sync.monitor.status.SILENT_AFTER", SILENT_AFTER
+    )
 
 
 @pytest.fixture(scope="module")

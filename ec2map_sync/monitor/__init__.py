@@ -1,0 +1,1 @@
+"""How a region is: what status says, and what Prometheus is told."""
