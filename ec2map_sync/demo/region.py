@@ -8,11 +8,11 @@ from pathlib import Path
 import sqlalchemy as sa
 from oslo_config import cfg
 
-from ec2map_sync import services
+from ec2map_sync.agent import services
+from ec2map_sync.agent.host import Host
 from ec2map_sync.demo.glance import Glance
 from ec2map_sync.demo.nova import Cell
 from ec2map_sync.glance import listener
-from ec2map_sync.host import Host
 from ec2map_sync.ledger import Ledger, schema, tables
 from ec2map_sync.peers import bus
 from ec2map_sync.protocol.signing import SigningKey

@@ -15,12 +15,12 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 from sqlalchemy.engine import Engine
 
+from ec2map_sync.agent.host import Host
+from ec2map_sync.agent.parts import describe, sinks_of
 from ec2map_sync.glance.broker import Queues, broker_url
-from ec2map_sync.host import Host
 from ec2map_sync.ledger import Ledger, schema
 from ec2map_sync.ledger.ledger import wall_clock
 from ec2map_sync.monitor.gauges import Family, Gauge, LedgerGauges, families
-from ec2map_sync.parts import describe, sinks_of
 from ec2map_sync.peers import bus
 from ec2map_sync.rules.errors import Ec2MapError
 from ec2map_sync.running.loop import Loop, Wake

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ec2map_sync import agent
+from ec2map_sync.agent import main
 from ec2map_sync.protocol import messages, wire
 
 NEWS = {"priority": None, "reasons": ["of a later release"]}
@@ -45,4 +45,4 @@ if __name__ == "__main__":
     wire.encode = encode  # type: ignore[assignment]
     for kind, write in messages.TO_JSON.items():
         messages.TO_JSON[kind] = saying_more(write)
-    agent.main()
+    main.main()

@@ -5,7 +5,7 @@ import shutil
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from ec2map_sync.health import Memory, Reporter
+from ec2map_sync.agent.health import Memory, Reporter
 from ec2map_sync.ledger import Ledger, schema
 from ec2map_sync.rules.claims import Sighting
 from ec2map_sync.rules.ec2id import Scheme

@@ -17,7 +17,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from scraping import Scrape, get
 from servers import free_port, wait_until
 
-from ec2map_sync.host import Host, Roll, roll
+from ec2map_sync.agent.host import Host, Roll, roll
 from ec2map_sync.ledger import Ledger, Quarantined, ServiceState, schema
 from ec2map_sync.ledger.ledger import wall_clock
 from ec2map_sync.monitor.exporter import Agent, Answer, CannotListen, Front
@@ -107,7 +107,7 @@ def test_commands_pay_nothing_for_metrics():
 def living(tmp_path):
     """A process that has entered a roll, and can be killed."""
     code = (
-        "import pathlib, time\nfrom ec2map_sync.host import Roll\n"
+        "import pathlib, time\nfrom ec2map_sync.agent.host import Roll\n"
         f"roll = Roll(pathlib.Path({str(tmp_path)!r}))\n"
         "roll.enter('writer-0')\ntime.sleep(60)"
     )

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 import sqlalchemy as sa
 
-from ec2map_sync.health import Memory
+from ec2map_sync.agent.health import Memory
 from ec2map_sync.ledger import PUBLISHER, Ledger, schema
 from ec2map_sync.peers.compare import Gate
 from ec2map_sync.peers.follower import Follower

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from ec2map_sync.health import Memory, Reporter
-from ec2map_sync.host import Host
+from ec2map_sync.agent.health import Memory, Reporter
+from ec2map_sync.agent.host import Host
 from ec2map_sync.ledger import Ledger, schema
 from ec2map_sync.ledger.ledger import wall_clock
 from ec2map_sync.peers import bus

@@ -15,12 +15,12 @@ from cotyledon.types import WorkerId
 from oslo_config import cfg
 from oslo_log import log
 
-from ec2map_sync import host as hosts, services
+from ec2map_sync.agent import host as hosts, services
+from ec2map_sync.agent.host import Host
+from ec2map_sync.agent.services import Service
 from ec2map_sync.glance import listener
-from ec2map_sync.host import Host
 from ec2map_sync.monitor import exporter
 from ec2map_sync.rules.errors import Ec2MapError
-from ec2map_sync.services import Service
 from ec2map_sync.settings import config
 from ec2map_sync.settings.config import Config
 

@@ -6,15 +6,15 @@ from typing import Protocol
 
 from sqlalchemy.engine import Engine
 
+from ec2map_sync.agent.host import Host
+from ec2map_sync.agent.parts import POLL, Parts, describe
 from ec2map_sync.glance.audit import Auditor
 from ec2map_sync.glance.broker import Queues, broker_url
 from ec2map_sync.glance.catalogue import Catalogue
 from ec2map_sync.glance.listener import Listener, Recorder
 from ec2map_sync.glance.watch import Watchdog
-from ec2map_sync.host import Host
 from ec2map_sync.ledger.ledger import wall_clock
 from ec2map_sync.monitor.status import Examination, Line, Lookout
-from ec2map_sync.parts import POLL, Parts, describe
 from ec2map_sync.peers import bus
 from ec2map_sync.peers.follower import Follower
 from ec2map_sync.peers.publisher import Answerer, Publisher

@@ -1,0 +1,1 @@
+"""The daemon: what runs in it, and what its processes share."""
