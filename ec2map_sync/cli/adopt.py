@@ -44,7 +44,7 @@ class Adopt(Lister):
         self, parsed_args: argparse.Namespace
     ) -> tuple[Sequence[str], Sequence[Any]]:
         """Adopt."""
-        from ec2map_sync.adoption import Adoption  # noqa: PLC0415, slow
+        from ec2map_sync.operate.adopt import Adoption  # noqa: PLC0415, slow
 
         region = self.region
         names = [parsed_args.sink] if parsed_args.sink else region.sinks

@@ -32,7 +32,7 @@ class Check(Lister):
         self, _parsed_args: argparse.Namespace
     ) -> tuple[tuple[str, ...], list[tuple[str, str, str]]]:
         """Check."""
-        from ec2map_sync import checks  # noqa: PLC0415, slow
+        from ec2map_sync.operate import checks  # noqa: PLC0415
 
         findings = checks.run(checks.checks(self.config))
         if not checks.in_order(findings):

@@ -38,11 +38,11 @@ class Show(ShowOne):
         self, parsed_args: argparse.Namespace
     ) -> tuple[Sequence[str], Sequence[Any]]:
         """Look it up."""
-        from ec2map_sync import lookup  # noqa: PLC0415, slow
+        from ec2map_sync.operate import mapping  # noqa: PLC0415
 
         mapped = find(self.region, parsed_args.name)
         claim = mapped.claim
-        held = lookup.held(self.region.windows, mapped.number)
+        held = mapping.held(self.region.windows, mapped.number)
         for one in held:
             if one.trouble:
                 self.note(f"{one.sink} does not answer: {one.trouble}")
@@ -120,22 +120,22 @@ class List(Lister):
         return ("image", "ec2_id", "kind", "claimed_at"), map(_row, found)
 
     def _with_moves(self, found: "Iterator[Mapped]") -> "Iterator[Mapped]":
-        from ec2map_sync import lookup  # noqa: PLC0415, slow
+        from ec2map_sync.operate import mapping  # noqa: PLC0415
 
-        while page := list(islice(found, lookup.PAGE)):
-            for image, said in lookup.moves(self.region.ledger, page):
+        while page := list(islice(found, mapping.PAGE)):
+            for image, said in mapping.moves(self.region.ledger, page):
                 self.note(f"{image}: {said}")
             yield from page
 
     def _found(
         self, after: Bound, *, moved: bool, divergent: bool
     ) -> "Iterator[Mapped]":
-        from ec2map_sync import lookup  # noqa: PLC0415, slow
+        from ec2map_sync.operate import mapping  # noqa: PLC0415
 
         region = self.region
-        for page in lookup.mappings(region.ledger, after, moved=moved):
+        for page in mapping.mappings(region.ledger, after, moved=moved):
             if divergent:
-                wrong = lookup.divergent(page, region.windows)
+                wrong = mapping.divergent(page, region.windows)
                 yield from (m for m in page if m.claim.image in wrong)
             else:
                 yield from page
@@ -171,7 +171,7 @@ class Explain(Lister):
         self, parsed_args: argparse.Namespace
     ) -> tuple[Sequence[str], Iterable[Sequence[Any]]]:
         """Explain."""
-        from ec2map_sync.lookup import Explanation  # noqa: PLC0415, slow
+        from ec2map_sync.operate.mapping import Explanation  # noqa: PLC0415, slow
 
         region = self.region
         mapped = find(region, parsed_args.name)
@@ -187,12 +187,12 @@ def find(region: "Region", text: str) -> "Mapped":
 
     :raises Unknown: no such image is claimed, or no image has this id.
     """
-    from ec2map_sync import lookup  # noqa: PLC0415, slow
+    from ec2map_sync.operate import mapping  # noqa: PLC0415
 
     name = parse_name(text)
     if isinstance(name, int) and name >= ON_DEMAND.stop:
         raise Unknown(f"no image has the id {text.lower()}")
-    mapped = lookup.find(region.ledger, name)
+    mapped = mapping.find(region.ledger, name)
     if mapped:
         return mapped
     if isinstance(name, str):

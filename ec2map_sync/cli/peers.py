@@ -78,7 +78,7 @@ class ForgetPeer(Command):
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         """Forget."""
-        from ec2map_sync import retiring  # noqa: PLC0415, slow
+        from ec2map_sync.operate import peers  # noqa: PLC0415
 
         region = self.region
         name = addresses.name(parsed_args.name, "NAME")
@@ -88,11 +88,11 @@ class ForgetPeer(Command):
                 "take it out there, restart the agent, then forget it"
             )
         broker, exchange = region.own_broker, region.options.exchange
-        found = retiring.traces(region.ledger, broker, exchange, name)
+        found = peers.traces(region.ledger, broker, exchange, name)
         if not found.any:
             raise Unknown(f"nothing is known of a peer {name!r}")
         if not parsed_args.dry_run:
-            retiring.forget(region.ledger, broker, exchange, name)
+            peers.forget(region.ledger, broker, exchange, name)
         done = "would delete" if parsed_args.dry_run else "deleted"
         queue = f"no queue {found.queue}"
         if found.messages is not None:

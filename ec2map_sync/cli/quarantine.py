@@ -141,7 +141,7 @@ class RetryQuarantined(_Each):
         self, parsed_args: argparse.Namespace
     ) -> tuple[Sequence[str], Sequence[Any]]:
         """Try again."""
-        from ec2map_sync.quarantine import Retrial  # noqa: PLC0415, slow
+        from ec2map_sync.operate.quarantine import Retrial  # noqa: PLC0415, slow
 
         region = self.region
         names = self.names(parsed_args)

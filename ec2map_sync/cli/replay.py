@@ -11,7 +11,7 @@ from ec2map_sync.rules.claims import BEGINNING, END, Bound, Span
 from ec2map_sync.rules.stamps import parse_time
 
 if TYPE_CHECKING:
-    from ec2map_sync.replay import Outcome
+    from ec2map_sync.operate.replay import Outcome
 
 COLUMNS = ("what", "name", "examined", "missed")
 
@@ -81,8 +81,8 @@ class Replay(Lister):
                 yield self._peer(peer, span, dry_run=chosen.dry_run)
 
     def _peer(self, peer: Any, span: Span, *, dry_run: bool) -> "Outcome":
+        from ec2map_sync.operate.replay import Outcome, from_peer  # noqa: PLC0415
         from ec2map_sync.peers.asking import PeerSilent  # noqa: PLC0415, slow
-        from ec2map_sync.replay import Outcome, from_peer  # noqa: PLC0415
 
         region = self.region
         try:
@@ -103,7 +103,7 @@ class Replay(Lister):
             return Outcome(what="peer", name=peer.name, trouble=explain(error))
 
     def _sink(self, sink: str, span: Span, *, dry_run: bool) -> "Outcome":
-        from ec2map_sync.replay import into_sink  # noqa: PLC0415, slow
+        from ec2map_sync.operate.replay import into_sink  # noqa: PLC0415, slow
 
         region = self.region
         writer = region.writer(sink)
@@ -118,7 +118,7 @@ class Replay(Lister):
             )
 
     def _push(self, span: Span, *, dry_run: bool) -> "Outcome":
-        from ec2map_sync.replay import push  # noqa: PLC0415, slow
+        from ec2map_sync.operate.replay import push  # noqa: PLC0415, slow
 
         region = self.region
         with (

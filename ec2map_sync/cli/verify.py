@@ -15,8 +15,8 @@ from ec2map_sync.cli.progress import progress
 from ec2map_sync.rules.ec2id import format_id
 
 if TYPE_CHECKING:
+    from ec2map_sync.operate.verify import Verdict
     from ec2map_sync.sinks.windows import Window
-    from ec2map_sync.verify import Verdict
 
 COLUMNS = ("what", "name", "checked", "missing", "foreign", "different")
 EXAMPLES = 10
@@ -92,7 +92,7 @@ class Verify(Lister):
         advance: Callable[[int], None],
         chosen: argparse.Namespace,
     ) -> "Verdict":
-        from ec2map_sync.verify import (  # noqa: PLC0415, slow
+        from ec2map_sync.operate.verify import (  # noqa: PLC0415, slow
             SinkCheck,
             repair,
         )
@@ -118,7 +118,7 @@ class Verify(Lister):
         return verdict
 
     def _peers(self) -> "Iterator[Verdict]":
-        from ec2map_sync.verify import check_peer  # noqa: PLC0415, slow
+        from ec2map_sync.operate.verify import check_peer  # noqa: PLC0415, slow
 
         region = self.region
         for peer in region.peers():
@@ -131,7 +131,7 @@ class Verify(Lister):
 
     def _glance(self) -> "Iterator[Verdict]":
         """Compare with Glance's images, where that is configured."""
-        from ec2map_sync.verify import Verdict  # noqa: PLC0415, slow
+        from ec2map_sync.operate.verify import Verdict  # noqa: PLC0415, slow
 
         if self.config.glance is None:
             yield Verdict(what="glance", name="not configured")
@@ -144,7 +144,7 @@ class Verify(Lister):
     def _images(self) -> "Verdict":
         from ec2map_sync.glance.audit import Survey, news  # noqa: PLC0415, slow
         from ec2map_sync.glance.catalogue import Catalogue  # noqa: PLC0415, slow
-        from ec2map_sync.verify import Verdict  # noqa: PLC0415, slow
+        from ec2map_sync.operate.verify import Verdict  # noqa: PLC0415, slow
 
         assert self.config.glance is not None
         catalogue = Catalogue(self.config.conf, self.config.glance)
@@ -170,7 +170,7 @@ class Verify(Lister):
     ) -> "Verdict":
         """Check one thing; one that does not answer spoils no other."""
         from ec2map_sync.cli.region import OUTAGES  # noqa: PLC0415, slow
-        from ec2map_sync.verify import Verdict  # noqa: PLC0415, slow
+        from ec2map_sync.operate.verify import Verdict  # noqa: PLC0415, slow
 
         try:
             return check()

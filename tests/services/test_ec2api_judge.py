@@ -8,8 +8,8 @@ from uuid import uuid4
 import pytest
 import sqlalchemy as sa
 
-from ec2map_sync.adoption import Adoption
 from ec2map_sync.ledger import Ledger, schema
+from ec2map_sync.operate.adopt import Adoption
 from ec2map_sync.rules.claims import Sighting
 from ec2map_sync.rules.ec2id import (
     DERIVED,

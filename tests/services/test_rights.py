@@ -8,7 +8,7 @@ import pytest
 import schemas
 import sqlalchemy as sa
 
-from ec2map_sync.checks import databases
+from ec2map_sync.operate.checks import databases
 from ec2map_sync.rules.ec2id import DERIVED, Kind
 from ec2map_sync.rules.rows import SinkRow
 from ec2map_sync.settings.config import Cell

@@ -5,7 +5,7 @@ import schemas
 import sqlalchemy as sa
 from small_cell import image, put, rows, see
 
-from ec2map_sync.adoption import Adoption, Verdict
+from ec2map_sync.operate.adopt import Adoption, Verdict
 from ec2map_sync.rules.claims import Claim, Sighting, Wanted
 from ec2map_sync.rules.ec2id import Kind
 from ec2map_sync.rules.rows import RowClass

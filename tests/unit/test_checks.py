@@ -5,10 +5,10 @@ import time
 
 import pytest
 
-from ec2map_sync.checks import finding
-from ec2map_sync.checks.finding import ok, run, unknown
 from ec2map_sync.cli.backfill import Pace, not_compared
 from ec2map_sync.ledger import PeerState
+from ec2map_sync.operate.checks import finding
+from ec2map_sync.operate.checks.finding import ok, run, unknown
 from ec2map_sync.rules.errors import ConfigError
 
 SECOND = 1_000_000

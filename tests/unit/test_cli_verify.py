@@ -203,7 +203,7 @@ def test_glance_is_a_line_of_its_own(region):
 
 
 def test_pages_meet_wherever_rows_are_missing(region, monkeypatch):
-    monkeypatch.setattr("ec2map_sync.verify.PAGE", 3)
+    monkeypatch.setattr("ec2map_sync.operate.verify.PAGE", 3)
     spoil(region)
     region.sql("cell1", "DELETE FROM s3_images WHERE id % 2 = 0")
     held = rows(region)

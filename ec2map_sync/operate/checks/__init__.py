@@ -5,8 +5,9 @@ from functools import partial
 
 from oslo_config import cfg
 
-from ec2map_sync.checks import brokers, databases
-from ec2map_sync.checks.finding import (
+from ec2map_sync.glance.catalogue import Catalogue
+from ec2map_sync.operate.checks import brokers, databases
+from ec2map_sync.operate.checks.finding import (
     Check,
     Finding,
     in_order,
@@ -14,7 +15,6 @@ from ec2map_sync.checks.finding import (
     run,
     unknown,
 )
-from ec2map_sync.glance.catalogue import Catalogue
 from ec2map_sync.rules.errors import ConfigError
 from ec2map_sync.settings.config import Config, Glance
 

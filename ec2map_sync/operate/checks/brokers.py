@@ -11,13 +11,19 @@ import amqp.exceptions
 import kombu
 from oslo_config import cfg
 
-from ec2map_sync.checks.finding import Check, Finding, ok, unknown, wrong
 from ec2map_sync.glance.broker import (
     NoExchange,
     Queues,
     broker_url,
     is_durable,
     require_exchange,
+)
+from ec2map_sync.operate.checks.finding import (
+    Check,
+    Finding,
+    ok,
+    unknown,
+    wrong,
 )
 from ec2map_sync.peers import bus
 from ec2map_sync.protocol.signing import SigningKey

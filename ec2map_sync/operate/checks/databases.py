@@ -7,9 +7,15 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL, Engine
 from sqlalchemy.exc import DBAPIError
 
-from ec2map_sync.checks.finding import Check, Finding, ok, unknown, wrong
 from ec2map_sync.ledger import Ledger, schema, tables
 from ec2map_sync.ledger.ledger import wall_clock
+from ec2map_sync.operate.checks.finding import (
+    Check,
+    Finding,
+    ok,
+    unknown,
+    wrong,
+)
 from ec2map_sync.rules.claims import Stamp
 from ec2map_sync.rules.ec2id import Scheme
 from ec2map_sync.settings.config import Cell, Config, NovaApi

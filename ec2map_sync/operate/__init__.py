@@ -1,0 +1,1 @@
+"""The work behind each command, under the name of the command."""
