@@ -8,9 +8,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ec2map_sync.agent.health import Memory, Reporter
 from ec2map_sync.agent.host import Host
+from ec2map_sync.broker import link
 from ec2map_sync.ledger import Ledger, schema
 from ec2map_sync.ledger.ledger import wall_clock
-from ec2map_sync.peers import bus
 from ec2map_sync.peers.compare import Gate
 from ec2map_sync.protocol import wire
 from ec2map_sync.rules.errors import Ec2MapError
@@ -30,7 +30,7 @@ def describe(error: Exception) -> str | None:
         return str(error)
     if isinstance(error, SQLAlchemyError):
         return f"a database does not answer: {database.describe(error)}"
-    return bus.describe(error)
+    return link.describe(error)
 
 
 def sinks_of(config: Config, ledger: Ledger) -> list[str]:

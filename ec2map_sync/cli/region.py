@@ -8,6 +8,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import URL, Engine, ExceptionContext
 from sqlalchemy.exc import SQLAlchemyError
 
+from ec2map_sync.broker import link
 from ec2map_sync.ledger import Ledger, schema
 from ec2map_sync.ledger.ledger import wall_clock
 from ec2map_sync.peers import asking, bus
@@ -25,7 +26,7 @@ from ec2map_sync.sql import database
 OUTAGES: tuple[type[Exception], ...] = (
     SQLAlchemyError,
     Ec2MapError,
-    *bus.OUTAGES,
+    *link.OUTAGES,
 )
 """What a part that does not answer raises."""
 
@@ -212,5 +213,5 @@ def describe(error: Exception) -> str | None:
     if isinstance(error, SQLAlchemyError):
         notes = getattr(error, "__notes__", ["a database does not answer"])
         return f"{notes[0]}: {database.describe(error)}"
-    text = bus.describe(error)
+    text = link.describe(error)
     return f"a broker does not answer: {text}" if text else None

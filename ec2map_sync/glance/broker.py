@@ -7,7 +7,7 @@ from urllib.parse import quote
 import amqp.exceptions
 from oslo_config import cfg
 
-from ec2map_sync.peers import bus
+from ec2map_sync.broker import link
 from ec2map_sync.rules.errors import Ec2MapError
 from ec2map_sync.settings.addresses import with_tls
 from ec2map_sync.settings.config import Notifications
@@ -25,7 +25,7 @@ class NoExchange(Ec2MapError):
     """Glance's exchange is not there, or not as our options say."""
 
 
-class Queues(bus.Link):
+class Queues(link.Link):
     """How many notifications wait for us on Glance's broker."""
 
     def __init__(self, url: str, options: Notifications) -> None:
@@ -42,7 +42,7 @@ class Queues(bus.Link):
     def waiting(self) -> int:
         """Count what is not delivered yet.
 
-        :raises Exception: one of `bus.OUTAGES` if the broker is away.
+        :raises Exception: one of `link.OUTAGES` if the broker is away.
         """
         self.pump()
         return sum(self._depth(name) for name in self.names)
@@ -70,7 +70,7 @@ def require_exchange(conf: cfg.ConfigOpts, name: str) -> None:
 
     :raises NoExchange: it is not there yet, or declared otherwise.
     """
-    with bus.connect(broker_url(conf)) as connection:
+    with link.connect(broker_url(conf)) as connection:
         connection.ensure_connection(max_retries=1)
         try:
             with connection.channel() as channel:

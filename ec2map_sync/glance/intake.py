@@ -11,7 +11,7 @@ from typing import Any
 
 from kombu.transport import pyamqp
 
-from ec2map_sync.peers import bus
+from ec2map_sync.broker import link
 
 with warnings.catch_warnings():
     # It imports eventlet, which warns whoever does.
@@ -52,7 +52,7 @@ class _Message(impl_rabbit.RabbitMessage):  # type: ignore[misc]
             super().__init__(raw_message)
         except Exception as error:  # noqa: BLE001, whatever the bytes raise
             reason = " ".join(f"{type(error).__name__}: {error}".split())
-            body = bus.body_of(raw_message)
+            body = link.body_of(raw_message)
             dict.__init__(self, {UNREADABLE: (reason, body)})
             self._raw_message = raw_message
 

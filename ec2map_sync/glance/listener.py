@@ -11,11 +11,11 @@ from typing import Any
 from oslo_config import cfg
 from sqlalchemy.exc import SQLAlchemyError
 
+from ec2map_sync.broker import link
 from ec2map_sync.glance.broker import PRIORITIES, require_exchange
 from ec2map_sync.glance.intake import UNREADABLE, Server
 from ec2map_sync.glance.notifications import sighted, stamp_of, type_of
 from ec2map_sync.ledger import Ledger, Quarantined
-from ec2map_sync.peers import bus
 from ec2map_sync.rules.claims import Sighting
 from ec2map_sync.rules.errors import BadMessage, ConfigError, Ec2MapError
 from ec2map_sync.rules.selection import EVERYTHING, Selection
@@ -192,7 +192,7 @@ def describe(error: Exception) -> str | None:
         return f"the ledger does not answer: {database.describe(error)}"
     if isinstance(error, Ec2MapError):
         return str(error)
-    text = bus.describe(error)
+    text = link.describe(error)
     return f"Glance's broker: {text}" if text else None
 
 
@@ -211,7 +211,7 @@ class Listener:
     def start(self) -> None:
         """Begin to listen, once Glance's exchange is there.
 
-        :raises Exception: one of `bus.OUTAGES` if the broker is away;
+        :raises Exception: one of `link.OUTAGES` if the broker is away;
             NoExchange, if Glance has not declared its exchange there yet,
             or otherwise than our options say.
         """

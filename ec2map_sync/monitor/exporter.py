@@ -17,11 +17,11 @@ from sqlalchemy.engine import Engine
 
 from ec2map_sync.agent.host import Host
 from ec2map_sync.agent.parts import describe, sinks_of
+from ec2map_sync.broker import link
 from ec2map_sync.glance.broker import Queues, broker_url
 from ec2map_sync.ledger import Ledger, schema
 from ec2map_sync.ledger.ledger import wall_clock
 from ec2map_sync.monitor.gauges import Family, Gauge, LedgerGauges, families
-from ec2map_sync.peers import bus
 from ec2map_sync.rules.errors import Ec2MapError
 from ec2map_sync.running.loop import Loop, Wake
 from ec2map_sync.running.threads import Threads
@@ -128,7 +128,7 @@ class Waiting:
         """Ask the broker; that it is away, the listener says."""
         try:
             self.count = self._queues.waiting()
-        except bus.OUTAGES:
+        except link.OUTAGES:
             self.forget()
         return False
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import amqp.exceptions
 
+from ec2map_sync.broker import link
 from ec2map_sync.ledger import Ledger
-from ec2map_sync.peers import bus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +26,7 @@ class Traces:
 def traces(ledger: Ledger, url: str, exchange: str, peer: str) -> Traces:
     """Look what there is of a peer.
 
-    :raises Exception: one of `bus.OUTAGES` if the broker is away.
+    :raises Exception: one of `link.OUTAGES` if the broker is away.
     """
     queue = f"{exchange}.{peer}"
     return Traces(
@@ -39,16 +39,16 @@ def traces(ledger: Ledger, url: str, exchange: str, peer: str) -> Traces:
 def forget(ledger: Ledger, url: str, exchange: str, peer: str) -> None:
     """Delete a peer's queue and its traces; its claims stay everybody's.
 
-    :raises Exception: one of `bus.OUTAGES` if the broker is away.
+    :raises Exception: one of `link.OUTAGES` if the broker is away.
     """
-    with bus.connect(url) as connection:
+    with link.connect(url) as connection:
         connection.ensure_connection(max_retries=1)
         connection.default_channel.queue_delete(f"{exchange}.{peer}")
     ledger.journal.forget_peer(peer)
 
 
 def _count(url: str, queue: str) -> int | None:
-    with bus.connect(url) as connection:
+    with link.connect(url) as connection:
         connection.ensure_connection(max_retries=1)
         try:
             found = connection.default_channel.queue_declare(

@@ -7,6 +7,7 @@ from typing import Any
 import amqp.exceptions
 import kombu
 
+from ec2map_sync.broker import link
 from ec2map_sync.ledger import Ledger
 from ec2map_sync.peers import bus
 from ec2map_sync.peers.compare import Pull
@@ -123,7 +124,7 @@ class Asker:
         headers, body = wire.encode(question, self._pen)
         try:
             self._inlet.ask(headers, body)
-        except bus.OUTAGES as error:
+        except link.OUTAGES as error:
             raise self._unreachable(error) from error
 
     def _read(self) -> Iterator[messages.Message]:
@@ -131,13 +132,13 @@ class Asker:
         try:
             arrived = self._inlet.read(_BATCH, _PATIENCE)
             self._inlet.acknowledge(arrived)
-        except bus.OUTAGES as error:
+        except link.OUTAGES as error:
             raise self._unreachable(error) from error
         for one in arrived:
             try:
                 yield wire.decode(
                     one.headers or {},
-                    bus.body_of(one),
+                    link.body_of(one),
                     {self._trust.sender: self._trust},
                     self._pen.clock(),
                 ).message
@@ -155,7 +156,7 @@ class Asker:
     def _unreachable(self, error: Exception) -> PeerSilent:
         return PeerSilent(
             f"the broker of {self._trust.sender} cannot be reached: "
-            f"{bus.describe(error)}"
+            f"{link.describe(error)}"
         )
 
 

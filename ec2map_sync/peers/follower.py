@@ -7,8 +7,9 @@ from itertools import chain
 
 from kombu.message import Message
 
+from ec2map_sync.broker.link import body_of
 from ec2map_sync.ledger import Ledger, PeerState, Quarantined
-from ec2map_sync.peers.bus import Inlet, body_of
+from ec2map_sync.peers.bus import Inlet
 from ec2map_sync.peers.compare import Pull
 from ec2map_sync.peers.refusals import Refusals, take
 from ec2map_sync.protocol import messages, wire

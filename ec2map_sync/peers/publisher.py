@@ -5,9 +5,10 @@ from collections.abc import Callable, Mapping
 
 from kombu.message import Message
 
+from ec2map_sync.broker.link import body_of
 from ec2map_sync.ledger import PUBLISHER, Ledger, Quarantined
 from ec2map_sync.peers import compare
-from ec2map_sync.peers.bus import Inbox, Outlet, body_of
+from ec2map_sync.peers.bus import Inbox, Outlet
 from ec2map_sync.peers.refusals import Refusals
 from ec2map_sync.protocol import messages, wire
 from ec2map_sync.rules.errors import BadMessage

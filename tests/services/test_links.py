@@ -7,6 +7,7 @@ import pytest
 from proxy import Proxy, Way
 from servers import wait_until
 
+from ec2map_sync.broker.link import HEARTBEAT as USUAL, OUTAGES, connect
 from ec2map_sync.peers import bus
 
 pytestmark = pytest.mark.services
@@ -31,13 +32,13 @@ def fails(outlet):
     """Whether the link is seen to be dead by who only keeps it alive."""
     try:
         outlet.pump()
-    except bus.OUTAGES:
+    except OUTAGES:
         return True
     return False
 
 
 def test_links_have_heartbeats_unless_the_url_says_otherwise(rabbit_a):
-    assert bus.connect(rabbit_a.url()).heartbeat == bus.HEARTBEAT > 0
+    assert connect(rabbit_a.url()).heartbeat == USUAL > 0
 
 
 def test_an_idle_link_stays_up(outlet):
@@ -70,7 +71,7 @@ def test_a_link_that_dies_while_it_is_set_up_is_given_up(rabbit_a, link):
     outlet = bus.Outlet(link.url(rabbit_a.url()), "x")
     begun = time.monotonic()
 
-    with pytest.raises(bus.OUTAGES):
+    with pytest.raises(OUTAGES):
         outlet.send("nobody", {}, b"{}")
 
     outlet.close()

@@ -17,15 +17,15 @@ from one_set import (
 from proxy import Proxy, Way
 from servers import wait_until
 
+from ec2map_sync.broker import link
 from ec2map_sync.ledger.ledger import wall_clock
-from ec2map_sync.peers import bus
 
 pytestmark = pytest.mark.services
 
 QUEUE_MAX_BYTES = 1024 * 1024
 BOUNDED = f"[bus]\nqueue_max_bytes = {QUEUE_MAX_BYTES}\n"
 SECOND = 1_000_000
-NOTICED = bus.CONFIRM_TIMEOUT + 4 * HEARTBEAT
+NOTICED = link.CONFIRM_TIMEOUT + 4 * HEARTBEAT
 """Seconds until a silent link is given up, also by who waits for a confirm."""
 
 
@@ -140,11 +140,11 @@ def test_a_link_that_goes_one_way_only_is_noticed_and_given_up(regions, links):
         region.await_log(
             f"follower of {peer.name} waits", NOTICED, since=start
         )
-    assert all(link.swallowed for link in links)
+    assert all(cut.swallowed for cut in links)
     assert held(two) == before + 500
 
-    for link in links:
-        link.heal()
+    for cut in links:
+        cut.heal()
 
     await_equal(one, two, count=before + 1000, seconds=40)
     await_same_cells(one, two)
@@ -152,4 +152,4 @@ def test_a_link_that_goes_one_way_only_is_noticed_and_given_up(regions, links):
 
 def test_a_dead_link_is_noticed_on_every_broker_by_default(regions):
     one, _ = regions
-    assert bus.connect(one.bus_url).heartbeat == bus.HEARTBEAT
+    assert link.connect(one.bus_url).heartbeat == link.HEARTBEAT

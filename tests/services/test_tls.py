@@ -18,7 +18,7 @@ from fleet import pair, running
 from one_set import claim_many, open_ledger
 from servers import RabbitMQ, wait_until
 
-from ec2map_sync.broker import transport
+from ec2map_sync.broker import link, transport
 from ec2map_sync.peers import bus
 from ec2map_sync.settings.addresses import with_tls
 
@@ -100,36 +100,36 @@ def test_an_unknown_certificate_is_refused(broker, directory):
     other = make_certificate(directory / "other.pem", "127.0.0.1")
 
     for url in (address(broker), f"{address(broker)}?ca_file={other}"):
-        with pytest.raises(bus.OUTAGES) as caught:
+        with pytest.raises(link.OUTAGES) as caught:
             publish(url)
-        said = bus.describe(caught.value)
+        said = link.describe(caught.value)
         assert "certificate is not trusted (ssl_ca_file)" in said
 
 
 def test_a_certificate_for_another_host_is_refused(broker, directory):
     url = f"{address(broker, '127.0.0.2')}?ca_file={directory / 'own.pem'}"
 
-    with pytest.raises(bus.OUTAGES) as caught:
+    with pytest.raises(link.OUTAGES) as caught:
         publish(url)
 
-    assert "127.0.0.2" in bus.describe(caught.value)
+    assert "127.0.0.2" in link.describe(caught.value)
 
 
 def test_a_file_that_is_missing_is_named(directory):
     url = f"amqps://127.0.0.1:1/?ca_file={directory / 'missing.pem'}"
 
-    with pytest.raises(bus.OUTAGES) as caught:
+    with pytest.raises(link.OUTAGES) as caught:
         publish(url)
 
-    assert "missing.pem" in bus.describe(caught.value)
+    assert "missing.pem" in link.describe(caught.value)
 
 
 def test_a_plain_url_has_no_tls():
-    assert bus.without_tls("amqp://h/v?heartbeat=4") == (
+    assert link.without_tls("amqp://h/v?heartbeat=4") == (
         "amqp://h/v?heartbeat=4",
         {},
     )
-    plain, tls = bus.without_tls("amqps://h/v?ca_file=a;amqps://i/v")
+    plain, tls = link.without_tls("amqps://h/v?ca_file=a;amqps://i/v")
     assert plain == "amqps://h/v;amqps://i/v"
     assert tls["ca_certs"] == "a"
     assert tls["cert_reqs"] is ssl.CERT_REQUIRED
@@ -141,7 +141,7 @@ def test_what_has_come_is_given_out_together(broker, directory, secure):
     if secure:
         url = f"{address(broker)}?ca_file={directory / 'own.pem'}"
     arrived, read = [], []
-    with bus.connect(url) as connection, connection.channel() as channel:
+    with link.connect(url) as connection, connection.channel() as channel:
         queue = kombu.Queue(f"together-{secure}", auto_delete=True)(channel)
         queue.declare()
         for number in range(300):
@@ -164,7 +164,7 @@ def test_a_heartbeat_behind_a_message_holds_nothing_up(broker):
     heartbeat = bytes([8, 0, 0, 0, 0, 0, 0, 0xCE])
     arrived = []
     with (
-        bus.connect(f"{broker.url()}?heartbeat=2") as connection,
+        link.connect(f"{broker.url()}?heartbeat=2") as connection,
         connection.channel() as channel,
     ):
         queue = kombu.Queue("held-up", auto_delete=True)(channel)

@@ -11,6 +11,7 @@ import amqp.exceptions
 import kombu
 from oslo_config import cfg
 
+from ec2map_sync.broker import link
 from ec2map_sync.glance.broker import (
     NoExchange,
     Queues,
@@ -66,7 +67,7 @@ def _signing_key(
 
 @contextmanager
 def _connected(url: str) -> Iterator[kombu.Connection]:
-    with bus.connect(url) as connection:
+    with link.connect(url) as connection:
         connection.ensure_connection(max_retries=1)
         yield connection
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from ec2map_sync.peers import bus
+from ec2map_sync.broker import link
 from ec2map_sync.rules.errors import Ec2MapError
 from ec2map_sync.sql import database
 
@@ -85,8 +85,8 @@ def _safely(check: Check) -> Finding:
         return wrong(str(error))
     except SQLAlchemyError as error:
         return wrong(database.describe(error))
-    except bus.OUTAGES as error:
-        return wrong(bus.describe(error) or "")
+    except link.OUTAGES as error:
+        return wrong(link.describe(error) or "")
     except Exception as error:  # noqa: BLE001, one check is not all of them
         text = " ".join(str(error).split())
         return wrong(f"{type(error).__name__}: {text}")

@@ -1,0 +1,184 @@
+"""A connection to a broker: TLS, time limits, and what an outage is."""
+
+import socket
+import ssl
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
+
+import amqp.exceptions
+import kombu
+import kombu.exceptions
+from kombu.message import Message
+
+from ec2map_sync.broker import transport
+
+transport.install()
+
+OUTAGES: tuple[type[Exception], ...] = (
+    amqp.exceptions.AMQPError,
+    kombu.exceptions.KombuError,
+    kombu.exceptions.OperationalError,
+    OSError,
+)
+"""What a broker that is away, or comes back changed, raises."""
+
+TLS_FILES = {
+    "ca_file": "ca_certs",
+    "cert_file": "certfile",
+    "key_file": "keyfile",
+}
+"""Parameters of an amqps:// URL, and what the library calls them."""
+
+_UNTRUSTED = "CERTIFICATE_VERIFY_FAILED"
+"""How OpenSSL's complaint begins; kombu leaves nothing else of it."""
+
+CONFIRM_TIMEOUT = 30
+ANSWER_TIMEOUT = 20
+CLOSE_TIMEOUT = 2
+"""Seconds to wait for the broker; amqp itself would wait for ever."""
+
+HEARTBEAT = 20
+"""Seconds after which a silent connection counts as dead."""
+
+
+def describe(error: Exception) -> str | None:
+    """Say in one line what a broker answered; None if it was not one."""
+    if not isinstance(error, OUTAGES):
+        return None
+    if isinstance(error, amqp.exceptions.NotFound):
+        return f"not there yet: {error.reply_text}"
+    text = " ".join(str(error).split())[:200] or type(error).__name__
+    if _UNTRUSTED in text:
+        return f"the broker's certificate is not trusted (ssl_ca_file): {text}"
+    return text
+
+
+def without_tls(url: str) -> tuple[str, dict[str, Any]]:
+    """Part a URL, or several with ';' between them, from its TLS files.
+
+    What amqps:// means is in our hands: kombu would take any certificate.
+    It is checked against the files of ``ca_file``, else the system's, and
+    against the host's name.
+    """
+    files: dict[str, str] = {}
+    plain = []
+    for one in url.split(";"):
+        address, _, query = one.partition("?")
+        given = dict(parse_qsl(query))
+        files |= {k: v for k, v in given.items() if k in TLS_FILES}
+        rest = {k: v for k, v in given.items() if k not in TLS_FILES}
+        plain.append(address + (f"?{urlencode(rest)}" if rest else ""))
+    if not url.startswith("amqps:"):
+        return ";".join(plain), {}
+    return ";".join(plain), {
+        "cert_reqs": ssl.CERT_REQUIRED,
+        "server_hostname": None,  # kombu puts the host's name here
+        **{TLS_FILES[name]: value for name, value in files.items()},
+    }
+
+
+def connect(url: str) -> kombu.Connection:
+    """Prepare a connection; opened when first used.
+
+    :raises OSError: a file that TLS needs cannot be read.
+    """
+    memory = url.startswith("memory:")
+    plain, tls = without_tls(url)
+    for option in TLS_FILES.values():
+        if option in tls:
+            # Python's own complaint would not name the file.
+            Path(tls[option]).open("rb").close()
+    return kombu.Connection(
+        plain,
+        ssl=tls or False,
+        connect_timeout=5,
+        heartbeat=0 if memory else HEARTBEAT,
+        transport_options={"polling_interval": 0.005}
+        if memory
+        else {"confirm_publish": True, "max_retries": 0},
+    )
+
+
+class Link:
+    """A connection that is opened when needed and dropped after an error."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._connection: kombu.Connection | None = None
+        self._socket: socket.socket | None = None
+        self._pumped = 0.0
+
+    def open(self) -> kombu.Connection:
+        """Give the connection; the caller's thread is its only user."""
+        if self._connection is None:
+            connection = connect(self._url)
+            connection.ensure_connection(max_retries=1)
+            self._connection = connection
+            inner = getattr(connection.connection, "transport", None)
+            self._socket = getattr(inner, "sock", None)
+            self._limit(ANSWER_TIMEOUT)
+            self._set_up(connection.default_channel)
+        return self._connection
+
+    def _set_up(self, channel: Any) -> None:
+        raise NotImplementedError
+
+    def pump(self) -> None:
+        """Keep the connection alive while nothing is sent or read."""
+        now = time.monotonic()
+        if self._connection is not None and now - self._pumped > 1:
+            # The broker's heartbeats count once they are read, also by who
+            # only sends.
+            with suppress(TimeoutError):
+                self._connection.drain_events(timeout=0.001)
+            self._connection.heartbeat_check()
+            self._pumped = now
+
+    def close(self) -> None:
+        """Drop the connection; unacknowledged messages will come again."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self._limit(CLOSE_TIMEOUT)
+            with suppress(*OUTAGES):  # it may be broken already
+                connection.release()
+
+    def _limit(self, seconds: float) -> None:
+        if self._socket is not None:
+            with suppress(OSError):  # it may be closed already
+                self._socket.settimeout(seconds)
+
+
+def publish(
+    channel: Any,
+    exchange: str,
+    routing_key: str,
+    headers: Mapping[str, Any],
+    body: bytes,
+) -> None:
+    """Publish a message; returns when the broker has taken it over.
+
+    One that no queue is bound for is confirmed as well: a peer that comes
+    later finds by comparing what it has missed.
+    """
+    kombu.Producer(channel).publish(
+        body,
+        exchange=exchange,
+        routing_key=routing_key,
+        headers=dict(headers),
+        content_type="application/json",
+        content_encoding="binary",
+        delivery_mode=2,
+        confirm_timeout=CONFIRM_TIMEOUT,
+    )
+
+
+def body_of(message: Message) -> bytes:
+    """Give the bytes that were signed."""
+    body = message.body
+    if isinstance(body, str):  # of kombu's memory transport
+        return body.encode(errors="surrogatepass")
+    return bytes(body)
