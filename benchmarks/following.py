@@ -25,10 +25,10 @@ from stand import (
     warm,
 )
 
-from ec2map_sync.ledger.ledger import wall_clock
 from ec2map_sync.peers import bus
 from ec2map_sync.protocol import messages, wire
 from ec2map_sync.protocol.signing import SigningKey
+from ec2map_sync.rules.stamps import wall_clock
 from ec2map_sync.sinks.nova import s3_images
 
 BATCH = 500

@@ -17,7 +17,6 @@ from fleet import BIN, Region
 from stand import CELL, Size, Stand, in_turns
 
 from ec2map_sync.ledger import Ledger
-from ec2map_sync.ledger.ledger import wall_clock
 from ec2map_sync.peers import compare
 from ec2map_sync.protocol import messages, wire
 from ec2map_sync.rules.claims import (
@@ -27,6 +26,7 @@ from ec2map_sync.rules.claims import (
     Span,
 )
 from ec2map_sync.rules.ec2id import DERIVED, Kind
+from ec2map_sync.rules.stamps import wall_clock
 from ec2map_sync.sinks.nova import s3_images
 from ec2map_sync.sql.statements import insert, select_in
 

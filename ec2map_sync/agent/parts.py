@@ -10,10 +10,10 @@ from ec2map_sync.agent.health import Memory, Reporter
 from ec2map_sync.agent.host import Host
 from ec2map_sync.broker import link
 from ec2map_sync.ledger import Ledger, schema
-from ec2map_sync.ledger.ledger import wall_clock
 from ec2map_sync.peers.compare import Gate
 from ec2map_sync.protocol import wire
 from ec2map_sync.rules.errors import Ec2MapError
+from ec2map_sync.rules.stamps import wall_clock
 from ec2map_sync.running.loop import Loop, Nudge, Wake
 from ec2map_sync.settings.config import Config, Peer
 from ec2map_sync.sql import database

@@ -13,11 +13,11 @@ from ec2map_sync.glance.broker import Queues, broker_url
 from ec2map_sync.glance.catalogue import Catalogue
 from ec2map_sync.glance.listener import Listener, Recorder
 from ec2map_sync.glance.watch import Watchdog
-from ec2map_sync.ledger.ledger import wall_clock
 from ec2map_sync.monitor.status import Examination, Line, Lookout
 from ec2map_sync.peers import bus
 from ec2map_sync.peers.follower import Follower
 from ec2map_sync.peers.publisher import Answerer, Publisher
+from ec2map_sync.rules.stamps import wall_clock
 from ec2map_sync.running.loop import Loop
 from ec2map_sync.running.threads import Fan, Threads
 from ec2map_sync.settings.config import Cell, Config, NovaApi, Peer

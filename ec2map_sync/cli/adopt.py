@@ -7,6 +7,7 @@ from typing import Any
 from ec2map_sync.cli.base import Lister, add_dry_run
 from ec2map_sync.cli.progress import progress
 from ec2map_sync.rules.errors import Ec2MapError
+from ec2map_sync.rules.stamps import wall_clock
 
 COLUMNS = ("class", "count", "example")
 
@@ -68,8 +69,6 @@ class Adopt(Lister):
         ]
 
     def _require_agreement(self) -> None:
-        from ec2map_sync.ledger.ledger import wall_clock  # noqa: PLC0415
-
         states = self.region.ledger.journal.peer_states()
         since = wall_clock() - FRESH
         for peer in self.region.options.peers:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ec2map_sync.cli.base import Lister, add_dry_run
 from ec2map_sync.cli.progress import progress
 from ec2map_sync.rules.errors import ConfigError, Ec2MapError
+from ec2map_sync.rules.stamps import wall_clock
 
 if TYPE_CHECKING:  # slow to import
     from ec2map_sync.glance.catalogue import Catalogue
@@ -117,10 +118,6 @@ class Backfill(Lister):
         return survey.seen - len(survey.unusable), survey.claimed
 
     def _require_peers(self) -> None:
-        from ec2map_sync.ledger.ledger import (  # noqa: PLC0415, slow
-            wall_clock,
-        )
-
         late = not_compared(
             self.region.ledger.journal.peer_states(),
             [peer.name for peer in self.config.bus.peers],

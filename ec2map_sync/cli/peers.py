@@ -7,6 +7,7 @@ from typing import Any
 from ec2map_sync.cli.base import Command, Lister, Unknown, add_dry_run
 from ec2map_sync.cli.values import moment
 from ec2map_sync.rules.errors import ConfigError
+from ec2map_sync.rules.stamps import wall_clock
 from ec2map_sync.settings import addresses
 
 COLUMNS = (
@@ -37,7 +38,6 @@ class ListPeers(Lister):
         self, _parsed_args: argparse.Namespace
     ) -> tuple[Sequence[str], Sequence[Any]]:
         """List."""
-        from ec2map_sync.ledger.ledger import wall_clock  # noqa: PLC0415
         from ec2map_sync.monitor.status import peer_views  # noqa: PLC0415, slow
 
         region = self.region

@@ -15,6 +15,7 @@ from ec2map_sync.cli.base import (
 )
 from ec2map_sync.cli.values import LARGEST, entry_id, moment
 from ec2map_sync.rules.errors import BadMessage
+from ec2map_sync.rules.stamps import wall_clock
 
 if TYPE_CHECKING:
     from ec2map_sync.ledger.queries import Entry, FullEntry
@@ -169,7 +170,6 @@ class RetryQuarantined(_Each):
 
         One that was just restored would hand out numbers that are in use.
         """
-        from ec2map_sync.ledger.ledger import wall_clock  # noqa: PLC0415
         from ec2map_sync.monitor.status import peer_views  # noqa: PLC0415, slow
 
         region = self.region

@@ -10,10 +10,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ec2map_sync.broker import link
 from ec2map_sync.ledger import Ledger, schema
-from ec2map_sync.ledger.ledger import wall_clock
 from ec2map_sync.peers import asking, bus
 from ec2map_sync.protocol import wire
 from ec2map_sync.rules.errors import ConfigError, Ec2MapError
+from ec2map_sync.rules.stamps import wall_clock
 from ec2map_sync.settings.config import Bus, Cell, Config, Peer
 from ec2map_sync.sinks import Sink
 from ec2map_sync.sinks.cells import cells_of

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ec2map_sync.cli.base import BadArgument, Lister, add_dry_run, explain
 from ec2map_sync.cli.progress import progress
 from ec2map_sync.rules.claims import BEGINNING, END, Bound, Span
-from ec2map_sync.rules.stamps import parse_time
+from ec2map_sync.rules.stamps import parse_time, wall_clock
 
 if TYPE_CHECKING:
     from ec2map_sync.operate.replay import Outcome
@@ -145,8 +145,6 @@ def _span(since: str | None, until: str | None) -> Span:
 
     :raises BadArgument: it ends before it begins.
     """
-    from ec2map_sync.ledger.ledger import wall_clock  # noqa: PLC0415, slow
-
     now = wall_clock()
     start = Bound(parse_time(since, now)) if since else BEGINNING
     stop = Bound(parse_time(until, now)) if until else END

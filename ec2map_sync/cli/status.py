@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ec2map_sync.cli.base import FAILURE, NOT_IN_ORDER, Lister, explain
 from ec2map_sync.cli.values import Unmeasured, moment, present, seconds
+from ec2map_sync.rules.stamps import wall_clock
 from ec2map_sync.running.loop import Wake
 
 if TYPE_CHECKING:
@@ -90,7 +91,6 @@ class Status(Lister):
         return COLUMNS, [_row(line) for line in self._lines()]
 
     def _lines(self) -> "list[Line]":
-        from ec2map_sync.ledger.ledger import wall_clock  # noqa: PLC0415
         from ec2map_sync.monitor.status import Examination  # noqa: PLC0415, slow
 
         region = self.region

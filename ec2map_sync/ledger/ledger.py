@@ -1,6 +1,5 @@
 """The ledger's public face: record, look up, read the feeds."""
 
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -35,13 +34,9 @@ from ec2map_sync.rules.claims import (
 from ec2map_sync.rules.ec2id import Scheme
 from ec2map_sync.rules.errors import TooManyMoves
 from ec2map_sync.rules.settle import Numbered
+from ec2map_sync.rules.stamps import wall_clock
 from ec2map_sync.sql.database import WRITE
 from ec2map_sync.sql.statements import select_in
-
-
-def wall_clock() -> Stamp:
-    """Give the time in microseconds since 1970."""
-    return time.time_ns() // 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

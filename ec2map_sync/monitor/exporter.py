@@ -20,9 +20,9 @@ from ec2map_sync.agent.parts import describe, sinks_of
 from ec2map_sync.broker import link
 from ec2map_sync.glance.broker import Queues, broker_url
 from ec2map_sync.ledger import Ledger, schema
-from ec2map_sync.ledger.ledger import wall_clock
 from ec2map_sync.monitor.gauges import Family, Gauge, LedgerGauges, families
 from ec2map_sync.rules.errors import Ec2MapError
+from ec2map_sync.rules.stamps import wall_clock
 from ec2map_sync.running.loop import Loop, Wake
 from ec2map_sync.running.threads import Threads
 from ec2map_sync.settings.addresses import Listen

@@ -1,6 +1,7 @@
-"""Stamps as operators write and read them."""
+"""Stamps: what gives them, and how operators write and read them."""
 
 import re
+import time
 from datetime import UTC, datetime, timedelta
 
 from ec2map_sync.rules.claims import Stamp
@@ -13,6 +14,11 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 class BadTime(Ec2MapError):
     """A text is no time."""
+
+
+def wall_clock() -> Stamp:
+    """Give the time in microseconds since 1970."""
+    return time.time_ns() // 1000
 
 
 def time_of(stamp: Stamp) -> datetime:
@@ -33,20 +39,20 @@ def parse_time(text: str, now: Stamp) -> Stamp:
         seconds = float(ago[1]) * _SECONDS[ago[2]]
         return max(0, now - int(seconds * 1_000_000))
     try:
-        time = datetime.fromisoformat(text)
+        at = datetime.fromisoformat(text)
     except ValueError as error:
         raise BadTime(
             f"{text[:40]!r} is no time: 2026-01-31T12:00:00 (UTC), or 90m, "
             "2h, 3d ago"
         ) from error
-    if time.tzinfo is None:
-        time = time.replace(tzinfo=UTC)
-    return max(0, (time - _EPOCH) // timedelta(microseconds=1))
+    if at.tzinfo is None:
+        at = at.replace(tzinfo=UTC)
+    return max(0, (at - _EPOCH) // timedelta(microseconds=1))
 
 
-def iso(time: datetime, *, exact: bool) -> str:
+def iso(at: datetime, *, exact: bool) -> str:
     """Write a time in UTC, with seconds, or exactly (microseconds)."""
-    text = time.astimezone(UTC).isoformat(
+    text = at.astimezone(UTC).isoformat(
         timespec="microseconds" if exact else "seconds"
     )
     return text.replace("+00:00", "Z")

@@ -10,11 +10,11 @@ from commands import run
 from fleet import await_reading, pair, running
 from servers import wait_until
 
-from ec2map_sync.ledger.ledger import wall_clock
 from ec2map_sync.protocol import messages, wire
 from ec2map_sync.protocol.signing import SigningKey
 from ec2map_sync.rules.claims import Claim
 from ec2map_sync.rules.ec2id import DERIVED, Scheme, format_id, parse_id
+from ec2map_sync.rules.stamps import wall_clock
 
 pytestmark = pytest.mark.services
 

@@ -10,11 +10,11 @@ import pytest
 from fleet import await_reading, login, pair, running
 from servers import wait_until
 
-from ec2map_sync.ledger.ledger import wall_clock
 from ec2map_sync.protocol import messages, wire
 from ec2map_sync.protocol.signing import SigningKey
 from ec2map_sync.rules.claims import Claim, SeenKind, Wanted
 from ec2map_sync.rules.ec2id import DERIVED, Kind, Scheme
+from ec2map_sync.rules.stamps import wall_clock
 
 pytestmark = pytest.mark.services
 

@@ -5,7 +5,7 @@ from fleet import Load, await_reading, pair, running
 from one_set import await_equal, await_same_cells, open_ledger
 from servers import wait_until
 
-from ec2map_sync.ledger.ledger import wall_clock
+from ec2map_sync.rules.stamps import wall_clock
 
 pytestmark = pytest.mark.services
 

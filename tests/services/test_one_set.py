@@ -18,7 +18,7 @@ from proxy import Proxy, Way
 from servers import wait_until
 
 from ec2map_sync.broker import link
-from ec2map_sync.ledger.ledger import wall_clock
+from ec2map_sync.rules.stamps import wall_clock
 
 pytestmark = pytest.mark.services
 

@@ -17,7 +17,7 @@ from one_set import (
 )
 from servers import wait_until
 
-from ec2map_sync.ledger.ledger import wall_clock
+from ec2map_sync.rules.stamps import wall_clock
 
 pytestmark = pytest.mark.services
 

@@ -9,8 +9,7 @@ from commands import run
 from fleet import Load, await_reading, pair, running
 from servers import wait_until
 
-from ec2map_sync.ledger.ledger import wall_clock
-from ec2map_sync.rules.stamps import parse_time
+from ec2map_sync.rules.stamps import parse_time, wall_clock
 
 pytestmark = pytest.mark.services
 

@@ -14,9 +14,9 @@ from proxy import Proxy
 from servers import MariaDB, find_program, wait_until
 
 from ec2map_sync.ledger import PUBLISHER, Ledger
-from ec2map_sync.ledger.ledger import wall_clock
 from ec2map_sync.rules.claims import Print, Sighting, Stamp
 from ec2map_sync.rules.ec2id import Kind, Scheme
+from ec2map_sync.rules.stamps import wall_clock
 
 SCHEME = Scheme(b"tests")
 """That of the fleet's configuration."""

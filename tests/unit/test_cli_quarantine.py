@@ -7,12 +7,12 @@ from commands import SmallRegion
 
 from ec2map_sync.ledger import Ledger, Quarantined, schema
 from ec2map_sync.ledger.journal import QUARANTINE_BODY, QUARANTINE_LIMIT
-from ec2map_sync.ledger.ledger import wall_clock
 from ec2map_sync.peers.refusals import take
 from ec2map_sync.protocol import messages, wire
 from ec2map_sync.protocol.signing import SigningKey
 from ec2map_sync.rules.claims import Claim, Sighting, Wanted
 from ec2map_sync.rules.ec2id import Scheme
+from ec2map_sync.rules.stamps import wall_clock
 from ec2map_sync.sql.database import create_engine, parse_url
 
 COLUMNS = ["id", "at", "source", "reason"]

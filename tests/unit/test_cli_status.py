@@ -13,8 +13,8 @@ import pytest
 from commands import SmallRegion
 
 from ec2map_sync.ledger import Quarantined, ServiceState
-from ec2map_sync.ledger.ledger import wall_clock
 from ec2map_sync.rules.claims import Claim
+from ec2map_sync.rules.stamps import wall_clock
 
 PROGRAM = Path(sys.executable).parent / "ec2map-sync"
 COLUMNS = [

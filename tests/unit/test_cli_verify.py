@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from commands import SmallRegion
 
-from ec2map_sync.ledger.ledger import wall_clock
 from ec2map_sync.rules.claims import Claim, SeenKind, Wanted
 from ec2map_sync.rules.ec2id import DERIVED, ON_DEMAND, Kind, format_id
 from ec2map_sync.rules.rows import Divergence, RowClass
+from ec2map_sync.rules.stamps import wall_clock
 from ec2map_sync.sinks.windows import NovaWindow
 from ec2map_sync.sql.rowprints import PART_BITS
 

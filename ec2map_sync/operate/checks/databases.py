@@ -8,7 +8,6 @@ from sqlalchemy.engine import URL, Engine
 from sqlalchemy.exc import DBAPIError
 
 from ec2map_sync.ledger import Ledger, schema, tables
-from ec2map_sync.ledger.ledger import wall_clock
 from ec2map_sync.operate.checks.finding import (
     Check,
     Finding,
@@ -18,6 +17,7 @@ from ec2map_sync.operate.checks.finding import (
 )
 from ec2map_sync.rules.claims import Stamp
 from ec2map_sync.rules.ec2id import Scheme
+from ec2map_sync.rules.stamps import wall_clock
 from ec2map_sync.settings.config import Cell, Config, NovaApi
 from ec2map_sync.sinks.cells import discover
 from ec2map_sync.sinks.ec2api import items
