@@ -15,12 +15,13 @@ from cotyledon.types import WorkerId
 from oslo_config import cfg
 from oslo_log import log
 
-from ec2map_sync.agent import host as hosts, services
+from ec2map_sync.agent import services
 from ec2map_sync.agent.host import Host
 from ec2map_sync.agent.services import Service
 from ec2map_sync.glance import listener
 from ec2map_sync.monitor import exporter
 from ec2map_sync.rules.errors import Ec2MapError
+from ec2map_sync.running.roll import roll as made_roll
 from ec2map_sync.settings import config
 from ec2map_sync.settings.config import Config
 
@@ -122,9 +123,7 @@ def workers(conf: Config) -> list[tuple[type[Worker], int]]:
 
 def run(conf: Config) -> None:
     """Run a region's services until SIGTERM."""
-    with (
-        hosts.roll(conf.state_path) if conf.metrics else nullcontext() as roll
-    ):
+    with made_roll(conf.state_path) if conf.metrics else nullcontext() as roll:
         _run(conf, Host(roll))
 
 

@@ -17,15 +17,16 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from scraping import Scrape, get
 from servers import free_port, wait_until
 
-from ec2map_sync.agent.host import Host, Roll, roll
+from ec2map_sync.agent.host import Host
 from ec2map_sync.ledger import Ledger, Quarantined, ServiceState, schema
-from ec2map_sync.ledger.ledger import wall_clock
 from ec2map_sync.monitor.exporter import Agent, Answer, CannotListen, Front
 from ec2map_sync.monitor.gauges import LedgerGauges
 from ec2map_sync.rules.claims import Claim, Sighting
 from ec2map_sync.rules.errors import BadMessage, ConfigError
 from ec2map_sync.rules.rows import Divergence, RowClass
+from ec2map_sync.rules.stamps import wall_clock
 from ec2map_sync.running.loop import cause_of
+from ec2map_sync.running.roll import Roll, roll
 from ec2map_sync.settings import addresses, config
 from ec2map_sync.sql.database import create_engine, parse_url
 
