@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import ceil, log
 
-from ec2map_sync.peers.compare import SMALL
-from ec2map_sync.peers.follower import (
+from ec2map_sync.peers.agreement import (
     MOST_PATIENT_HEARTBEATS,
     PATIENT_HEARTBEATS,
 )
+from ec2map_sync.peers.compare import SMALL
 from ec2map_sync.peers.publisher import SETTLED_AFTER
 from ec2map_sync.protocol import messages, wire
 from ec2map_sync.rules.claims import Claim, Print, SeenKind

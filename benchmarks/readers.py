@@ -13,8 +13,9 @@ from paper import CLAIM_BYTES, COSTS, size
 from shelf import Run, Shelf
 
 from ec2map_sync.peers import compare
+from ec2map_sync.peers.agreement import Agreement
 from ec2map_sync.peers.bus import PREFETCH
-from ec2map_sync.peers.follower import BATCH, Agreement
+from ec2map_sync.peers.follower import BATCH
 from ec2map_sync.protocol import messages
 from ec2map_sync.rules.claims import EVERYTHING, Span
 

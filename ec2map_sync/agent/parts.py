@@ -10,7 +10,7 @@ from ec2map_sync.agent.health import Memory, Reporter
 from ec2map_sync.agent.host import Host
 from ec2map_sync.broker import link
 from ec2map_sync.ledger import Ledger, schema
-from ec2map_sync.peers.compare import Gate
+from ec2map_sync.peers.gate import Gate
 from ec2map_sync.protocol import wire
 from ec2map_sync.rules.errors import Ec2MapError
 from ec2map_sync.rules.stamps import wall_clock

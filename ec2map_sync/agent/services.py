@@ -15,8 +15,9 @@ from ec2map_sync.glance.listener import Listener, Recorder
 from ec2map_sync.glance.watch import Watchdog
 from ec2map_sync.monitor.status import Examination, Line, Lookout
 from ec2map_sync.peers import bus
+from ec2map_sync.peers.answerer import Answerer
 from ec2map_sync.peers.follower import Follower
-from ec2map_sync.peers.publisher import Answerer, Publisher
+from ec2map_sync.peers.publisher import Publisher
 from ec2map_sync.rules.stamps import wall_clock
 from ec2map_sync.running.loop import Loop
 from ec2map_sync.running.threads import Fan, Threads

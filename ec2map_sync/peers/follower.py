@@ -9,17 +9,14 @@ from kombu.message import Message
 
 from ec2map_sync.broker.link import body_of
 from ec2map_sync.ledger import Ledger, PeerState, Quarantined
+from ec2map_sync.peers.agreement import Agreement
 from ec2map_sync.peers.bus import Inlet
 from ec2map_sync.peers.compare import Pull
 from ec2map_sync.peers.refusals import Refusals, take
 from ec2map_sync.protocol import messages, wire
 from ec2map_sync.rules.claims import (
-    BEGINNING,
-    END,
     EVERYTHING,
-    Bound,
     Claim,
-    Print,
     Span,
     Stamp,
 )
@@ -34,14 +31,6 @@ BATCH = 20
 REFUSED_PAUSE = 60.0
 """Seconds after a pull of which something was refused: it would bring the
 same again, and we should refuse it again."""
-
-PATIENT_HEARTBEATS = 3
-"""Heartbeats whose totals differ before a compare looks at everything, also
-at what a fast clock somewhere has stamped ahead of the heartbeats."""
-
-MOST_PATIENT_HEARTBEATS = 48
-"""The same while claims are always on their way, so that totals never agree:
-each such compare then asks for twice as many."""
 
 
 class Follower:
@@ -258,97 +247,3 @@ class Follower:
                 source=self._source, reason=reason, body=body, headers=headers
             )
         )
-
-
-class Agreement:
-    """Whether a peer holds the same set, and whether to look closer."""
-
-    def __init__(self, peer: str) -> None:
-        self._peer = peer
-        self._agrees = False
-        self._said: bool | None = None
-        self._mismatches = 0
-        self._differs_since: Stamp | None = None
-        self._totals_differ = 0
-        self._patient = PATIENT_HEARTBEATS
-        self._own_count = 0
-        self._barren: object = None
-        self._started_by: object = None
-
-    def judge(
-        self, heartbeat: messages.Heartbeat, own: Print, own_total: Print
-    ) -> bool:
-        """Tell whether there is nothing to compare."""
-        if own_total.count < self._own_count:
-            self._barren = None  # our ledger was restored under us
-        self._own_count = own_total.count
-        if heartbeat.total == own_total:
-            self._totals_differ = 0
-            self._patient = PATIENT_HEARTBEATS
-        else:
-            self._totals_differ += 1
-        self._agrees = heartbeat.before == own
-        self._mismatches = 0 if self._agrees else self._mismatches + 1
-        self._say(own.count, heartbeat.before.count)
-        return self._agrees and self._totals_differ < self._patient
-
-    def _say(self, here: int, there: int) -> None:
-        """Log that agreement has come or gone.
-
-        Claims on their way make heartbeats differ now and then under load;
-        only what lasts is worth a line.
-        """
-        if self._agrees and self._said is not True:
-            LOG.info("agrees with %s on all %d claims", self._peer, here)
-            self._said = True
-        lasts = self._mismatches >= PATIENT_HEARTBEATS
-        if lasts and self._said is not False:
-            LOG.info(
-                "differs from %s: %d claims here, %d there; comparing",
-                self._peer,
-                here,
-                there,
-            )
-            self._said = False
-
-    def fields(
-        self, heartbeat: messages.Heartbeat, own: Print, now: Stamp
-    ) -> dict[str, int | None]:
-        """Give what `Ledger.note_peer` should remember of it."""
-        if self._agrees:
-            self._differs_since = None
-            return {
-                "agrees_until": heartbeat.until,
-                "differs_since": None,
-                "missing_there": 0,
-            }
-        self._differs_since = self._differs_since or now
-        return {
-            "differs_since": self._differs_since,
-            "missing_there": max(0, own.count - heartbeat.before.count),
-        }
-
-    def next_span(self, heartbeat: messages.Heartbeat) -> Span | None:
-        """Tell what to compare now; None if the other side has to first.
-
-        After a pull that brought nothing it is the peer that lacks claims:
-        asking again helps only once it holds something else.
-        """
-        self._started_by = (heartbeat.before, heartbeat.total)
-        if self._started_by == self._barren:
-            return None
-        if self._agrees:
-            self._totals_differ = 0
-            self._patient = min(2 * self._patient, MOST_PATIENT_HEARTBEATS)
-            return Span(Bound(heartbeat.until), END)
-        if self._totals_differ >= PATIENT_HEARTBEATS:
-            return EVERYTHING
-        return Span(BEGINNING, Bound(heartbeat.until))
-
-    def greet(self) -> None:
-        """Note that a pull begins which no heartbeat has caused."""
-        self._started_by = None
-
-    def compared(self, *, found: int) -> None:
-        """Note that a pull is complete."""
-        self._barren = self._started_by if not found else None

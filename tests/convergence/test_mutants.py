@@ -7,8 +7,10 @@ from simulation.history import ANY, LOSSY, PUSHED, SERIAL, Profile
 from simulation.region import Parts
 
 from ec2map_sync.ledger import PUBLISHER, recording
-from ec2map_sync.peers.compare import Gate, Pull
-from ec2map_sync.peers.follower import Agreement, Follower
+from ec2map_sync.peers.agreement import Agreement
+from ec2map_sync.peers.compare import Pull
+from ec2map_sync.peers.follower import Follower
+from ec2map_sync.peers.gate import Gate
 from ec2map_sync.peers.publisher import Publisher
 from ec2map_sync.protocol.messages import Claims
 from ec2map_sync.rules import claims as claims_module

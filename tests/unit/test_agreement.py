@@ -3,8 +3,9 @@
 import pytest
 
 from ec2map_sync.ledger import Ledger, schema
-from ec2map_sync.peers.compare import FIRST_PATIENCE, Gate, Pull
-from ec2map_sync.peers.follower import PATIENT_HEARTBEATS, Agreement
+from ec2map_sync.peers.agreement import PATIENT_HEARTBEATS, Agreement
+from ec2map_sync.peers.compare import FIRST_PATIENCE, Pull
+from ec2map_sync.peers.gate import Gate
 from ec2map_sync.protocol import messages
 from ec2map_sync.rules.claims import (
     BEGINNING,

@@ -5,14 +5,8 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from ec2map_sync.ledger import Ledger, schema
-from ec2map_sync.peers.compare import (
-    FIRST_PATIENCE,
-    PAGE,
-    SMALL,
-    Gate,
-    Pull,
-    answer,
-)
+from ec2map_sync.peers.compare import FIRST_PATIENCE, PAGE, SMALL, Pull, answer
+from ec2map_sync.peers.gate import Gate
 from ec2map_sync.protocol import messages
 from ec2map_sync.rules.claims import (
     END,

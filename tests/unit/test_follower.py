@@ -6,8 +6,8 @@ import json
 import pytest
 from sqlalchemy.exc import SQLAlchemyError
 
+from ec2map_sync.peers.answerer import Answerer
 from ec2map_sync.peers.follower import BATCH, Follower
-from ec2map_sync.peers.publisher import Answerer
 from ec2map_sync.protocol import messages, wire
 from ec2map_sync.protocol.signing import PublicKey, SigningKey
 from ec2map_sync.rules.claims import (

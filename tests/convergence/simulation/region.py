@@ -13,9 +13,10 @@ import sqlalchemy as sa
 
 from ec2map_sync.agent.health import Memory
 from ec2map_sync.ledger import PUBLISHER, Ledger, schema
-from ec2map_sync.peers.compare import Gate
+from ec2map_sync.peers.answerer import Answerer
 from ec2map_sync.peers.follower import Follower
-from ec2map_sync.peers.publisher import Answerer, Publisher
+from ec2map_sync.peers.gate import Gate
+from ec2map_sync.peers.publisher import Publisher
 from ec2map_sync.protocol import wire
 from ec2map_sync.protocol.signing import PublicKey, SigningKey
 from ec2map_sync.rules.claims import (
