@@ -1,6 +1,7 @@
 """ec2map-sync quarantine list, show, retry, drop."""
 
 import argparse
+import json
 import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from ec2map_sync.rules.errors import BadMessage
 from ec2map_sync.rules.stamps import wall_clock
 
 if TYPE_CHECKING:
-    from ec2map_sync.ledger.queries import Entry, FullEntry
+    from ec2map_sync.ledger import Quarantined
 
 COLUMNS = ("id", "at", "source", "reason")
 LIMIT = 1000
@@ -46,16 +47,16 @@ class ListQuarantine(Lister):
         self, parsed_args: argparse.Namespace
     ) -> tuple[Sequence[str], Sequence[Any]]:
         """List."""
-        queries = self.region.ledger.queries
+        quarantine = self.region.ledger.quarantine
         limit = min(parsed_args.limit, LARGEST)
         if limit < 0:
             raise BadArgument(f"--limit {limit}: it takes 0 or more")
-        entries = queries.quarantined(limit or None)
+        entries = quarantine.newest(limit or None)
         if limit and len(entries) == limit:
-            count = queries.quarantine_count()
+            count = quarantine.count()
             if count > limit:
                 self.note(f"there are {count - limit} more")
-        for source, dropped in queries.quarantine_dropped().items():
+        for source, dropped in quarantine.dropped().items():
             self.note(
                 f"{dropped} older entries from {source} were dropped so far "
                 "to make room"
@@ -81,14 +82,14 @@ class ShowQuarantined(ShowOne):
         self, parsed_args: argparse.Namespace
     ) -> tuple[Sequence[str], Sequence[Any]]:
         """Show."""
-        entry = self.region.ledger.queries.quarantined_entry(parsed_args.id)
+        entry = self.region.ledger.quarantine.entry(parsed_args.id)
         if entry is None:
             raise Unknown(f"nothing in the quarantine has id {parsed_args.id}")
         return (
             (*COLUMNS, "headers", "body"),
             (
                 *_row(entry, entry.reason),
-                entry.headers,
+                entry.headers and json.dumps(entry.headers),
                 entry.body.decode(errors="backslashreplace"),
             ),
         )
@@ -113,18 +114,18 @@ class _Each(Lister):
 
         :raises Unknown: the one that is named is not there.
         """
-        queries = self.region.ledger.queries
+        quarantine = self.region.ledger.quarantine
         if parsed_args.all:
-            return [e.id for e in reversed(queries.quarantined())]
+            return [e.id for e in reversed(quarantine.newest())]
         name: int = parsed_args.id
-        if queries.quarantined_entry(name) is None:
+        if quarantine.entry(name) is None:
             raise Unknown(f"nothing in the quarantine has id {name}")
         return [name]
 
-    def entries(self, names: Sequence[int]) -> "Iterator[FullEntry]":
+    def entries(self, names: Sequence[int]) -> "Iterator[Quarantined]":
         """Read entries one by one; others may drop some meanwhile."""
         for name in names:
-            entry = self.region.ledger.queries.quarantined_entry(name)
+            entry = self.region.ledger.quarantine.entry(name)
             if entry:
                 yield entry
 
@@ -161,7 +162,7 @@ class RetryQuarantined(_Each):
                 rows.append(_row(entry, f"stays: {error}"))
                 continue
             if not parsed_args.dry_run:
-                region.ledger.journal.release([entry.id])
+                region.ledger.quarantine.release([entry.id])
             rows.append(_row(entry, taken.outcome))
         return COLUMNS, rows
 
@@ -211,10 +212,10 @@ class DropQuarantined(_Each):
         """Drop."""
         entries = list(self.entries(self.names(parsed_args)))
         if not parsed_args.dry_run:
-            self.region.ledger.journal.release([e.id for e in entries])
+            self.region.ledger.quarantine.release([e.id for e in entries])
         done = "would be dropped" if parsed_args.dry_run else "dropped"
         return COLUMNS, [_row(e, f"{done}: {e.reason}") for e in entries]
 
 
-def _row(entry: "Entry", reason: str) -> Sequence[Any]:
+def _row(entry: "Quarantined", reason: str) -> Sequence[Any]:
     return (entry.id, moment(entry.at), entry.source, reason)

@@ -128,7 +128,7 @@ class Recorder(dispatcher.DispatcherBase):  # type: ignore[misc]
             self._recorded()
             counters.CLAIMS.add(news, "notifications")
         if bad:
-            self._ledger.journal.quarantine(bad)
+            self._ledger.quarantine.put(bad)
             LOG.warning(
                 "%d notifications are in quarantine: %s; see 'ec2map-sync "
                 "quarantine list'",

@@ -4,7 +4,6 @@ from ec2map_sync.ledger.feeds import Reader
 from ec2map_sync.ledger.journal import (
     Journal,
     PeerState,
-    Quarantined,
     ServiceState,
 )
 from ec2map_sync.ledger.ledger import (
@@ -13,6 +12,7 @@ from ec2map_sync.ledger.ledger import (
     Ledger,
     Recorded,
 )
+from ec2map_sync.ledger.quarantine import Quarantined
 
 __all__ = [
     "PUBLISHER",

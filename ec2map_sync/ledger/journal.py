@@ -1,9 +1,7 @@
-"""What a ledger remembers beside the set: peers, services, quarantine."""
+"""What a ledger remembers beside the set: peers and services."""
 
-import json
 import logging
-from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,30 +10,13 @@ from sqlalchemy.engine import Engine
 
 from ec2map_sync.ledger import tables
 from ec2map_sync.rules.claims import Stamp
-from ec2map_sync.running import counters
 from ec2map_sync.sql.database import WRITE
-from ec2map_sync.sql.statements import delete_in
 
 LOG = logging.getLogger(__name__)
-
-QUARANTINE_LIMIT = 2_000
-"""Entries kept of each source; the oldest go first. One that floods us does
-not push out what came from another."""
-
-QUARANTINE_BYTES = 64 * 1024 * 1024
-"""Bytes kept of each source's bodies."""
-
-QUARANTINE_BODY = 1024 * 1024
-"""Bytes kept of a body: what is longer cannot be tried again. Pages of
-claims have 700 KB."""
 
 CLOCK_TOLERANCE = 60
 """Seconds: a heartbeat that arrives when it was sent, give or take this,
 tells nothing of clocks."""
-
-
-MAX_HEADERS = 32 * 1024
-"""Characters: MySQL's TEXT takes 64 KiB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,17 +53,6 @@ class PeerState:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Quarantined:
-    """Something that could not be understood or trusted."""
-
-    source: str
-    reason: str
-    body: bytes
-    headers: Mapping[str, Any] | None = None
-    """Those of a message, without which it cannot be tried again."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceState:
     """What one loop of a service last said of itself."""
 
@@ -95,7 +65,7 @@ class ServiceState:
 
 
 class Journal:
-    """Notes about peers and services, and the quarantine."""
+    """Notes about peers and services."""
 
     def __init__(self, engine: Engine, clock: Callable[[], Stamp]) -> None:
         self._engine = engine
@@ -130,79 +100,6 @@ class Journal:
             rows = connection.execute(sa.select(tables.peers)).mappings()
             return {row["name"]: PeerState(**row) for row in rows}
 
-    def quarantine(self, entries: Sequence[Quarantined]) -> None:
-        """Keep what could not be understood, the newest of each source."""
-        if not entries:
-            return
-        rows = [
-            {
-                "at": self._clock(),
-                "source": _plain(entry.source)[:120],
-                "reason": _plain(entry.reason)[:500],
-                "body": entry.body[:QUARANTINE_BODY],
-                "headers": _headers(entry),
-                "size": min(len(entry.body), QUARANTINE_BODY),
-            }
-            for entry in entries
-        ]
-        sources = {str(row["source"]) for row in rows}
-        with self._writing.begin() as connection:
-            connection.execute(sa.insert(tables.quarantine), rows)
-            dropped = {
-                source: self._make_room(connection, source)
-                for source in sorted(sources)
-            }
-        for source, count in Counter(e.source for e in entries).items():
-            counters.QUARANTINED.add(count, source)
-        counters.QUARANTINE_DROPPED.add(sum(dropped.values()))
-        for source, count in dropped.items():
-            if count:
-                LOG.warning(
-                    "the quarantine is full: the oldest %d entries from %s "
-                    "were dropped; see 'ec2map-sync quarantine list' for "
-                    "what keeps coming",
-                    count,
-                    source,
-                )
-
-    def _make_room(self, connection: sa.Connection, source: str) -> int:
-        """Drop what is too much of a source; tells how many that were."""
-        q = tables.quarantine
-        newest_first = (
-            sa.select(q.c.id, q.c.size)
-            .where(q.c.source == source)
-            .order_by(q.c.id.desc())
-        )
-        too_many = []
-        size = 0
-        for n, (entry, length) in enumerate(connection.execute(newest_first)):
-            size += length
-            if n >= QUARANTINE_LIMIT or (n and size > QUARANTINE_BYTES):
-                too_many.append(entry)
-        if not too_many:
-            return 0
-        connection.execute(
-            sa.delete(q).where(q.c.source == source, q.c.id <= max(too_many))
-        )
-        d = tables.quarantine_dropped
-        values = {"at": self._clock(), "count": d.c.count + len(too_many)}
-        known = connection.execute(
-            sa.update(d).where(d.c.source == source).values(values)
-        )
-        if not known.rowcount:
-            connection.execute(
-                sa.insert(d).values(
-                    source=source, at=self._clock(), count=len(too_many)
-                )
-            )
-        return len(too_many)
-
-    def release(self, entries: Collection[int]) -> None:
-        """Take entries out of the quarantine."""
-        q = tables.quarantine
-        with self._writing.begin() as connection:
-            delete_in(connection, q.c.id, entries)
-
     def forget_peer(self, peer: str) -> bool:
         """Drop what is remembered of a peer; tells whether that was any."""
         p, s = tables.peers, tables.services
@@ -225,7 +122,7 @@ class Journal:
         }
         if state.last_error is not None:  # else keep what another has noted
             values |= {
-                "last_error": _plain(state.last_error)[:500],
+                "last_error": plain(state.last_error)[:500],
                 "last_error_at": state.last_error_at,
             }
         with self._writing.begin() as connection:
@@ -246,18 +143,7 @@ class Journal:
             return [ServiceState(**row) for row in rows]
 
 
-def _headers(entry: Quarantined) -> str | None:
-    if entry.headers is None:
-        return None
-    try:
-        text = json.dumps(dict(entry.headers), default=str)
-    except (TypeError, ValueError, RecursionError):
-        return "{}"  # names that are no text, or nested as none of ours
-    # Those of a message of ours are 300 bytes; longer ones are not worth it.
-    return text if len(text) < MAX_HEADERS else "{}"
-
-
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Write text so that every database takes it: it may quote anything."""
     escaped = text.encode("ascii", "backslashreplace").decode()
     return "".join(c if c.isprintable() else " " for c in escaped)

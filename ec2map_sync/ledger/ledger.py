@@ -13,6 +13,7 @@ from ec2map_sync.ledger import ranges, tables
 from ec2map_sync.ledger.divergences import Divergences
 from ec2map_sync.ledger.feeds import NUMBERED, Reader, numbered_of
 from ec2map_sync.ledger.journal import Journal
+from ec2map_sync.ledger.quarantine import Quarantine
 from ec2map_sync.ledger.queries import Queries
 from ec2map_sync.ledger.recording import (
     Glimpse,
@@ -98,7 +99,9 @@ class Ledger:
         self.queries = Queries(engine)
         """What operators ask: reads only."""
         self.journal = Journal(engine, clock)
-        """What else is remembered: peers, services, quarantine."""
+        """What else is remembered: peers and services."""
+        self.quarantine = Quarantine(engine, clock)
+        """What could not be understood or trusted."""
         self.divergences = Divergences(engine, clock)
         """What the sinks hold that is not as settled."""
 

@@ -65,25 +65,6 @@ class Backlog:
     oldest: Stamp | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """Something in the quarantine."""
-
-    id: int
-    at: Stamp
-    source: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FullEntry(Entry):
-    """Something in the quarantine, and how it came."""
-
-    body: bytes
-    headers: str | None
-    """JSON; None for what came without, or inside of something else."""
-
-
 Settled = tuple[int, str]
 """A number, and the UUID that a sink should hold under it."""
 
@@ -248,69 +229,11 @@ class Queries:
         )
         return self._backlog(c.c.own_revision, revision, oldest)
 
-    def quarantined(self, limit: int | None = None) -> list[Entry]:
-        """Give what is in the quarantine, the newest first."""
-        q = tables.quarantine
-        statement = (
-            sa.select(q.c.id, q.c.at, q.c.source, q.c.reason)
-            .order_by(q.c.id.desc())
-            .limit(limit)
-        )
-        with self._engine.connect() as connection:
-            rows = connection.execute(statement).mappings()
-            return [Entry(**row) for row in rows]
-
-    def quarantined_entry(self, entry: int) -> FullEntry | None:
-        """Give one entry of the quarantine with its body."""
-        q = tables.quarantine
-        with self._engine.connect() as connection:
-            row = connection.execute(
-                sa.select(
-                    q.c.id,
-                    q.c.at,
-                    q.c.source,
-                    q.c.reason,
-                    q.c.body,
-                    q.c.headers,
-                ).where(q.c.id == entry)
-            ).one_or_none()
-        return FullEntry(**row._mapping) if row else None
-
-    def quarantine_counts(self) -> list[tuple[str, int]]:
-        """Count what is in the quarantine, by source."""
-        q = tables.quarantine
-        statement = sa.select(q.c.source, sa.func.count()).group_by(q.c.source)
-        with self._engine.connect() as connection:
-            rows = connection.execute(statement)
-            return [(source, count) for source, count in rows]
-
     def move_count(self) -> int:
         """Count the moves so far."""
         m = tables.moves
         with self._engine.connect() as connection:
             return connection.scalar(sa.select(sa.func.count(m.c.id))) or 0
-
-    def quarantine_count(self) -> int:
-        """Count what is in the quarantine."""
-        q = tables.quarantine
-        with self._engine.connect() as connection:
-            return connection.scalar(sa.select(sa.func.count(q.c.id))) or 0
-
-    def quarantine_dropped(self) -> dict[str, int]:
-        """Tell, by source, how many entries had to make room so far."""
-        d = tables.quarantine_dropped
-        with self._engine.connect() as connection:
-            rows = connection.execute(sa.select(d.c.source, d.c.count))
-            return {row[0]: row[1] for row in rows}
-
-    def refusals(self) -> dict[str, str]:
-        """Give the reason of the newest entry of each source."""
-        q = tables.quarantine
-        newest = sa.select(sa.func.max(q.c.id)).group_by(q.c.source)
-        statement = sa.select(q.c.source, q.c.reason).where(q.c.id.in_(newest))
-        with self._engine.connect() as connection:
-            rows = connection.execute(statement)
-            return {row.source: row.reason for row in rows}
 
     def _mapped(
         self, *conditions: sa.ColumnElement[bool], limit: int | None = None

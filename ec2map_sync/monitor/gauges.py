@@ -178,7 +178,7 @@ class LedgerGauges(Collector):
         divergences = self._ledger.divergences.counts()
         for (sink, name, kept), count in divergences.items():
             yield DIVERGENCES, count, (sink, name, str(kept).lower())
-        for source, count in queries.quarantine_counts():
+        for source, count in self._ledger.quarantine.counts().items():
             yield QUARANTINE, count, (source,)
         yield from self._loops(sinks)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ec2map_sync.ledger import PUBLISHER, Head, Ledger, PeerState, ServiceState
 from ec2map_sync.ledger.queries import Backlog
 from ec2map_sync.rules.claims import Stamp
+from ec2map_sync.rules.names import source_of
 from ec2map_sync.settings.config import Bus
 
 LOG = logging.getLogger(__name__)
@@ -69,7 +70,7 @@ def seconds_since(stamp: Stamp | None, now: Stamp) -> float | None:
 def peer_views(ledger: Ledger, bus: Bus, now: Stamp) -> list[PeerView]:
     """Look at every peer: those configured, then those only remembered."""
     states = ledger.journal.peer_states()
-    refusals = ledger.queries.refusals()
+    refusals = ledger.quarantine.latest()
     configured = [peer.name for peer in bus.peers]
     names = [*configured, *sorted(states.keys() - set(configured))]
     # The peers' own interval is not known; usually it is ours.
@@ -94,8 +95,8 @@ def peer_views(ledger: Ledger, bus: Bus, now: Stamp) -> list[PeerView]:
                 heartbeat_age=age,
                 differs_for=seconds_since(known.differs_since, now) or 0.0,
                 refused=None
-                if state == "agrees"
-                else refusals.get(f"peer:{name}"),
+                if state == "agrees" or source_of(name) not in refusals
+                else refusals[source_of(name)].reason,
             )
         )
     return views
@@ -247,9 +248,9 @@ class Examination:
         )
 
     def _quarantine_line(self) -> Line:
-        count = self._ledger.queries.quarantine_count()
-        newest = self._ledger.queries.quarantined(1)
-        dropped = sum(self._ledger.queries.quarantine_dropped().values())
+        count = self._ledger.quarantine.count()
+        newest = self._ledger.quarantine.newest(1)
+        dropped = sum(self._ledger.quarantine.dropped().values())
         state = "look at it" if count else "empty"
         return Line(
             what="quarantine",

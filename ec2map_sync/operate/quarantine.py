@@ -6,16 +6,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from ec2map_sync.glance.notifications import sighted
-from ec2map_sync.ledger import Ledger
-from ec2map_sync.ledger.journal import QUARANTINE_BODY
-from ec2map_sync.ledger.queries import FullEntry
+from ec2map_sync.ledger import Ledger, Quarantined
 from ec2map_sync.protocol import messages, wire
 from ec2map_sync.rules.claims import Claim
 from ec2map_sync.rules.errors import BadMessage
+from ec2map_sync.rules.names import GLANCE, peer_of
 from ec2map_sync.rules.selection import Selection
-
-GLANCE = "glance"
-_PEER = "peer:"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +36,7 @@ class Retrial:
         self._trusted = trusted
         self._pen = pen
 
-    def take(self, entry: FullEntry, *, dry_run: bool) -> Taken:
+    def take(self, entry: Quarantined, *, dry_run: bool) -> Taken:
         """Try an entry again.
 
         :raises BadMessage: it still cannot be understood or trusted.
@@ -57,7 +53,7 @@ class Retrial:
         claims = [messages.claim_from_json(item, now) for item in items]
         return self._claims(claims, dry_run=dry_run)
 
-    def _notification(self, entry: FullEntry, *, dry_run: bool) -> Taken:
+    def _notification(self, entry: Quarantined, *, dry_run: bool) -> Taken:
         sighting = sighted(_parse(entry), self._selection)
         if sighting is None:
             return Taken(outcome="it tells of no image that gets an id")
@@ -68,16 +64,15 @@ class Retrial:
         return Taken(outcome=f"image {sighting.uuid} {told}")
 
     def _message(
-        self, entry: FullEntry, headers: str, *, dry_run: bool
+        self, entry: Quarantined, headers: wire.Headers, *, dry_run: bool
     ) -> Taken:
         trusted = self._trusted
-        peer = entry.source.removeprefix(_PEER)
-        if peer != entry.source:
+        peer = peer_of(entry.source)
+        if peer is not None:
             trusted = {n: t for n, t in trusted.items() if n == peer}
-        if len(entry.body) >= QUARANTINE_BODY:
+        if not entry.whole:
             raise BadMessage("only its beginning was kept: it was too long")
-        known = json.loads(headers)
-        received = wire.decode(known, entry.body, trusted, self._pen.clock())
+        received = wire.decode(headers, entry.body, trusted, self._pen.clock())
         match received.message:
             case messages.Claims(claims=claims, bad=bad):
                 pass
@@ -98,7 +93,7 @@ class Retrial:
         return Taken(outcome=f"{len(claims)} claims, {news} of them news")
 
 
-def _parse(entry: FullEntry) -> object:
+def _parse(entry: Quarantined) -> object:
     with suppress(ValueError, RecursionError):
         return json.loads(entry.body)
     raise BadMessage("it is no JSON, or was too long to be kept whole")

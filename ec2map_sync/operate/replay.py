@@ -56,7 +56,7 @@ def from_peer(
         advance(len(claims))
 
     asker.pull(span, take)
-    ledger.journal.quarantine(refused)
+    ledger.quarantine.put(refused)
     return Outcome(
         what="peer",
         name=peer,

@@ -60,7 +60,7 @@ class Refusals:
         }
         if not fresh:
             return
-        self._ledger.journal.quarantine(list(fresh.values()))
+        self._ledger.quarantine.put(list(fresh.values()))
         # Only now: had it failed, they would come again.
         for key in fresh:
             self._known.pop(key, None)  # the newest stand last

@@ -66,7 +66,7 @@ def region(tmp_path):
     )
     payload = {"id": image(99), "container_format": "bare"}
     body = json.dumps({"event_type": "image.create", "payload": payload})
-    region.ledger.journal.quarantine(
+    region.ledger.quarantine.put(
         [Quarantined(source="glance", reason="x", body=body.encode())]
     )
     return region

@@ -6,7 +6,7 @@ import pytest
 from commands import SmallRegion
 
 from ec2map_sync.ledger import Ledger, Quarantined, schema
-from ec2map_sync.ledger.journal import QUARANTINE_BODY, QUARANTINE_LIMIT
+from ec2map_sync.ledger.quarantine import MOST_ENTRIES, MOST_OF_BODY
 from ec2map_sync.peers.refusals import take
 from ec2map_sync.protocol import messages, wire
 from ec2map_sync.protocol.signing import SigningKey
@@ -28,7 +28,7 @@ def region(tmp_path):
 
 
 def keep(region, *entries):
-    region.ledger.journal.quarantine(entries)
+    region.ledger.quarantine.put(entries)
 
 
 def message(region, key, *claims, source="peer:RegionTwo"):
@@ -163,7 +163,7 @@ def test_a_body_that_was_cut_says_so(region):
         Quarantined(
             source="peer:RegionTwo",
             reason="x",
-            body=b"x" * (QUARANTINE_BODY + 1),
+            body=b"x" * (MOST_OF_BODY + 1),
             headers={},
         ),
     )
@@ -234,25 +234,25 @@ def test_a_flood_from_one_source_pushes_out_no_other_and_is_counted(
             region,
             *[
                 Quarantined(source="requests", reason=str(n), body=b"x")
-                for n in range(QUARANTINE_LIMIT // 4)
+                for n in range(MOST_ENTRIES // 4)
             ],
         )
 
     done = region.run("quarantine", "list", "--limit", "0", "-f", "json")
     listed = json.loads(done.stdout)
-    assert len(listed) == QUARANTINE_LIMIT + 1
+    assert len(listed) == MOST_ENTRIES + 1
     assert listed[-1]["source"] == "glance"
-    gone = QUARANTINE_LIMIT // 4
+    gone = MOST_ENTRIES // 4
     assert f"{gone} older entries from requests were dropped" in done.stderr
     assert f"the oldest {gone} entries from requests" in caplog.text
     status = json.loads(region.run("status", "-f", "json", code=1).stdout)
     (line,) = [line for line in status if line["what"] == "quarantine"]
     assert line["state"] == f"look at it, {gone} were dropped"
-    assert line["lag"] == QUARANTINE_LIMIT + 1
+    assert line["lag"] == MOST_ENTRIES + 1
 
 
 def test_large_bodies_make_room_for_newer_ones(region, monkeypatch):
-    monkeypatch.setattr("ec2map_sync.ledger.journal.QUARANTINE_BYTES", 2500)
+    monkeypatch.setattr("ec2map_sync.ledger.quarantine.MOST_BYTES", 2500)
     for n in range(5):
         large = Quarantined(source="glance", reason=str(n), body=b"x" * 1000)
         keep(region, large)
@@ -278,10 +278,10 @@ def test_the_quarantine_takes_whatever_there_is(database, strange):
     ledger = Ledger(engine, Scheme())
     plain = {"source": "peer:x", "reason": "r", "body": b""}
 
-    ledger.journal.quarantine([Quarantined(**(plain | strange))])
+    ledger.quarantine.put([Quarantined(**(plain | strange))])
 
-    (entry,) = ledger.queries.quarantined()
-    assert ledger.queries.quarantined_entry(entry.id).reason == entry.reason
+    (entry,) = ledger.quarantine.newest()
+    assert ledger.quarantine.entry(entry.id).reason == entry.reason
     assert entry.reason.isprintable()
     engine.dispose()
 

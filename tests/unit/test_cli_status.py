@@ -170,7 +170,7 @@ def test_a_peer_may_differ_for_a_minute(healthy, seconds, code):
 
 
 def test_what_lies_in_quarantine_is_said_and_tolerated(healthy):
-    healthy.ledger.journal.quarantine(
+    healthy.ledger.quarantine.put(
         [Quarantined(source="glance", reason="broken", body=b"x")]
     )
 

@@ -100,7 +100,7 @@ def image(n):
 
 
 def reasons(ledger):
-    return [entry.reason for entry in ledger.queries.quarantined(100)]
+    return [entry.reason for entry in ledger.quarantine.newest(100)]
 
 
 def test_heartbeats_under_another_hash_key_are_kept_once(

@@ -347,7 +347,7 @@ def test_moves_divergences_and_quarantine_are_counted(region):
     ]
     region.ledger.divergences.replace("nova:cell1", 0, 10, found)
     region.ledger.divergences.keep(found[:1])
-    region.ledger.journal.quarantine(
+    region.ledger.quarantine.put(
         [
             Quarantined(source=source, reason="x", body=b"x")
             for source in ("glance", "peer:RegionTwo", "glance")
@@ -430,7 +430,7 @@ def test_every_database_is_measured_alike(region, database):
         )
         ledger.divergences.replace("nova:cell1", 0, 10, [found])
         bad = Quarantined(source="glance", reason="x", body=b"x")
-        ledger.journal.quarantine([bad, bad])
+        ledger.quarantine.put([bad, bad])
 
         scrape = measured(region)
 

@@ -1,0 +1,218 @@
+"""The quarantine: what could not be understood or trusted, for an operator."""
+
+import json
+import logging
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, Row
+from sqlalchemy.engine import Engine
+
+from ec2map_sync.ledger import tables
+from ec2map_sync.ledger.journal import plain
+from ec2map_sync.rules.claims import Stamp
+from ec2map_sync.running import counters
+from ec2map_sync.sql.database import WRITE
+from ec2map_sync.sql.statements import delete_in
+
+LOG = logging.getLogger(__name__)
+
+MOST_ENTRIES = 2_000
+"""Entries kept of each source; the oldest go first. One that floods us does
+not push out what came from another."""
+
+MOST_BYTES = 64 * 1024 * 1024
+"""Bytes kept of each source's bodies."""
+
+MOST_OF_BODY = 1024 * 1024
+"""Bytes kept of a body: what is longer cannot be tried again. Pages of
+claims have 700 KB."""
+
+MAX_HEADERS = 32 * 1024
+"""Characters: MySQL's TEXT takes 64 KiB."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quarantined:
+    """Something that could not be understood or trusted.
+
+    ``id`` and ``at`` are the ledger's, and 0 before it has them.
+    """
+
+    source: str
+    reason: str
+    body: bytes = b""
+    """Left out where many entries are listed."""
+    headers: Mapping[str, Any] | None = None
+    """Those of a message, without which it cannot be tried again."""
+    id: int = 0
+    at: Stamp = 0
+
+    @property
+    def whole(self) -> bool:
+        """Whether all of the body was kept."""
+        return len(self.body) < MOST_OF_BODY
+
+
+class Quarantine:
+    """What was put away, the newest of each source."""
+
+    def __init__(self, engine: Engine, clock: Callable[[], Stamp]) -> None:
+        self._engine = engine
+        self._writing = engine.execution_options(**WRITE)
+        self._clock = clock
+
+    def put(self, entries: Sequence[Quarantined]) -> None:
+        """Keep entries; older ones of their sources may make room."""
+        if not entries:
+            return
+        rows = [
+            {
+                "at": self._clock(),
+                "source": plain(entry.source)[:120],
+                "reason": plain(entry.reason)[:500],
+                "body": entry.body[:MOST_OF_BODY],
+                "headers": _written(entry.headers),
+                "size": min(len(entry.body), MOST_OF_BODY),
+            }
+            for entry in entries
+        ]
+        sources = {str(row["source"]) for row in rows}
+        with self._writing.begin() as connection:
+            connection.execute(sa.insert(tables.quarantine), rows)
+            dropped = {
+                source: self._make_room(connection, source)
+                for source in sorted(sources)
+            }
+        for source, count in Counter(e.source for e in entries).items():
+            counters.QUARANTINED.add(count, source)
+        counters.QUARANTINE_DROPPED.add(sum(dropped.values()))
+        for source, count in dropped.items():
+            if count:
+                LOG.warning(
+                    "the quarantine is full: the oldest %d entries from %s "
+                    "were dropped; see 'ec2map-sync quarantine list' for "
+                    "what keeps coming",
+                    count,
+                    source,
+                )
+
+    def release(self, entries: Collection[int]) -> None:
+        """Take entries out, by id."""
+        with self._writing.begin() as connection:
+            delete_in(connection, tables.quarantine.c.id, entries)
+
+    def newest(self, limit: int | None = None) -> list[Quarantined]:
+        """Return the newest entries, the newest first, without their bodies.
+
+        All of them, where no ``limit`` is given.
+        """
+        q = tables.quarantine
+        statement = (
+            sa.select(q.c.id, q.c.at, q.c.source, q.c.reason)
+            .order_by(q.c.id.desc())
+            .limit(limit)
+        )
+        with self._engine.connect() as connection:
+            rows = connection.execute(statement).mappings()
+            return [Quarantined(**row) for row in rows]
+
+    def entry(self, id_: int) -> Quarantined | None:
+        """Return one entry with its body."""
+        q = tables.quarantine
+        with self._engine.connect() as connection:
+            row = connection.execute(
+                sa.select(q).where(q.c.id == id_)
+            ).one_or_none()
+        return _read(row) if row else None
+
+    def count(self) -> int:
+        """Return how many entries there are."""
+        return sum(self.counts().values())
+
+    def counts(self) -> dict[str, int]:
+        """Return how many entries there are, by source."""
+        q = tables.quarantine
+        statement = sa.select(q.c.source, sa.func.count()).group_by(q.c.source)
+        with self._engine.connect() as connection:
+            return {row[0]: row[1] for row in connection.execute(statement)}
+
+    def dropped(self) -> dict[str, int]:
+        """Return how many entries had to make room so far, by source."""
+        d = tables.quarantine_dropped
+        with self._engine.connect() as connection:
+            rows = connection.execute(sa.select(d.c.source, d.c.count))
+            return {row[0]: row[1] for row in rows}
+
+    def latest(self) -> dict[str, Quarantined]:
+        """Return the newest entry of each source, without its body."""
+        q = tables.quarantine
+        newest = sa.select(sa.func.max(q.c.id)).group_by(q.c.source)
+        statement = sa.select(q.c.id, q.c.at, q.c.source, q.c.reason).where(
+            q.c.id.in_(newest)
+        )
+        with self._engine.connect() as connection:
+            rows = connection.execute(statement).mappings()
+            return {row["source"]: Quarantined(**row) for row in rows}
+
+    def _make_room(self, connection: Connection, source: str) -> int:
+        """Drop what is too much of a source; return how many that were."""
+        q = tables.quarantine
+        newest_first = (
+            sa.select(q.c.id, q.c.size)
+            .where(q.c.source == source)
+            .order_by(q.c.id.desc())
+        )
+        too_many = []
+        size = 0
+        for n, (entry, length) in enumerate(connection.execute(newest_first)):
+            size += length
+            if n >= MOST_ENTRIES or (n and size > MOST_BYTES):
+                too_many.append(entry)
+        if not too_many:
+            return 0
+        connection.execute(
+            sa.delete(q).where(q.c.source == source, q.c.id <= max(too_many))
+        )
+        self._note_dropped(connection, source, len(too_many))
+        return len(too_many)
+
+    def _note_dropped(
+        self, connection: Connection, source: str, count: int
+    ) -> None:
+        d = tables.quarantine_dropped
+        now = self._clock()
+        known = connection.execute(
+            sa.update(d)
+            .where(d.c.source == source)
+            .values(at=now, count=d.c.count + count)
+        )
+        if not known.rowcount:
+            connection.execute(
+                sa.insert(d).values(source=source, at=now, count=count)
+            )
+
+
+def _written(headers: Mapping[str, Any] | None) -> str | None:
+    if headers is None:
+        return None
+    try:
+        text = json.dumps(dict(headers), default=str)
+    except (TypeError, ValueError, RecursionError):
+        return "{}"  # names that are no text, or nested as none of ours
+    # Those of a message of ours are 300 bytes; longer ones are not worth it.
+    return text if len(text) < MAX_HEADERS else "{}"
+
+
+def _read(row: Row[Any]) -> Quarantined:
+    return Quarantined(
+        id=row.id,
+        at=row.at,
+        source=row.source,
+        reason=row.reason,
+        body=row.body,
+        headers=None if row.headers is None else json.loads(row.headers),
+    )
