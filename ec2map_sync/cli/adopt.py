@@ -6,13 +6,14 @@ from typing import Any
 
 from ec2map_sync.cli.base import Lister, add_dry_run
 from ec2map_sync.cli.progress import progress
+from ec2map_sync.peers.gate import is_compared
 from ec2map_sync.rules.errors import Ec2MapError
-from ec2map_sync.rules.stamps import wall_clock
+from ec2map_sync.rules.stamps import earlier, wall_clock
 
 COLUMNS = ("class", "count", "example")
 
-FRESH = 60_000_000
-"""Microseconds: how recent the agreement with every peer has to be."""
+AGREED_WITHIN = 60.0
+"""Seconds: how recent the agreement with every peer has to be."""
 
 
 class Adopt(Lister):
@@ -70,16 +71,11 @@ class Adopt(Lister):
 
     def _require_agreement(self) -> None:
         states = self.region.ledger.journal.peer_states()
-        since = wall_clock() - FRESH
+        since = earlier(wall_clock(), AGREED_WITHIN)
         for peer in self.region.options.peers:
             state = states.get(peer.name)
-            if (
-                state is None
-                or state.differs_since is not None
-                or state.agrees_until is None
-                # When we heard it, not until when: clocks may be wrong.
-                or (state.received_at or 0) < since
-            ):
+            differs = state is not None and state.differs_since is not None
+            if differs or not is_compared(state, since):
                 raise Ec2MapError(
                     f"{peer.name} does not agree with us at this moment: see "
                     "'ec2map-sync peer list', and adopt when all peers agree"

@@ -2,25 +2,23 @@
 
 import argparse
 import time
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ec2map_sync.cli.base import Lister, add_dry_run
 from ec2map_sync.cli.progress import progress
+from ec2map_sync.peers.gate import late
 from ec2map_sync.rules.errors import ConfigError, Ec2MapError
-from ec2map_sync.rules.stamps import wall_clock
+from ec2map_sync.rules.stamps import earlier, wall_clock
 
 if TYPE_CHECKING:  # slow to import
     from ec2map_sync.glance.catalogue import Catalogue
-    from ec2map_sync.ledger import PeerState
-    from ec2map_sync.rules.claims import Stamp
 
 RATE = 1000
 """Images a second: a million in 17 minutes, which no Glance feels."""
 
 MOST = 1_000_000_000
 
-FRESH = 600
+COMPARED_WITHIN = 600.0
 """Seconds since the agent has compared with a peer, at most."""
 
 
@@ -118,15 +116,15 @@ class Backfill(Lister):
         return survey.seen - len(survey.unusable), survey.claimed
 
     def _require_peers(self) -> None:
-        late = not_compared(
-            self.region.ledger.journal.peer_states(),
+        missing = late(
+            self.region.ledger,
             [peer.name for peer in self.config.bus.peers],
-            wall_clock(),
+            earlier(wall_clock(), COMPARED_WITHIN),
         )
-        if late:
+        if missing:
             raise NotCompared(
                 f"nothing is claimed: the ledger was not compared with "
-                f"{', '.join(late)} lately; let the agent run, and see "
+                f"{', '.join(missing)} lately; let the agent run, and see "
                 "'ec2map-sync peer list' (or --without-peers, if they are "
                 "gone)"
             )
@@ -144,27 +142,6 @@ class Pace:
         ahead = done / self._rate - (time.monotonic() - self._began)
         if ahead > 0:
             time.sleep(ahead)
-
-
-def not_compared(
-    states: Mapping[str, "PeerState"], peers: Sequence[str], now: "Stamp"
-) -> list[str]:
-    """Tell which peers the agent has not compared with lately.
-
-    A heartbeat that agrees is a comparison, too. Its own time says nothing
-    here: the peer's clock may go wrong.
-    """
-    fresh = now - FRESH * 1_000_000
-
-    def late(name: str) -> bool:
-        state = states.get(name)
-        if state is None:
-            return True
-        agrees = state.agrees_until is not None and state.differs_since is None
-        heard = (state.received_at or 0) >= fresh
-        return not (agrees and heard) and (state.compared_at or 0) < fresh
-
-    return [name for name in peers if late(name)]
 
 
 def _rate(text: str) -> float:

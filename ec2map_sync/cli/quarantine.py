@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,14 +14,18 @@ from ec2map_sync.cli.base import (
     add_dry_run,
 )
 from ec2map_sync.cli.values import LARGEST, entry_id, moment
+from ec2map_sync.peers.gate import Gate
 from ec2map_sync.rules.errors import BadMessage
-from ec2map_sync.rules.stamps import wall_clock
+from ec2map_sync.rules.stamps import earlier, wall_clock
 
 if TYPE_CHECKING:
     from ec2map_sync.ledger import Quarantined
 
 COLUMNS = ("id", "at", "source", "reason")
 LIMIT = 1000
+
+COMPARED_WITHIN = 60.0
+"""Seconds since the agent has compared with a peer, at most."""
 
 
 class ListQuarantine(Lister):
@@ -171,33 +174,21 @@ class RetryQuarantined(_Each):
 
         One that was just restored would hand out numbers that are in use.
         """
-        from ec2map_sync.monitor.status import peer_views  # noqa: PLC0415, slow
-
-        region = self.region
-        wait = region.options.claim_wait
-        deadline = time.monotonic() + wait
-        said = False
-        while True:
-            views = peer_views(region.ledger, region.options, wall_clock())
-            late = [
-                view.name
-                for view in views
-                if view.state not in {"agrees", "not configured"}
-                # What is held may be all that it differs by.
-                and not (view.state == "differs" and view.refused)
-            ]
-            if not late:
-                return
-            if time.monotonic() >= deadline:
-                self.note(f"goes on without having heard {', '.join(late)}")
-                return
-            if not said:
-                self.note(
-                    f"waits for {', '.join(late)} to agree, {wait:.0f} s at "
-                    "most ([bus] claim_wait)"
-                )
-                said = True
-            time.sleep(0.2)
+        options = self.region.options
+        gate = Gate(
+            self.region.ledger,
+            [peer.name for peer in options.peers],
+            since=earlier(wall_clock(), COMPARED_WITHIN),
+            wait=options.claim_wait,
+            clock=wall_clock,
+            but_for_held=True,
+        )
+        if not gate.is_open():
+            self.note(
+                "waits until every peer was compared with, "
+                f"{options.claim_wait:.0f} s at most ([bus] claim_wait)"
+            )
+            gate.wait()
 
 
 class DropQuarantined(_Each):

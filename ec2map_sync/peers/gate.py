@@ -1,22 +1,69 @@
-"""The gate: whether new claims may be made already."""
+"""The gate: whether this ledger was compared with everybody's already."""
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 
 from ec2map_sync.ledger import Ledger, PeerState
 from ec2map_sync.rules.claims import Stamp
+from ec2map_sync.rules.names import source_of
 
 LOG = logging.getLogger(__name__)
 
-USUAL = 5_000_000
-"""Microseconds after a start within which peers are compared with."""
+USUAL = 5.0
+"""Seconds after a start within which peers are compared with."""
+
+LOOK = 0.2
+"""Seconds between two looks of who waits."""
+
+
+def is_compared(state: PeerState | None, since: Stamp) -> bool:
+    """Tell whether we hold what a peer held at some moment since a stamp.
+
+    A comparison that was completed says so. So does a heartbeat that agrees:
+    of several hosts of a region, only the one that reads the answers
+    compares. It counts from when it came, or from the moment of which it
+    speaks where that is earlier: it may have lain in a queue.
+    """
+    if state is None:
+        return False
+    agreed_at = min(state.received_at or 0, state.agrees_until or 0)
+    agrees = state.differs_since is None and agreed_at >= since
+    return agrees or (state.compared_at or 0) >= since
+
+
+def late(
+    ledger: Ledger,
+    peers: Sequence[str],
+    since: Stamp,
+    *,
+    but_for_held: bool = False,
+) -> list[str]:
+    """Return the peers that were not compared with since a stamp.
+
+    ``but_for_held`` leaves out those who differ by what lies in quarantine
+    here: it may be all that they differ by.
+    """
+    states = ledger.journal.peer_states()
+    refused = ledger.quarantine.latest() if but_for_held else {}
+
+    def is_late(peer: str) -> bool:
+        state = states.get(peer)
+        if is_compared(state, since):
+            return False
+        heard = state is not None and (state.received_at or 0) >= since
+        return not (heard and source_of(peer) in refused)
+
+    return [peer for peer in peers if is_late(peer)]
 
 
 class Gate:
     """Holds back new claims until the set is as complete as it can be.
 
     A ledger that was emptied or restored would otherwise hand out numbers
-    that are in use. A peer that cannot be reached is waited for so long.
+    that are in use. A peer that cannot be reached is waited for so long:
+    ``wait`` in seconds. ``since`` is when the agent was started;
+    ``but_for_held`` is as for `late`.
     """
 
     def __init__(
@@ -27,55 +74,60 @@ class Gate:
         since: Stamp,
         wait: float,
         clock: Callable[[], Stamp],
+        monotonic: Callable[[], float] = time.monotonic,
+        but_for_held: bool = False,
     ) -> None:
         self._ledger = ledger
         self._peers = peers
         self._since = since
-        self._until = since + int(wait * 1_000_000)
+        self._patience = wait
         self._clock = clock
+        self._monotonic = monotonic
+        self._began = monotonic()
+        self._but_for_held = but_for_held
         self._open = not peers
         self._said = False
 
     def is_open(self) -> bool:
         """Tell whether claims may be made; stays open once it is."""
         if not self._open:
-            late = self._late()
-            self._open = not late or self._clock() >= self._until
-            if self._open and late:
+            # What was compared after a clock was put back is noted by it.
+            self._since = min(self._since, self._clock())
+            missing = late(
+                self._ledger,
+                self._peers,
+                self._since,
+                but_for_held=self._but_for_held,
+            )
+            self._open = not missing or self._left() <= 0
+            if self._open and missing:
                 LOG.warning(
                     "claims are made without having compared with %s, who "
                     "did not answer within [bus] claim_wait; see "
                     "'ec2map-sync peer list'",
-                    ", ".join(late),
+                    ", ".join(missing),
                 )
             elif not self._open:
-                self._say(late)
+                self._say(missing)
         return self._open
 
-    def _say(self, late: Sequence[str]) -> None:
+    def wait(self, sleep: Callable[[float], None] = time.sleep) -> None:
+        """Return when it is open."""
+        while not self.is_open():
+            sleep(LOOK)
+
+    def _left(self) -> float:
+        """Return the seconds that are left to wait."""
+        return self._patience - (self._monotonic() - self._began)
+
+    def _say(self, missing: Sequence[str]) -> None:
         """Say once what is waited for, if that takes longer than usual."""
-        if self._said or self._clock() < self._since + USUAL:
+        if self._said or self._patience - self._left() < USUAL:
             return
         self._said = True
         LOG.info(
             "nothing is claimed or written before this ledger was compared "
             "with %s, or [bus] claim_wait is over in %d s",
-            ", ".join(late),
-            (self._until - self._clock()) // 1_000_000,
+            ", ".join(missing),
+            self._left(),
         )
-
-    def _late(self) -> list[str]:
-        states = self._ledger.journal.peer_states()
-        compared = {n for n, state in states.items() if self._is_in(state)}
-        return [name for name in self._peers if name not in compared]
-
-    def _is_in(self, state: PeerState) -> bool:
-        """Tell whether we hold what a peer held when we started.
-
-        A heartbeat that agrees says it as well: of several hosts of a
-        region, only the one that reads the answers compares.
-        """
-        if (state.compared_at or 0) >= self._since:
-            return True
-        heard = min(state.received_at or 0, state.agrees_until or 0)
-        return state.differs_since is None and heard >= self._since

@@ -21,6 +21,11 @@ def wall_clock() -> Stamp:
     return time.time_ns() // 1000
 
 
+def earlier(stamp: Stamp, seconds: float) -> Stamp:
+    """Return the stamp so many seconds before another."""
+    return stamp - int(seconds * 1_000_000)
+
+
 def time_of(stamp: Stamp) -> datetime:
     """Give a stamp as a time."""
     try:

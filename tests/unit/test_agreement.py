@@ -2,10 +2,10 @@
 
 import pytest
 
-from ec2map_sync.ledger import Ledger, schema
+from ec2map_sync.ledger import Ledger, PeerState, Quarantined, schema
 from ec2map_sync.peers.agreement import PATIENT_HEARTBEATS, Agreement
 from ec2map_sync.peers.compare import FIRST_PATIENCE, Pull
-from ec2map_sync.peers.gate import Gate
+from ec2map_sync.peers.gate import Gate, is_compared, late
 from ec2map_sync.protocol import messages
 from ec2map_sync.rules.claims import (
     BEGINNING,
@@ -37,23 +37,43 @@ def heartbeat(before=OWN, total=OWN):
 
 
 @pytest.mark.parametrize(
-    ("state", "is_open"),
+    ("state", "compared"),
     [
+        ({"received_at": 1}, False),
+        ({"compared_at": 1}, True),
+        ({"compared_at": -1}, False),
         ({"received_at": 1, "agrees_until": 1}, True),
-        ({"received_at": -1, "agrees_until": 1}, False),  # its clock is fast
-        ({"received_at": 1, "agrees_until": -1}, False),
+        # Its clock is behind, or this has lain in a queue: nobody can tell.
+        ({"received_at": 1, "agrees_until": -3600}, False),
+        ({"received_at": -1, "agrees_until": 1}, False),
         ({"received_at": 1, "agrees_until": 1, "differs_since": 1}, False),
     ],
 )
-def test_a_peer_that_agrees_need_not_be_compared_with(ledger, state, is_open):
+def test_agent_and_commands_ask_the_same_of_a_peer(ledger, state, compared):
+    state = {name: START + at for name, at in state.items()}
     gate = Gate(ledger, ["two"], since=START, wait=9, clock=lambda: START)
-    assert not gate.is_open()
+    ledger.journal.note_peer("two", **state)
 
-    ledger.journal.note_peer(
-        "two", **{name: START + at for name, at in state.items()}
-    )
+    assert is_compared(PeerState(name="two", **state), START) is compared
+    assert late(ledger, ["two"], START) == ([] if compared else ["two"])
+    assert gate.is_open() is compared
 
-    assert gate.is_open() is is_open
+
+def test_who_was_never_heard_was_not_compared_with(ledger):
+    assert not is_compared(None, START)
+    assert late(ledger, ["two"], START) == ["two"]
+
+
+def test_what_is_held_of_a_peer_may_be_all_it_differs_by(ledger):
+    differs = {"received_at": START, "differs_since": START}
+    ledger.journal.note_peer("two", **differs)
+    ledger.journal.note_peer("three", **differs)
+    held = Quarantined(source="peer:two", reason="held")
+    ledger.quarantine.put([held])
+    peers = ["two", "three"]
+
+    assert late(ledger, peers, START) == peers
+    assert late(ledger, peers, START, but_for_held=True) == ["three"]
 
 
 def test_who_could_not_hear_asks_again_soon(ledger):

@@ -3,17 +3,10 @@
 import threading
 import time
 
-import pytest
-
-from ec2map_sync.cli.backfill import Pace, not_compared
-from ec2map_sync.ledger import PeerState
+from ec2map_sync.cli.backfill import Pace
 from ec2map_sync.operate.checks import finding
 from ec2map_sync.operate.checks.finding import ok, run, unknown
 from ec2map_sync.rules.errors import ConfigError
-
-SECOND = 1_000_000
-NOW = 1_800_000_000 * SECOND
-LONG_AGO = NOW - 3600 * SECOND
 
 
 def fails(error):
@@ -67,35 +60,6 @@ def test_no_password_of_a_url_is_shown():
     (found,) = run({"broker": fails(error)})
 
     assert found.result == "wrong: amqp://***@host/ does not answer"
-
-
-@pytest.mark.parametrize(
-    ("state", "late"),
-    [
-        (None, True),
-        ({}, True),
-        ({"compared_at": NOW - SECOND}, False),
-        ({"compared_at": LONG_AGO}, True),
-        # Agrees, by a heartbeat of now; its clock may be anywhere.
-        ({"agrees_until": 5, "received_at": NOW}, False),
-        ({"agrees_until": NOW, "received_at": LONG_AGO}, True),
-        (
-            {
-                "agrees_until": NOW,
-                "received_at": NOW,
-                "differs_since": NOW,
-                "compared_at": LONG_AGO,
-            },
-            True,
-        ),
-    ],
-)
-def test_whether_the_agent_has_compared_with_a_peer_lately(state, late):
-    states = {"other": PeerState(name="other", compared_at=NOW)}
-    if state is not None:
-        states["peer"] = PeerState(name="peer", **state)
-
-    assert not_compared(states, ["peer"], NOW) == (["peer"] if late else [])
 
 
 def test_a_rate_is_kept_to():

@@ -296,28 +296,51 @@ def test_claims_wait_until_every_peer_was_compared_with(new_ledger):
 
 
 def test_a_peer_that_does_not_answer_is_waited_for_so_long(new_ledger):
-    now = [NOW]
+    now = [0.0]
     gate = Gate(
-        new_ledger(), ["two"], since=NOW, wait=30, clock=lambda: now[0]
+        new_ledger(),
+        ["two"],
+        since=NOW,
+        wait=30,
+        clock=lambda: NOW,
+        monotonic=lambda: now[0],
     )
     assert not gate.is_open()
 
-    now[0] += 30_000_000
+    now[0] += 30
+
+    assert gate.is_open()
+
+
+def test_a_clock_that_is_put_back_keeps_no_gate_closed(new_ledger):
+    ledger = new_ledger()
+    clock = [NOW]
+    gate = Gate(ledger, ["two"], since=NOW, wait=30, clock=lambda: clock[0])
+    assert not gate.is_open()
+
+    clock[0] -= 3_600_000_000
+    assert not gate.is_open()
+    ledger.journal.note_peer("two", compared_at=clock[0] + 1)
 
     assert gate.is_open()
 
 
 def test_what_is_waited_for_is_said_once_if_it_takes_long(new_ledger, caplog):
-    caplog.set_level("INFO", "ec2map_sync.peers.compare")
-    now = [NOW]
+    caplog.set_level("INFO", "ec2map_sync.peers.gate")
+    now = [0.0]
     gate = Gate(
-        new_ledger(), ["two"], since=NOW, wait=30, clock=lambda: now[0]
+        new_ledger(),
+        ["two"],
+        since=NOW,
+        wait=30,
+        clock=lambda: NOW,
+        monotonic=lambda: now[0],
     )
     assert not gate.is_open()
     assert caplog.messages == []
 
     for _ in range(3):
-        now[0] += 6_000_000
+        now[0] += 6
         assert not gate.is_open()
 
     (said,) = caplog.messages

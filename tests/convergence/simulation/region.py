@@ -350,6 +350,7 @@ class Region:
                 since=started_at,
                 wait=CLAIM_WAIT,
                 clock=self.clock,
+                monotonic=self._now,
             )
 
         def step() -> None:
