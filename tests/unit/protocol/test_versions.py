@@ -33,7 +33,7 @@ from ec2map_sync.rules.claims import (
 from ec2map_sync.rules.ec2id import Kind, Scheme
 from ec2map_sync.rules.errors import BadMessage
 
-FOLDER = Path(__file__).parents[1] / "data" / "messages"
+FOLDER = Path(__file__).parents[2] / "data" / "messages"
 NOW = 1_767_225_600_000_007
 KEY = SigningKey(Ed25519PrivateKey.from_private_bytes(bytes(32)))
 PEN = wire.Pen(
