@@ -4,7 +4,13 @@ import urllib.error
 import urllib.request
 from dataclasses import dataclass
 
+from commands import SmallRegion
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
+
+from ec2map_sync.monitor.gauges import LedgerGauges
+from ec2map_sync.rules.stamps import wall_clock
+from ec2map_sync.settings import config
 
 
 @dataclass(frozen=True)
@@ -78,3 +84,20 @@ class Exporter:
             return bool(self.get("/healthz"))
         except OSError:
             return False
+
+
+def measured(region: SmallRegion, *, since: int = 0) -> Scrape:
+    """Measure a region's ledger, as its agent does that began then."""
+    bus = config.load([], files=[str(region.config_file)]).bus
+    registry = CollectorRegistry()
+    registry.register(
+        LedgerGauges(
+            region.ledger,
+            bus,
+            lambda: ["nova:cell1"],
+            "here",
+            since=since,
+            clock=wall_clock,
+        )
+    )
+    return Scrape(generate_latest(registry).decode())

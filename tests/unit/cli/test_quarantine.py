@@ -5,15 +5,13 @@ import json
 import pytest
 from commands import SmallRegion
 
-from ec2map_sync.ledger import Ledger, Quarantined, schema
+from ec2map_sync.ledger import Quarantined
 from ec2map_sync.ledger.quarantine import MOST_ENTRIES, MOST_OF_BODY
 from ec2map_sync.peers.refusals import take
 from ec2map_sync.protocol import messages, wire
 from ec2map_sync.protocol.signing import SigningKey
 from ec2map_sync.rules.claims import Claim, Sighting, Wanted
-from ec2map_sync.rules.ec2id import Scheme
 from ec2map_sync.rules.stamps import wall_clock
-from ec2map_sync.sql.database import create_engine, parse_url
 
 COLUMNS = ["id", "at", "source", "reason"]
 
@@ -258,32 +256,6 @@ def test_large_bodies_make_room_for_newer_ones(region, monkeypatch):
         keep(region, large)
 
     assert [reason for _, reason in act(region, "list")] == ["4", "3"]
-
-
-@pytest.mark.parametrize(
-    "strange",
-    [
-        {"reason": "\x00 \ud800 \U0001f600 \n"},
-        {"source": "peer:\ud800"},
-        {"headers": {"a": "\x00\ud800", "b": b"\xff"}},
-        {"headers": {b"\xff": 1}},
-        {"headers": {"a": {b"\xff": 1}}},
-        {"headers": {"long": "x" * 100_000}},
-        {"body": b"\x00\xff"},
-    ],
-)
-def test_the_quarantine_takes_whatever_there_is(database, strange):
-    engine = create_engine(parse_url(database, "x"))
-    schema.upgrade(engine)
-    ledger = Ledger(engine, Scheme())
-    plain = {"source": "peer:x", "reason": "r", "body": b""}
-
-    ledger.quarantine.put([Quarantined(**(plain | strange))])
-
-    (entry,) = ledger.quarantine.newest()
-    assert ledger.quarantine.entry(entry.id).reason == entry.reason
-    assert entry.reason.isprintable()
-    engine.dispose()
 
 
 def test_an_image_that_gets_no_id_gets_none_by_retrying(region):

@@ -1,13 +1,6 @@
 """status and peer list: what is measured, and when somebody has to look."""
 
 import json
-import os
-import pty
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import pytest
 from commands import SmallRegion
@@ -16,7 +9,6 @@ from ec2map_sync.ledger import Quarantined, ServiceState
 from ec2map_sync.rules.claims import Claim
 from ec2map_sync.rules.stamps import wall_clock
 
-PROGRAM = Path(sys.executable).parent / "ec2map-sync"
 COLUMNS = [
     "what",
     "name",
@@ -212,54 +204,6 @@ def test_in_a_table_what_is_not_known_is_said_to_be_unknown(region):
     ]
     assert shown["sink", "nova:cell1"] == ["not begun", "", "0", "0.0", ""]
     assert "None" not in table
-
-
-def test_watch_prints_again_until_interrupted(healthy):
-    with subprocess.Popen(
-        [
-            PROGRAM,
-            *("status", "--watch", "0.2", "-f", "value", "-c", "what"),
-            *("--config-file", healthy.config_file),
-        ],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as watching:
-        assert watching.stdout
-        seen = 0
-        while seen < 3:
-            seen += watching.stdout.readline() == "ledger\n"
-        watching.send_signal(signal.SIGINT)
-        _, said = watching.communicate(timeout=20)
-
-    assert watching.returncode == 0
-    assert said == ""
-
-
-def test_watch_redraws_on_a_terminal(healthy):
-    screen, end = pty.openpty()
-    with subprocess.Popen(
-        [
-            PROGRAM,
-            *("status", "--watch", "0.2"),
-            *("--config-file", healthy.config_file),
-        ],
-        stdout=end,
-        stderr=end,
-        env={**os.environ, "TERM": "xterm", "COLUMNS": "120"},
-    ) as watching:
-        os.close(end)
-        shown = b""
-        deadline = time.monotonic() + 30
-        while shown.count(b"nova:cell1") < 3 and time.monotonic() < deadline:
-            shown += os.read(screen, 65536)
-        watching.send_signal(signal.SIGINT)
-        watching.wait(20)
-    os.close(screen)
-
-    assert watching.returncode == 0
-    assert shown.count(b"nova:cell1") >= 3
-    assert b"Traceback" not in shown
 
 
 def test_peer_list_tells_who_agrees_until_when(healthy):

@@ -1,11 +1,6 @@
 """verify and replay --sink: a cell against what is settled."""
 
 import json
-import os
-import pty
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 from commands import SmallRegion
@@ -278,30 +273,6 @@ def test_relative_times_are_ago(region):
 
     assert replay(region, "--since", "150m", "--until", "1.5h")[2] == 1
     assert replay(region, "--since", "1d")[2] == 4
-
-
-def test_progress_is_shown_on_a_terminal_and_beside_the_output(region):
-    screen, end = pty.openpty()
-    program = Path(sys.executable).parent / "ec2map-sync"
-    done = subprocess.run(
-        [
-            program,
-            *("replay", "--sink", "nova:cell1", "-f", "json"),
-            *("--config-file", region.config_file),
-        ],
-        stdout=subprocess.PIPE,
-        stderr=end,
-        env={**os.environ, "TERM": "xterm"},
-        timeout=60,
-        check=True,
-    )
-    os.close(end)
-    shown = os.read(screen, 65536)
-    os.close(screen)
-
-    assert json.loads(done.stdout)[0]["examined"] == 20
-    assert b"nova:cell1" in shown
-    assert b"20/20" in shown
 
 
 def test_rows_are_read_only_where_prints_differ(region, monkeypatch):

@@ -3,7 +3,6 @@
 import threading
 import time
 
-from ec2map_sync.cli.backfill import Pace
 from ec2map_sync.operate.checks import finding
 from ec2map_sync.operate.checks.finding import ok, run, unknown
 from ec2map_sync.rules.errors import ConfigError
@@ -60,13 +59,3 @@ def test_no_password_of_a_url_is_shown():
     (found,) = run({"broker": fails(error)})
 
     assert found.result == "wrong: amqp://***@host/ does not answer"
-
-
-def test_a_rate_is_kept_to():
-    began = time.monotonic()
-    pace = Pace(100)
-
-    for done in (10, 20, 30):
-        pace.wait(done)
-
-    assert 0.3 <= time.monotonic() - began < 3

@@ -1,7 +1,5 @@
 """What is wrong with a configuration is said in one line, before a start."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,8 +8,6 @@ from ec2map_sync.glance import listener
 from ec2map_sync.protocol.signing import SigningKey
 from ec2map_sync.rules.errors import ConfigError
 from ec2map_sync.settings import config
-
-AGENT = Path(sys.executable).parent / "ec2map-sync-agent"
 
 
 @pytest.fixture(scope="module")
@@ -192,16 +188,6 @@ def check(path):
     listener.check_options(conf.conf)
 
 
-def run_agent(path):
-    return subprocess.run(
-        [AGENT, "--config-file", path],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-
-
 def test_a_good_configuration_is_taken(tmp_path, good):
     check(write(tmp_path / "conf", good))
 
@@ -241,37 +227,3 @@ def test_a_password_is_never_repeated(tmp_path, good, change):
         check(path)
 
     assert "hunter2" not in str(refused.value)
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "no region",
-        "section without a cell",
-        "unknown choice",
-        "key file that is none",
-    ],
-)
-def test_the_agent_refuses_with_one_line_and_exit_code_2(tmp_path, good, name):
-    *change, mentioned = SLIPS[name]
-    path = write(tmp_path / "conf", slipped(good, *change))
-
-    refused = run_agent(path)
-
-    assert refused.returncode == 2
-    assert refused.stdout == ""
-    assert len(refused.stderr.splitlines()) == 1
-    assert mentioned in refused.stderr
-
-
-@pytest.mark.parametrize("content", [None, "region = x\n", "[DEFAULT\n"])
-def test_the_agent_refuses_a_file_that_is_none(tmp_path, content):
-    path = tmp_path / "conf"
-    if content is not None:
-        path.write_text(content)
-
-    refused = run_agent(path)
-
-    assert refused.returncode == 2
-    assert len(refused.stderr.splitlines()) == 1
-    assert str(path) in refused.stderr

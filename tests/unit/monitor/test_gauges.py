@@ -1,0 +1,132 @@
+"""What is measured in the ledger."""
+
+import pytest
+import sqlalchemy as sa
+from commands import SmallRegion
+from scraping import measured
+from small_cell import image
+
+from ec2map_sync.ledger import Quarantined, ServiceState
+from ec2map_sync.rules.claims import Claim, Sighting
+from ec2map_sync.rules.rows import Divergence, RowClass
+from ec2map_sync.rules.stamps import wall_clock
+
+SECOND = 1_000_000
+
+
+@pytest.fixture
+def region(tmp_path):
+    return SmallRegion(tmp_path)
+
+
+def test_a_sink_s_lag_is_what_the_writer_has_not_come_to(region):
+    region.ledger.see(
+        [Sighting(image=image(n), uuid=image(n)) for n in (1, 2)]
+    )
+    before = measured(region)
+    region.write_sinks()
+    after = measured(region)
+
+    assert before.one("sink_lag_numbers") == before.one("claims") == 2
+    assert before.one("publisher_lag_claims") == 2
+    assert 0 < before.one("sink_lag_seconds") < 60
+    assert after.one("sink_lag_numbers") == after.one("sink_lag_seconds") == 0
+    assert after.one("sink_revision") == after.one("ledger_revision") == 1
+
+
+def test_moves_divergences_and_quarantine_are_counted(region):
+    late = Claim(claimed_at=wall_clock(), image=image(1))
+    region.ledger.record([late])
+    number = region.ledger.numbers_of([image(1)])[image(1)]
+    with region.ledger._writing.begin() as connection:
+        connection.execute(
+            sa.text(
+                "INSERT INTO moves (at, revision, image, old, new, cause) "
+                f"VALUES (1, 1, '{image(1)}', 5, {number}, '{image(2)}')"
+            )
+        )
+    found = [
+        Divergence(
+            sink="nova:cell1",
+            number=n,
+            image=image(n),
+            row_class=name,
+            settled=None,
+        )
+        for n, name in ((1, RowClass.LEGACY), (2, RowClass.TAKEN))
+    ]
+    region.ledger.divergences.replace("nova:cell1", 0, 10, found)
+    region.ledger.divergences.keep(found[:1])
+    region.ledger.quarantine.put(
+        [
+            Quarantined(source=source, reason="x", body=b"x")
+            for source in ("glance", "peer:RegionTwo", "glance")
+        ]
+    )
+
+    scrape = measured(region)
+
+    assert scrape.one("moves_total") == 1
+    assert scrape.one("divergences", kept="true", **{"class": "legacy"}) == 1
+    assert scrape.one("divergences", kept="false", **{"class": "taken"}) == 1
+    assert scrape.one("quarantine_entries", source="glance") == 2
+    assert scrape.one("quarantine_entries", source="peer:RegionTwo") == 1
+
+
+def test_a_peer_is_in_one_state_and_a_retired_one_in_none(region):
+    journal, now = region.ledger.journal, wall_clock()
+    never = measured(region)
+    journal.note_peer("RegionTwo", received_at=now, agrees_until=now - SECOND)
+    agrees = measured(region)
+    journal.note_peer("RegionTwo", differs_since=now - 90 * SECOND)
+    differs = measured(region)
+    journal.note_peer("RegionTwo", received_at=now - 90 * SECOND)
+    journal.note_peer("Retired", received_at=now)
+    silent = measured(region)
+
+    for scrape, state in (
+        (never, "never heard"),
+        (agrees, "agrees"),
+        (differs, "differs"),
+        (silent, "silent"),
+    ):
+        assert scrape.one("peer_state", peer="RegionTwo", state=state) == 1
+        assert scrape.sum("peer_state") == 1
+    assert never.all("peer_heartbeat_age_seconds") == []
+    assert 1 <= agrees.one("peer_agreement_lag_seconds") < 60
+    assert 90 <= differs.one("peer_differs_seconds") < 150
+    assert 90 <= silent.one("peer_heartbeat_age_seconds") < 150
+
+
+def test_only_loops_of_this_host_and_this_run_are_told(region):
+    now = wall_clock()
+    for host, name, ago in (
+        ("here", "publisher", 1),
+        ("here", "writer of nova:cell1", 1),
+        ("here", "writer of nova:retired", 1),
+        ("here", "follower of Retired", 500),
+        ("elsewhere", "listener", 1),
+    ):
+        region.ledger.journal.note_service(
+            ServiceState(
+                host=host,
+                name=name,
+                seen_at=now - ago * SECOND,
+                working=name == "publisher",
+            )
+        )
+
+    scrape = measured(region, since=now - 100 * SECOND)
+
+    assert scrape.one("loop_working", loop="publisher") == 1
+    assert scrape.one("loop_working", loop="writer of nova:cell1") == 0
+    assert len(scrape.all("loop_working")) == 2
+
+
+def test_a_ledger_that_does_not_answer_leaves_one_gauge(region):
+    region.sql("ledger", "DROP TABLE cursors")
+
+    scrape = measured(region)
+
+    assert scrape.one("ledger_up") == 0
+    assert len(scrape.samples) == 1

@@ -1,0 +1,28 @@
+"""Addresses are read, or refused with the option that has them."""
+
+import pytest
+
+from ec2map_sync.rules.errors import ConfigError
+from ec2map_sync.settings import addresses
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port"),
+    [
+        ("127.0.0.1:9427", "127.0.0.1", 9427),
+        ("[::1]:80", "::1", 80),
+        ("one.example.org:65535", "one.example.org", 65535),
+    ],
+)
+def test_an_address_to_listen_on_is_read(text, host, port):
+    found = addresses.listen(text, "x")
+
+    assert (found.host, found.port, str(found)) == (host, port, text)
+
+
+@pytest.mark.parametrize(
+    "text", ["9427", ":9427", "one:0", "one:65536", "::1:80", "http://one:80"]
+)
+def test_what_is_no_address_is_refused_with_the_option(text):
+    with pytest.raises(ConfigError, match=r"^x: .* is not host:port"):
+        addresses.listen(text, "x")
