@@ -4,15 +4,12 @@ import logging
 import socket
 from collections.abc import Callable
 
-from sqlalchemy.exc import SQLAlchemyError
-
 from ec2map_sync.agent.health import Memory, Reporter
 from ec2map_sync.agent.host import Host
-from ec2map_sync.broker import link
 from ec2map_sync.ledger import Ledger, schema
+from ec2map_sync.outages import cause_of, describe
 from ec2map_sync.peers.gate import Gate
 from ec2map_sync.protocol import wire
-from ec2map_sync.rules.errors import Ec2MapError
 from ec2map_sync.rules.stamps import wall_clock
 from ec2map_sync.running.loop import Loop, Nudge, Wake
 from ec2map_sync.settings.config import Config, Peer
@@ -22,15 +19,6 @@ LOG = logging.getLogger(__name__)
 
 POLL = 1.0
 """Seconds after which other hosts' work is found, and lost wake-ups."""
-
-
-def describe(error: Exception) -> str | None:
-    """Say an outage in one line; None for a mistake of ours."""
-    if isinstance(error, Ec2MapError):
-        return str(error)
-    if isinstance(error, SQLAlchemyError):
-        return f"a database does not answer: {database.describe(error)}"
-    return link.describe(error)
 
 
 def sinks_of(config: Config, ledger: Ledger) -> list[str]:
@@ -99,6 +87,7 @@ class Parts:
             wake=wake or Wake(),
             interval=interval,
             describe=describe,
+            cause_of=cause_of,
             release=release,
         )
 

@@ -7,13 +7,14 @@ from typing import Protocol
 from sqlalchemy.engine import Engine
 
 from ec2map_sync.agent.host import Host
-from ec2map_sync.agent.parts import POLL, Parts, describe
+from ec2map_sync.agent.parts import POLL, Parts
 from ec2map_sync.glance.audit import Auditor
 from ec2map_sync.glance.broker import Queues, broker_url
 from ec2map_sync.glance.catalogue import Catalogue
 from ec2map_sync.glance.listener import Listener, Recorder
 from ec2map_sync.glance.watch import Watchdog
 from ec2map_sync.monitor.status import Examination, Line, Lookout
+from ec2map_sync.outages import cause_of, describe
 from ec2map_sync.peers import bus
 from ec2map_sync.peers.answerer import Answerer
 from ec2map_sync.peers.follower import Follower
@@ -242,6 +243,7 @@ class _Writers:
             wake=parts.host.writer,
             interval=FAN_INTERVAL,
             describe=describe,
+            cause_of=cause_of,
         )
         self.threads = Threads([wake_ups])
 

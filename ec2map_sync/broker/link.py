@@ -15,6 +15,7 @@ import kombu.exceptions
 from kombu.message import Message
 
 from ec2map_sync.broker import transport
+from ec2map_sync.rules.errors import one_line
 
 transport.install()
 
@@ -51,7 +52,7 @@ def describe(error: Exception) -> str | None:
         return None
     if isinstance(error, amqp.exceptions.NotFound):
         return f"not there yet: {error.reply_text}"
-    text = " ".join(str(error).split())[:200] or type(error).__name__
+    text = one_line(error)
     if _UNTRUSTED in text:
         return f"the broker's certificate is not trusted (ssl_ca_file): {text}"
     return text

@@ -141,9 +141,9 @@ def explain(error: Exception) -> str:
     """Say in one line what went wrong."""
     if isinstance(error, Ec2MapError):
         return str(error)
-    from ec2map_sync.cli.region import describe  # noqa: PLC0415, slow
+    from ec2map_sync.outages import describe  # noqa: PLC0415, slow
 
-    return describe(error) or (
+    return describe(error, broker="a broker does not answer") or (
         f"{type(error).__name__}: {' '.join(str(error).split())} (this is a "
         "mistake in the program; --debug shows where)"
     )

@@ -1,6 +1,5 @@
 """What commands open: the ledger, the sinks, the peers of a region."""
 
-import errno
 from collections.abc import Sequence
 from functools import cached_property
 
@@ -8,11 +7,10 @@ from sqlalchemy import event
 from sqlalchemy.engine import URL, Engine, ExceptionContext
 from sqlalchemy.exc import SQLAlchemyError
 
-from ec2map_sync.broker import link
 from ec2map_sync.ledger import Ledger, schema
 from ec2map_sync.peers import asking, bus
 from ec2map_sync.protocol import wire
-from ec2map_sync.rules.errors import ConfigError, Ec2MapError
+from ec2map_sync.rules.errors import ConfigError
 from ec2map_sync.rules.stamps import wall_clock
 from ec2map_sync.settings.config import Bus, Cell, Config, Peer
 from ec2map_sync.sinks import Sink
@@ -22,19 +20,6 @@ from ec2map_sync.sinks.nova import NovaSink
 from ec2map_sync.sinks.windows import Ec2ApiWindow, NovaWindow, Window
 from ec2map_sync.sinks.writer import Writer
 from ec2map_sync.sql import database
-
-OUTAGES: tuple[type[Exception], ...] = (
-    SQLAlchemyError,
-    Ec2MapError,
-    *link.OUTAGES,
-)
-"""What a part that does not answer raises."""
-
-
-_OF_THIS_MACHINE = frozenset(
-    {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EMFILE}
-)
-"""What no broker is to blame for: a full disk, too many open files."""
 
 
 class Region:
@@ -199,19 +184,3 @@ def named_engine(url: URL, option: str) -> Engine:
             context.sqlalchemy_exception.add_note(option)
 
     return engine
-
-
-def describe(error: Exception) -> str | None:
-    """Say an outage in one line; None for a mistake of ours."""
-    if isinstance(error, Ec2MapError):
-        return str(error)
-    if isinstance(error, OSError) and (
-        error.filename or error.errno in _OF_THIS_MACHINE
-    ):
-        where = f"{error.filename}: " if error.filename else ""
-        return f"{where}{error.strerror}"
-    if isinstance(error, SQLAlchemyError):
-        notes = getattr(error, "__notes__", ["a database does not answer"])
-        return f"{notes[0]}: {database.describe(error)}"
-    text = link.describe(error)
-    return f"a broker does not answer: {text}" if text else None

@@ -169,8 +169,8 @@ class Verify(Lister):
         self, what: str, name: str, check: "Callable[[], Verdict]"
     ) -> "Verdict":
         """Check one thing; one that does not answer spoils no other."""
-        from ec2map_sync.cli.region import OUTAGES  # noqa: PLC0415, slow
         from ec2map_sync.operate.verify import Verdict  # noqa: PLC0415, slow
+        from ec2map_sync.outages import OUTAGES  # noqa: PLC0415, slow
 
         try:
             return check()

@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from oslo_config import cfg
 
-from ec2map_sync.rules.errors import ConfigError, Ec2MapError
+from ec2map_sync.rules.errors import ConfigError, Ec2MapError, one_line
 from ec2map_sync.settings.config import Glance
 
 if TYPE_CHECKING:  # slow to import, and only some processes ask Glance
@@ -168,7 +168,7 @@ class Catalogue:
         try:
             auth = loading.load_auth_from_conf_options(self._conf, _GROUP)
         except AuthPluginException as error:
-            raise ConfigError(f"[glance] {_one_line(error)}") from error
+            raise ConfigError(f"[glance] {one_line(error)}") from error
         return auth or noauth.NoAuth(endpoint=self._options.endpoint)
 
 
@@ -209,7 +209,7 @@ class _Said:
         status = getattr(error, "http_status", None) or getattr(
             error, "status_code", None
         )
-        text = _REFUSALS.get(status or 0) or _one_line(error)
+        text = _REFUSALS.get(status or 0) or one_line(error)
         if isinstance(error, ValueError | KeyError):
             text = (
                 "what answers is no Glance: check [glance] endpoint_override, "
@@ -218,7 +218,3 @@ class _Said:
         elif isinstance(error, HttpException) and status not in _REFUSALS:
             text = f"HTTP {status}: {text}"
         raise GlanceError(f"Glance's API: {text}") from error
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300] or type(error).__name__

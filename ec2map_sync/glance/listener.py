@@ -6,23 +6,23 @@ import threading
 import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from oslo_config import cfg
-from sqlalchemy.exc import SQLAlchemyError
 
-from ec2map_sync.broker import link
+from ec2map_sync import outages
 from ec2map_sync.glance.broker import PRIORITIES, require_exchange
 from ec2map_sync.glance.intake import UNREADABLE, Server
 from ec2map_sync.glance.notifications import sighted, stamp_of, type_of
 from ec2map_sync.ledger import Ledger, Quarantined
 from ec2map_sync.rules.claims import Sighting
-from ec2map_sync.rules.errors import BadMessage, ConfigError, Ec2MapError
+from ec2map_sync.rules.errors import BadMessage, ConfigError, one_line
+from ec2map_sync.rules.names import GLANCE, LISTENER
 from ec2map_sync.rules.selection import EVERYTHING, Selection
 from ec2map_sync.running import counters
 from ec2map_sync.running.loop import Pause
 from ec2map_sync.settings.config import Notifications
-from ec2map_sync.sql import database
 
 with warnings.catch_warnings():
     # It imports eventlet, which warns whoever does.
@@ -55,8 +55,7 @@ def check_options(conf: cfg.ConfigOpts) -> None:
             try:
                 _ = (conf[group] if group else conf)[option.dest]
             except (cfg.Error, ValueError) as error:
-                text = " ".join(str(error).split())
-                raise ConfigError(text) from error
+                raise ConfigError(one_line(error)) from error
 
 
 class Recorder(dispatcher.DispatcherBase):  # type: ignore[misc]
@@ -80,7 +79,7 @@ class Recorder(dispatcher.DispatcherBase):  # type: ignore[misc]
         self._selection = selection
         self._recorded = recorded
         self._stopping = threading.Event()
-        self._pause = Pause("listener", describe)
+        self._pause = Pause(str(LISTENER), describe, outages.cause_of)
         self.batches = 0
         """How many have come."""
         self.busy = False
@@ -149,7 +148,7 @@ def _sort(
         except BadMessage as error:
             body = _written(notification)
             bad.append(
-                Quarantined(source="glance", reason=str(error), body=body)
+                Quarantined(source=GLANCE, reason=str(error), body=body)
             )
             outcomes.append("quarantined")
         else:
@@ -186,14 +185,12 @@ def _written(notification: Any) -> bytes:
         return b""  # nested as no notification is
 
 
-def describe(error: Exception) -> str | None:
-    """Say in one line what keeps the Listener waiting."""
-    if isinstance(error, SQLAlchemyError):
-        return f"the ledger does not answer: {database.describe(error)}"
-    if isinstance(error, Ec2MapError):
-        return str(error)
-    text = link.describe(error)
-    return f"Glance's broker: {text}" if text else None
+describe = partial(
+    outages.describe,
+    database="the ledger does not answer",
+    broker="Glance's broker",
+)
+"""Says in one line what keeps the Listener waiting."""
 
 
 class Listener:

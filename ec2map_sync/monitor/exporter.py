@@ -16,11 +16,12 @@ from prometheus_client.registry import Collector
 from sqlalchemy.engine import Engine
 
 from ec2map_sync.agent.host import Host
-from ec2map_sync.agent.parts import describe, sinks_of
+from ec2map_sync.agent.parts import sinks_of
 from ec2map_sync.broker import link
 from ec2map_sync.glance.broker import Queues, broker_url
 from ec2map_sync.ledger import Ledger, schema
 from ec2map_sync.monitor.gauges import Family, Gauge, LedgerGauges, families
+from ec2map_sync.outages import cause_of, describe
 from ec2map_sync.rules.errors import Ec2MapError
 from ec2map_sync.rules.stamps import wall_clock
 from ec2map_sync.running.loop import Loop, Wake
@@ -315,5 +316,6 @@ def _loop(
         wake=Wake(),
         interval=interval,
         describe=describe,
+        cause_of=cause_of,
         release=release,
     )

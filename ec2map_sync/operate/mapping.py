@@ -7,12 +7,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ec2map_sync.ledger import Ledger
 from ec2map_sync.ledger.queries import Mapped
+from ec2map_sync.outages import said as answered
 from ec2map_sync.rules.claims import END, Bound, Claim, Span
 from ec2map_sync.rules.ec2id import DERIVED, LEGACY, Kind, format_id
 from ec2map_sync.rules.settle import Wish, wishes
 from ec2map_sync.rules.stamps import iso, time_of
 from ec2map_sync.sinks.windows import Window
-from ec2map_sync.sql.database import describe
 
 PAGE = 1000
 """Mappings read at a time."""
@@ -57,7 +57,7 @@ def held(windows: Sequence[Window], number: int | None) -> list[Held]:
         try:
             rows = window.rows([] if number is None else [number])
         except SQLAlchemyError as error:
-            found.append(Held(sink=window.name, trouble=describe(error)))
+            found.append(Held(sink=window.name, trouble=answered(error)))
         else:
             uuid = rows.get(number) if number is not None else None
             found.append(Held(sink=window.name, uuid=uuid))

@@ -17,16 +17,6 @@ FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 10.0
 """Seconds between attempts while a broker or a database is away."""
 
-_CAUSES = {
-    "sqlalchemy": "database",
-    "amqp": "broker",
-    "kombu": "broker",
-    "oslo_messaging": "broker",
-    "keystoneauth1": "glance",
-    "openstack": "glance",
-}
-"""By the library whose exception it is."""
-
 SAY_AGAIN = 30.0
 """Seconds after which another trouble in the place of one gets a line."""
 
@@ -74,22 +64,22 @@ class Nudge:
         self._event.clear()
 
 
-def cause_of(error: Exception) -> str:
-    """Tell in a word who has failed: for counting, not for people."""
-    if isinstance(error, OSError):
-        return "broker"  # databases, and Glance, have errors of their own
-    library = type(error).__module__.partition(".")[0]
-    return _CAUSES.get(library, "other")
-
-
 class Pause:
-    """Growing pauses, and one line in the log when trouble starts or ends."""
+    """Growing pauses, and one line in the log when trouble starts or ends.
+
+    ``describe`` says an outage in one line, and None for anything else;
+    ``cause_of`` names in a word who has failed.
+    """
 
     def __init__(
-        self, name: str, describe: Callable[[Exception], str | None]
+        self,
+        name: str,
+        describe: Callable[[Exception], str | None],
+        cause_of: Callable[[Exception], str],
     ) -> None:
         self._name = name
         self._describe = describe
+        self._cause_of = cause_of
         self._seconds = FIRST_PAUSE
         self._said = ""
         self._said_at = 0.0
@@ -99,7 +89,7 @@ class Pause:
     def after(self, error: Exception) -> float:
         """Give the seconds to wait after an error; logs what is new."""
         text = self._describe(error)
-        cause = "mistake" if text is None else cause_of(error)
+        cause = "mistake" if text is None else self._cause_of(error)
         counters.RETRIES.add(1, self._name, cause)
         if text is None:
             # Not an outage but a mistake of ours: say where.
@@ -139,7 +129,7 @@ class Loop:
     ``prepare`` has to succeed once, first; ``release`` drops what a step
     holds, after an error and at the end; ``report`` is told how each step
     ended.
-    ``describe`` says an outage in one line, and None for anything else.
+    ``describe`` and ``cause_of`` are those of `Pause`.
     """
 
     def __init__(
@@ -150,6 +140,7 @@ class Loop:
         wake: Wake | Nudge,
         interval: float,
         describe: Callable[[Exception], str | None],
+        cause_of: Callable[[Exception], str] = lambda _error: "other",
         prepare: Callable[[], None] = lambda: None,
         release: Callable[[], None] = lambda: None,
         report: Callable[[str | None], None] = lambda _error: None,
@@ -161,7 +152,7 @@ class Loop:
         self._prepare = prepare
         self._release = release
         self._report = report
-        self._pause = Pause(name, describe)
+        self._pause = Pause(name, describe, cause_of)
         self._ready = False
         self._stopping = threading.Event()
 

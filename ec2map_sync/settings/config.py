@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from oslo_config import cfg
 
 from ec2map_sync.rules.ec2id import Scheme
-from ec2map_sync.rules.errors import ConfigError
+from ec2map_sync.rules.errors import ConfigError, one_line
 from ec2map_sync.rules.selection import EVERYTHING, Selection
 from ec2map_sync.settings import addresses, options
 
@@ -372,7 +372,7 @@ def load(
         missing = ", ".join(error.config_files)
         raise ConfigError(f"no configuration file {missing}") from error
     except cfg.ConfigFileParseError as error:
-        raise ConfigError(" ".join(str(error).split())) from error
+        raise ConfigError(one_line(error)) from error
     except OSError as error:  # a directory, or not ours to read
         raise ConfigError(f"{error.filename}: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -380,7 +380,7 @@ def load(
             f"a configuration file is not in UTF-8: {error}"
         ) from error
     except (cfg.Error, ValueError) as error:
-        raise ConfigError(" ".join(str(error).split())) from error
+        raise ConfigError(one_line(error)) from error
     return Config(conf)
 
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Engine, make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
-from ec2map_sync.rules.errors import ConfigError
+from ec2map_sync.rules.errors import ConfigError, one_line
 
 LOG = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ def parse_url(url: str, option: str) -> URL:
     except ImportError as error:
         raise ConfigError(
             f"{option}: the driver of {backend} cannot be loaded "
-            f"({_one_line(error)})"
+            f"({one_line(error)})"
         ) from error
     unknown = parsed.query.keys() - _arguments(backend, parsed.query)
     if unknown:
@@ -191,13 +191,3 @@ def _sqlite(url: URL) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
-
-
-def describe(error: SQLAlchemyError) -> str:
-    """Say in one line what a database answered, without the statement."""
-    original = getattr(error, "orig", None) or error
-    return _one_line(original)
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300]

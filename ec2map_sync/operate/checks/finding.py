@@ -6,11 +6,8 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from sqlalchemy.exc import SQLAlchemyError
-
-from ec2map_sync.broker import link
-from ec2map_sync.rules.errors import Ec2MapError
-from ec2map_sync.sql import database
+from ec2map_sync import outages
+from ec2map_sync.rules.errors import one_line
 
 DEADLINE = 8.0
 """Seconds that a check may take; all run at the same time."""
@@ -81,15 +78,9 @@ def unknown(found: str, advice: str = "") -> Finding:
 def _safely(check: Check) -> Finding:
     try:
         return check()
-    except Ec2MapError as error:
-        return wrong(str(error))
-    except SQLAlchemyError as error:
-        return wrong(database.describe(error))
-    except link.OUTAGES as error:
-        return wrong(link.describe(error) or "")
     except Exception as error:  # noqa: BLE001, one check is not all of them
-        text = " ".join(str(error).split())
-        return wrong(f"{type(error).__name__}: {text}")
+        text = outages.describe(error, database="")
+        return wrong(text or f"{type(error).__name__}: {one_line(error)}")
 
 
 def _masked(finding: Finding) -> Finding:

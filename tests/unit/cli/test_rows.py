@@ -81,13 +81,16 @@ def test_adopting_waits_for_all_peers_to_agree(region):
     assert "RegionTwo does not agree" in done.stderr
     now = time.time_ns() // 1000
     peer = region.ledger.journal
-    # Its clock may be wrong by hours: what counts is when we heard it.
+    # What it said counts from the moment of which it spoke, and from when
+    # we heard it: it may have lain in a queue.
     hour = 3600 * 1_000_000
     peer.note_peer(
         "RegionTwo", agrees_until=now + hour, received_at=now - hour
     )
     region.run("adopt", code=2)
     peer.note_peer("RegionTwo", agrees_until=now - hour, received_at=now)
+    region.run("adopt", code=2)
+    peer.note_peer("RegionTwo", compared_at=now)
     region.run("adopt")
     peer.note_peer("RegionTwo", differs_since=now)
     region.run("adopt", code=2)

@@ -161,7 +161,7 @@ class LedgerStub:
         self.seen = []
         self.quarantined = []
         self.asked = threading.Event()
-        self.journal = self
+        self.quarantine = self
 
     def see(self, sightings):
         self.asked.set()
@@ -171,7 +171,7 @@ class LedgerStub:
         self.seen += sightings
         return type("Recorded", (), {"news": len(sightings)})
 
-    def quarantine(self, entries):
+    def put(self, entries):
         self.quarantined += entries
 
 

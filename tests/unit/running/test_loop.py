@@ -3,12 +3,7 @@
 import logging
 import threading
 
-import kombu.exceptions
-import pytest
-import sqlalchemy as sa
-
-from ec2map_sync.rules.errors import BadMessage
-from ec2map_sync.running.loop import Loop, Wake, cause_of
+from ec2map_sync.running.loop import Loop, Wake
 
 
 def run(step, describe=str, **kwargs):
@@ -107,16 +102,3 @@ def test_a_stop_during_a_pause_does_not_wait_for_its_end():
     assert failed.wait(10)
 
     finish(loop, thread)
-
-
-@pytest.mark.parametrize(
-    ("error", "cause"),
-    [
-        (sa.exc.OperationalError("", {}, Exception()), "database"),
-        (kombu.exceptions.OperationalError(), "broker"),
-        (ConnectionRefusedError(), "broker"),
-        (BadMessage(), "other"),
-    ],
-)
-def test_the_cause_of_a_retry_is_told(error, cause):
-    assert cause_of(error) == cause
