@@ -6,28 +6,19 @@ from collections.abc import Callable
 
 from ec2map_sync.agent.health import Memory, Reporter
 from ec2map_sync.agent.host import Host
-from ec2map_sync.ledger import Ledger, schema
+from ec2map_sync.ledger import schema
 from ec2map_sync.outages import cause_of, describe
 from ec2map_sync.peers.gate import Gate
-from ec2map_sync.protocol import wire
+from ec2map_sync.region import Region
+from ec2map_sync.rules.names import LoopName
 from ec2map_sync.rules.stamps import wall_clock
 from ec2map_sync.running.loop import Loop, Nudge, Wake
-from ec2map_sync.settings.config import Config, Peer
-from ec2map_sync.sql import database
+from ec2map_sync.settings.config import Config
 
 LOG = logging.getLogger(__name__)
 
 POLL = 1.0
 """Seconds after which other hosts' work is found, and lost wake-ups."""
-
-
-def sinks_of(config: Config, ledger: Ledger) -> list[str]:
-    """Name the sinks; where Nova names the cells, those that have begun."""
-    cells = [f"nova:{cell.name}" for cell in config.cells]
-    if config.nova_api is not None:
-        cursors = ledger.queries.cursors()
-        cells = sorted(n for n in cursors if n.startswith("nova:"))
-    return cells if config.ec2api is None else [*cells, "ec2api"]
 
 
 class Parts:
@@ -39,39 +30,20 @@ class Parts:
     def __init__(self, config: Config, host: Host) -> None:
         self.config = config
         self.host = host
-        self.bus = config.bus
-        self.engine = database.create_engine(config.ledger)
-        self.ledger = Ledger(self.engine, config.scheme)
+        self.region = Region(config)
+        self.ledger = self.region.ledger
         self.memory = Memory(
-            path=config.state_path / f"{self.bus.region}.ledger"
+            path=config.state_path / f"{config.region}.ledger"
         )
         self._warned: set[str] = set()
-        self.pen = wire.Pen(
-            region=self.bus.region,
-            scheme=config.scheme.fingerprint,
-            key=self.bus.key,
-            clock=wall_clock,
-        )
-
-    def trust(self, peer: Peer) -> wire.Trust:
-        """Tell whom we believe as this peer."""
-        return wire.Trust(
-            sender=peer.name, keys=peer.keys, scheme=self.pen.scheme
-        )
 
     def gate(self) -> Gate:
         """Make what tells whether claims may be made already."""
-        return Gate(
-            self.ledger,
-            [peer.name for peer in self.bus.peers],
-            since=self.host.started_at,
-            wait=self.bus.claim_wait,
-            clock=wall_clock,
-        )
+        return self.region.gate(self.host.started_at)
 
     def loop(
         self,
-        name: str,
+        name: LoopName,
         step: Callable[[], bool],
         *,
         wake: Wake | Nudge | None = None,
@@ -80,7 +52,7 @@ class Parts:
     ) -> Loop:
         """Make a loop that waits for the ledger, and reports to it."""
         return Loop(
-            name,
+            str(name),
             step,
             prepare=self._prepare,
             report=self.report(name),
@@ -91,18 +63,14 @@ class Parts:
             release=release,
         )
 
-    def report(self, name: str) -> Reporter:
+    def report(self, name: LoopName) -> Reporter:
         """Make what notes in the ledger how a loop is."""
         return Reporter(
-            self.ledger, socket.gethostname(), name, clock=wall_clock
+            self.ledger, socket.gethostname(), str(name), clock=wall_clock
         )
 
-    def sinks(self) -> list[str]:
-        """Name the sinks."""
-        return sinks_of(self.config, self.ledger)
-
     def _prepare(self) -> None:
-        schema.require(self.engine)
+        schema.require(self.region.engine)
         self.check_memory()
 
     def check_memory(self) -> None:

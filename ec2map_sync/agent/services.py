@@ -4,8 +4,6 @@ import logging
 import os
 from typing import Protocol
 
-from sqlalchemy.engine import Engine
-
 from ec2map_sync.agent.host import Host
 from ec2map_sync.agent.parts import POLL, Parts
 from ec2map_sync.glance.audit import Auditor
@@ -19,6 +17,8 @@ from ec2map_sync.peers import bus
 from ec2map_sync.peers.answerer import Answerer
 from ec2map_sync.peers.follower import Follower
 from ec2map_sync.peers.publisher import Publisher
+from ec2map_sync.rules import names
+from ec2map_sync.rules.names import sink_of
 from ec2map_sync.rules.stamps import wall_clock
 from ec2map_sync.running.loop import Loop
 from ec2map_sync.running.threads import Fan, Threads
@@ -26,10 +26,6 @@ from ec2map_sync.settings.config import Cell, Config, NovaApi, Peer
 from ec2map_sync.sinks import Sink
 from ec2map_sync.sinks.audit import SinkAuditor, Sweep
 from ec2map_sync.sinks.cells import Roster
-from ec2map_sync.sinks.ec2api import Ec2ApiSink
-from ec2map_sync.sinks.nova import NovaSink
-from ec2map_sync.sinks.writer import Writer
-from ec2map_sync.sql import database
 
 LOG = logging.getLogger(__name__)
 
@@ -38,7 +34,6 @@ GATE_POLL = 0.2
 
 WATCH = 5.0
 """Seconds, at most, between two looks whether the listener has stalled."""
-WATCH_LOOP = "listener's watch"
 
 LOOKOUT = 20.0
 """Seconds between two looks whether everything moves."""
@@ -81,9 +76,9 @@ def listener(config: Config, host: Host) -> Threads:
         return False
 
     loops = [
-        parts.loop("listener", step, interval=GATE_POLL),
-        parts.loop("memory", remember),
-        parts.loop("lookout", _lookout(parts).step, interval=LOOKOUT),
+        parts.loop(names.LISTENER, step, interval=GATE_POLL),
+        parts.loop(names.MEMORY, remember),
+        parts.loop(names.LOOKOUT, _lookout(parts).step, interval=LOOKOUT),
     ]
     if not broker_url(config.conf).startswith("memory:"):
         loops.append(_watch(parts, recorder, ears))
@@ -95,14 +90,14 @@ def _watch(parts: Parts, recorder: Recorder, ears: Listener) -> Loop:
     queues = Queues(broker_url(parts.config.conf), options)
 
     def heal(text: str) -> None:
-        parts.report(WATCH_LOOP)(text)
+        parts.report(names.LISTENERS_WATCH)(text)
         _end_process()
 
     watchdog = Watchdog(
         recorder, queues, patience=options.stall_timeout, heal=heal
     )
     return parts.loop(
-        WATCH_LOOP,
+        names.LISTENERS_WATCH,
         lambda: ears.listening and watchdog.step(),
         interval=min(WATCH, options.stall_timeout / 2),
         release=queues.close,
@@ -113,8 +108,8 @@ def _lookout(parts: Parts) -> Lookout:
     def lines() -> list[Line]:
         return Examination(
             parts.ledger,
-            parts.bus,
-            parts.sinks(),
+            parts.region.bus,
+            parts.region.sink_names,
             audited=parts.config.glance is not None,
             clock=wall_clock,
         ).lines()
@@ -152,7 +147,7 @@ def auditor(config: Config, host: Host) -> Threads:
     return Threads(
         [
             parts.loop(
-                "auditor",
+                names.AUDITOR,
                 step,
                 interval=min(POLL, options.poll_interval),
                 release=worker.reset,
@@ -164,13 +159,13 @@ def auditor(config: Config, host: Host) -> Threads:
 def publisher(config: Config, host: Host) -> Threads:
     """Carry the ledger's own claims to the peers, and answer them."""
     parts = Parts(config, host)
-    options = parts.bus
+    options = parts.region.bus
     assert options.url is not None
     outlet = bus.Outlet(options.url, options.exchange)
     worker = Publisher(
         parts.ledger,
         outlet,
-        parts.pen,
+        parts.region.pen,
         batch_size=options.batch_size,
         heartbeat_interval=options.heartbeat_interval,
     )
@@ -178,19 +173,19 @@ def publisher(config: Config, host: Host) -> Threads:
         parts.ledger,
         bus.Inbox(options.url, options.exchange),
         bus.Outlet(options.url, options.exchange),
-        parts.pen,
-        {peer.name: parts.trust(peer) for peer in options.peers},
+        parts.region.pen,
+        parts.region.trusted,
         patience=PATIENCE,
     )
     loops = [
         parts.loop(
-            "publisher",
+            names.PUBLISHER,
             worker.step,
             wake=host.publisher,
             interval=min(POLL, options.heartbeat_interval),
             release=outlet.close,
         ),
-        parts.loop("answerer", answerer.step, release=answerer.close),
+        parts.loop(names.ANSWERER, answerer.step, release=answerer.close),
     ]
     return Threads(loops)
 
@@ -198,21 +193,21 @@ def publisher(config: Config, host: Host) -> Threads:
 def follower(config: Config, host: Host) -> Threads:
     """Carry the peers' claims into the ledger."""
     parts = Parts(config, host)
-    return Threads([_follow(parts, peer) for peer in parts.bus.peers])
+    return Threads([_follow(parts, peer) for peer in parts.region.bus.peers])
 
 
 def _follow(parts: Parts, peer: Peer) -> Loop:
     worker = Follower(
         parts.ledger,
-        bus.Inlet(peer, parts.bus),
-        parts.trust(peer),
-        parts.pen,
+        bus.Inlet(peer, parts.region.bus),
+        parts.region.trust(peer),
+        parts.region.pen,
         recorded=parts.host.recorded_from_peer,
         patience=PATIENCE,
-        max_moves=parts.bus.max_moves,
+        max_moves=parts.region.bus.max_moves,
     )
     return parts.loop(
-        f"follower of {peer.name}", worker.step, release=worker.reset
+        names.follower_of(peer.name), worker.step, release=worker.reset
     )
 
 
@@ -224,8 +219,7 @@ def writer(config: Config, host: Host) -> Threads:
     if config.nova_api is not None:
         writers.follow_cells(config.nova_api)
     if config.ec2api is not None:
-        engine = database.create_engine(config.ec2api)
-        writers.start(Ec2ApiSink(engine), engine, rewrite=False)
+        writers.start(writers.region.ec2api(config.ec2api))
     return writers.threads
 
 
@@ -234,6 +228,7 @@ class _Writers:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self.region = parts.region
         self._fan = Fan()
         self._loops: dict[str, list[Loop]] = {}
         self._gate = parts.gate()
@@ -248,12 +243,10 @@ class _Writers:
         self.threads = Threads([wake_ups])
 
     def start_cell(self, cell: Cell) -> None:
-        engine = database.create_engine(cell.url)
-        rewrite = self._parts.config.rewrite_rows
-        self.start(NovaSink(cell.name, engine), engine, rewrite=rewrite)
+        self.start(self.region.cell(cell))
 
     def end_cell(self, cell: Cell) -> None:
-        sink = f"nova:{cell.name}"
+        sink = sink_of(cell.name)
         self._fan.forget(sink)
         for loop in self._loops.pop(sink, []):
             self.threads.end(loop)
@@ -261,18 +254,18 @@ class _Writers:
 
     def follow_cells(self, api: NovaApi) -> None:
         roster = Roster(
-            database.create_engine(api.url),
+            self.region.open(api.url, "[nova] api_connection"),
             api.template,
             start=self.start_cell,
             end=self.end_cell,
         )
         self.threads.add(
-            self._parts.loop("cells", roster.step, interval=api.interval)
+            self._parts.loop(names.CELLS, roster.step, interval=api.interval)
         )
 
-    def start(self, sink: Sink, engine: Engine, *, rewrite: bool) -> None:
+    def start(self, sink: Sink) -> None:
         parts = self._parts
-        worker = Writer(parts.ledger, sink, rewrite=rewrite)
+        worker = self.region.writer(sink)
         auditor = SinkAuditor(
             Sweep(parts.ledger, sink, worker),
             sink.name,
@@ -285,12 +278,12 @@ class _Writers:
             # Behind the gate: what a restored ledger is told before it has
             # compared may settle otherwise than all that it has lost.
             parts.loop(
-                f"writer of {sink.name}",
+                names.writer_of(sink.name),
                 lambda: self._gate.is_open() and worker.step(),
                 wake=self._fan.nudge(sink.name),
-                release=engine.dispose,
+                release=sink.close,
             ),
-            parts.loop(f"audit of {sink.name}", auditor.step),
+            parts.loop(names.audit_of(sink.name), auditor.step),
         ]
         for loop in self._loops[sink.name]:
             self.threads.add(loop)

@@ -49,8 +49,9 @@ class Adopt(Lister):
         from ec2map_sync.operate.adopt import Adoption  # noqa: PLC0415, slow
 
         region = self.region
-        names = [parsed_args.sink] if parsed_args.sink else region.sinks
-        sinks = [region.sink(name) for name in names]
+        sinks = region.sinks
+        if parsed_args.sink:
+            sinks = [region.sink(parsed_args.sink)]
         if not parsed_args.dry_run:
             self._require_agreement()
         adoption = Adoption(region.ledger, dry_run=parsed_args.dry_run)
@@ -72,7 +73,7 @@ class Adopt(Lister):
     def _require_agreement(self) -> None:
         states = self.region.ledger.journal.peer_states()
         since = earlier(wall_clock(), AGREED_WITHIN)
-        for peer in self.region.options.peers:
+        for peer in self.region.bus.peers:
             state = states.get(peer.name)
             differs = state is not None and state.differs_since is not None
             if differs or not is_compared(state, since):

@@ -15,7 +15,7 @@ from ec2map_sync.rules.errors import Ec2MapError
 from ec2map_sync.settings import config
 
 if TYPE_CHECKING:
-    from ec2map_sync.cli.region import Region
+    from ec2map_sync.region import Region
 
 FAILURE = 2
 """Exit code: usage, configuration, or something does not answer."""
@@ -71,10 +71,13 @@ class Command(command.Command):
 
     @cached_property
     def region(self) -> "Region":
-        """What the configuration names, opened when first needed."""
-        from ec2map_sync.cli.region import Region  # noqa: PLC0415, slow
+        """What the configuration names, with the schema that we need."""
+        from ec2map_sync.ledger import schema  # noqa: PLC0415, slow
+        from ec2map_sync.region import Region  # noqa: PLC0415, slow
 
-        return Region(self.config)
+        region = Region(self.config)
+        schema.require(region.engine)
+        return region
 
     def out(self, text: Any) -> None:
         """Print a line."""

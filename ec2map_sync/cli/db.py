@@ -11,13 +11,13 @@ if TYPE_CHECKING:
 
 class _SchemaCommand(Command):
     def take_action(self, parsed_args: argparse.Namespace) -> None:
-        from ec2map_sync.cli.region import named_engine  # noqa: PLC0415, slow
+        from ec2map_sync.region import Region  # noqa: PLC0415, slow
 
-        engine = named_engine(self.config.ledger, "[ledger] connection")
+        region = Region(self.config)
         try:
-            self.act(engine, parsed_args)
+            self.act(region.engine, parsed_args)
         finally:
-            engine.dispose()
+            region.close()
 
     def act(self, engine: "Engine", parsed_args: argparse.Namespace) -> None:
         raise NotImplementedError

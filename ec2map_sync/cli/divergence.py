@@ -64,12 +64,12 @@ class ListDivergences(Lister):
         By primary key: Nova's table has no index on uuid.
         """
         seen: dict[tuple[str, str], int] = {}
-        for window in self.region.windows:
-            here = [one for one in found if one.sink == window.name]
+        for sink in self.region.sinks:
+            here = [one for one in found if one.sink == sink.name]
             numbers = {one.number for one in here}
             numbers |= {one.settled for one in here if one.settled}
-            for uuid, number in window.seen(sorted(numbers)).items():
-                seen[window.name, uuid.lower()] = number
+            for uuid, number in sink.seen(sorted(numbers)).items():
+                seen[sink.name, uuid.lower()] = number
         return seen
 
 
@@ -142,11 +142,11 @@ class ResolveDivergences(Command):
         return found
 
     def _rewrite(self, found: "Sequence[Divergence]") -> None:
-        windows = {window.name: window for window in self.region.windows}
-        for sink in sorted({one.sink for one in found}):
-            here = [one for one in found if one.sink == sink]
+        for name in sorted({one.sink for one in found}):
+            here = [one for one in found if one.sink == name]
+            sink = self.region.sink(name)
             self.region.writer(sink).replace(here)
-            rows = windows[sink].rows(one.number for one in here)
+            rows = sink.rows(one.number for one in here)
             left = [
                 one
                 for one in here

@@ -11,8 +11,8 @@ from ec2map_sync.rules.claims import BEGINNING, Bound
 from ec2map_sync.rules.ec2id import ON_DEMAND, format_id
 
 if TYPE_CHECKING:
-    from ec2map_sync.cli.region import Region
     from ec2map_sync.ledger.queries import Mapped
+    from ec2map_sync.region import Region
 
 LIMIT = 1000
 """Mappings listed unless a command says otherwise."""
@@ -42,7 +42,7 @@ class Show(ShowOne):
 
         mapped = find(self.region, parsed_args.name)
         claim = mapped.claim
-        held = mapping.held(self.region.windows, mapped.number)
+        held = mapping.held(self.region.sinks, mapped.number)
         for one in held:
             if one.trouble:
                 self.note(f"{one.sink} does not answer: {one.trouble}")
@@ -135,7 +135,7 @@ class List(Lister):
         region = self.region
         for page in mapping.mappings(region.ledger, after, moved=moved):
             if divergent:
-                wrong = mapping.divergent(page, region.windows)
+                wrong = mapping.divergent(page, region.sinks)
                 yield from (m for m in page if m.claim.image in wrong)
             else:
                 yield from page
@@ -175,7 +175,7 @@ class Explain(Lister):
 
         region = self.region
         mapped = find(region, parsed_args.name)
-        steps = Explanation(region.ledger, region.windows, mapped).steps()
+        steps = Explanation(region.ledger, region.sinks, mapped).steps()
         return (
             ("step", "what", "detail"),
             [(n, s.what, s.detail) for n, s in enumerate(steps, start=1)],

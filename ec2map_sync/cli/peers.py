@@ -41,7 +41,7 @@ class ListPeers(Lister):
         from ec2map_sync.monitor.status import peer_views  # noqa: PLC0415, slow
 
         region = self.region
-        views = peer_views(region.ledger, region.options, wall_clock())
+        views = peer_views(region.ledger, region.bus, wall_clock())
         for view in views:
             for trouble in filter(None, (view.refused, view.known.clock)):
                 self.note(f"{view.name}: {trouble}")
@@ -82,12 +82,12 @@ class ForgetPeer(Command):
 
         region = self.region
         name = addresses.name(parsed_args.name, "NAME")
-        if name in {peer.name for peer in region.options.peers}:
+        if name in {peer.name for peer in region.bus.peers}:
             raise ConfigError(
                 f"{name} is in [DEFAULT] peers, and would be back at once: "
                 "take it out there, restart the agent, then forget it"
             )
-        broker, exchange = region.own_broker, region.options.exchange
+        broker, exchange = region.own_broker, region.bus.exchange
         found = peers.traces(region.ledger, broker, exchange, name)
         if not found.any:
             raise Unknown(f"nothing is known of a peer {name!r}")

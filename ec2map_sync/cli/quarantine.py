@@ -14,7 +14,6 @@ from ec2map_sync.cli.base import (
     add_dry_run,
 )
 from ec2map_sync.cli.values import LARGEST, entry_id, moment
-from ec2map_sync.peers.gate import Gate
 from ec2map_sync.rules.errors import BadMessage
 from ec2map_sync.rules.stamps import earlier, wall_clock
 
@@ -150,9 +149,8 @@ class RetryQuarantined(_Each):
 
         region = self.region
         names = self.names(parsed_args)
-        trusted = {peer.name: region.trust(peer) for peer in region.peers()}
         retrial = Retrial(
-            region.ledger, trusted, region.pen, self.config.selection
+            region.ledger, region.trusted, region.pen, self.config.selection
         )
         if not parsed_args.dry_run:
             self._await_peers()
@@ -174,19 +172,14 @@ class RetryQuarantined(_Each):
 
         One that was just restored would hand out numbers that are in use.
         """
-        options = self.region.options
-        gate = Gate(
-            self.region.ledger,
-            [peer.name for peer in options.peers],
-            since=earlier(wall_clock(), COMPARED_WITHIN),
-            wait=options.claim_wait,
-            clock=wall_clock,
-            but_for_held=True,
+        gate = self.region.gate(
+            earlier(wall_clock(), COMPARED_WITHIN), but_for_held=True
         )
         if not gate.is_open():
             self.note(
                 "waits until every peer was compared with, "
-                f"{options.claim_wait:.0f} s at most ([bus] claim_wait)"
+                f"{self.region.bus.claim_wait:.0f} s at most ([bus] "
+                "claim_wait)"
             )
             gate.wait()
 

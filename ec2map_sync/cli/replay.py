@@ -95,7 +95,7 @@ class Replay(Lister):
                     asker,
                     peer.name,
                     span,
-                    max_moves=region.options.max_moves,
+                    max_moves=region.bus.max_moves,
                     dry_run=dry_run,
                     advance=advance,
                 )
@@ -106,7 +106,7 @@ class Replay(Lister):
         from ec2map_sync.operate.replay import into_sink  # noqa: PLC0415, slow
 
         region = self.region
-        writer = region.writer(sink)
+        writer = region.writer(region.sink(sink))
         with self._progress(sink, span) as advance:
             return into_sink(
                 region.ledger,
@@ -130,8 +130,8 @@ class Replay(Lister):
                 outlet,
                 region.pen,
                 span,
-                batch_size=region.options.batch_size,
-                exchange=region.options.exchange,
+                batch_size=region.bus.batch_size,
+                exchange=region.bus.exchange,
                 dry_run=dry_run,
                 advance=advance,
             )

@@ -96,8 +96,8 @@ class Status(Lister):
         region = self.region
         examination = Examination(
             region.ledger,
-            region.options,
-            region.sinks,
+            region.bus,
+            region.sink_names,
             audited=self.config.glance is not None,
             clock=wall_clock,
         )

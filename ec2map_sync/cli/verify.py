@@ -16,7 +16,7 @@ from ec2map_sync.rules.ec2id import format_id
 
 if TYPE_CHECKING:
     from ec2map_sync.operate.verify import Verdict
-    from ec2map_sync.sinks.windows import Window
+    from ec2map_sync.sinks import Sink
 
 COLUMNS = ("what", "name", "checked", "missing", "foreign", "different")
 EXAMPLES = 10
@@ -80,39 +80,38 @@ class Verify(Lister):
 
     def _sinks(self, chosen: argparse.Namespace) -> "Iterator[Verdict]":
         total = self.region.ledger.head().total.count
-        for window in self.region.windows:
-            with progress(window.name, total) as advance:
-                check = partial(self._sink, window, advance, chosen)
-                verdict = self._guarded("sink", window.name, check)
+        for sink in self.region.sinks:
+            with progress(sink.name, total) as advance:
+                check = partial(self._sink, sink, advance, chosen)
+                verdict = self._guarded("sink", sink.name, check)
             yield verdict
 
     def _sink(
         self,
-        window: "Window",
+        sink: "Sink",
         advance: Callable[[int], None],
         chosen: argparse.Namespace,
     ) -> "Verdict":
-        from ec2map_sync.operate.verify import (  # noqa: PLC0415, slow
+        from ec2map_sync.operate.verify import check_sink  # noqa: PLC0415
+        from ec2map_sync.sinks.verify import (  # noqa: PLC0415, slow
             SinkCheck,
             repair,
         )
 
-        check = SinkCheck(self.region.ledger, window, advance=advance)
-        verdict = check.run()
+        check = SinkCheck(self.region.ledger, sink, advance=advance)
+        verdict = check_sink(check, sink.name)
         for one in verdict.differences[:EXAMPLES]:
             self.note(
-                f"{window.name}: {format_id(one.number)} is settled for "
+                f"{sink.name}: {format_id(one.number)} is settled for "
                 f"{one.settled or 'nobody'}, and holds "
                 f"{one.found or 'nothing'}"
             )
         left = verdict.differences
         if chosen.repair and left:
-            writer = self.region.writer(window.name)
-            changed, left = repair(
-                check, writer, verdict, dry_run=chosen.dry_run
-            )
+            writer = self.region.writer(sink)
+            changed, left = repair(check, writer, left, dry_run=chosen.dry_run)
             said = "would be" if chosen.dry_run else "were"
-            self.note(f"{window.name}: {changed} rows {said} put right")
+            self.note(f"{sink.name}: {changed} rows {said} put right")
         if left:
             self.exit_code = max(self.exit_code, NOT_IN_ORDER)
         return verdict
@@ -142,28 +141,22 @@ class Verify(Lister):
         yield verdict
 
     def _images(self) -> "Verdict":
-        from ec2map_sync.glance.audit import Survey, news  # noqa: PLC0415, slow
+        from ec2map_sync.glance.audit import Survey  # noqa: PLC0415, slow
         from ec2map_sync.glance.catalogue import Catalogue  # noqa: PLC0415, slow
-        from ec2map_sync.operate.verify import Verdict  # noqa: PLC0415, slow
+        from ec2map_sync.operate.verify import check_glance  # noqa: PLC0415
 
         assert self.config.glance is not None
         catalogue = Catalogue(self.config.conf, self.config.glance)
-        survey = Survey(catalogue)
         try:
             with progress("images", None) as advance:
-                while images := survey.batch():
-                    sightings = survey.sightings(images)
-                    missing = news(self.region.ledger, sightings)
-                    survey.done(images, missing)
-                    advance(len(images))
+                return check_glance(
+                    self.region.ledger,
+                    Survey(catalogue),
+                    self.config.region,
+                    advance=advance,
+                )
         finally:
             catalogue.close()
-        return Verdict(
-            what="glance",
-            name=self.config.region,
-            checked=survey.seen,
-            missing=survey.claimed,
-        )
 
     def _guarded(
         self, what: str, name: str, check: "Callable[[], Verdict]"

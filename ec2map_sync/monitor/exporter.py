@@ -16,19 +16,18 @@ from prometheus_client.registry import Collector
 from sqlalchemy.engine import Engine
 
 from ec2map_sync.agent.host import Host
-from ec2map_sync.agent.parts import sinks_of
 from ec2map_sync.broker import link
 from ec2map_sync.glance.broker import Queues, broker_url
-from ec2map_sync.ledger import Ledger, schema
+from ec2map_sync.ledger import schema
 from ec2map_sync.monitor.gauges import Family, Gauge, LedgerGauges, families
 from ec2map_sync.outages import cause_of, describe
+from ec2map_sync.region import Region
 from ec2map_sync.rules.errors import Ec2MapError
 from ec2map_sync.rules.stamps import wall_clock
 from ec2map_sync.running.loop import Loop, Wake
 from ec2map_sync.running.threads import Threads
 from ec2map_sync.settings.addresses import Listen
 from ec2map_sync.settings.config import Config
-from ec2map_sync.sql import database
 
 LOG = logging.getLogger(__name__)
 
@@ -169,7 +168,7 @@ class Answers:
         try:
             schema.require(self._engine)
         except Exception as error:
-            text = describe(error)
+            text = describe(error, database="a database does not answer")
             if text is None:
                 raise
             yield text
@@ -267,8 +266,7 @@ def exporter(config: Config, host: Host) -> Threads:
     """Answer Prometheus, and probes."""
     listen = config.metrics
     assert listen is not None
-    engine = database.create_engine(config.ledger, patience=PATIENCE)
-    ledger = Ledger(engine, config.scheme)
+    region = Region(config, patience=PATIENCE)
     broker = broker_url(config.conf)
     waiting = Waiting(Queues(broker, config.notifications))
     info = (config.region, config.scheme.fingerprint)
@@ -280,15 +278,15 @@ def exporter(config: Config, host: Host) -> Threads:
     registry.register(agent)
     registry.register(
         LedgerGauges(
-            ledger,
-            config.bus,
-            lambda: sinks_of(config, ledger),
+            region.ledger,
+            region.bus,
+            lambda: region.sink_names,
             socket.gethostname(),
             since=host.started_at,
             clock=wall_clock,
         )
     )
-    front = Front(listen, Answers(engine, agent, registry).paths())
+    front = Front(listen, Answers(region.engine, agent, registry).paths())
     return Threads(
         [
             _loop("metrics", front.step, front.close),

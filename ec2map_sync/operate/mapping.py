@@ -12,7 +12,7 @@ from ec2map_sync.rules.claims import END, Bound, Claim, Span
 from ec2map_sync.rules.ec2id import DERIVED, LEGACY, Kind, format_id
 from ec2map_sync.rules.settle import Wish, wishes
 from ec2map_sync.rules.stamps import iso, time_of
-from ec2map_sync.sinks.windows import Window
+from ec2map_sync.sinks import Sink
 
 PAGE = 1000
 """Mappings read at a time."""
@@ -50,17 +50,17 @@ def find(ledger: Ledger, name: str | int) -> Mapped | None:
     return ledger.queries.by_image(name)
 
 
-def held(windows: Sequence[Window], number: int | None) -> list[Held]:
+def held(sinks: Sequence[Sink], number: int | None) -> list[Held]:
     """Read what each sink holds under a number; waits for no dead one."""
     found = []
-    for window in windows:
+    for sink in sinks:
         try:
-            rows = window.rows([] if number is None else [number])
+            rows = sink.rows([] if number is None else [number])
         except SQLAlchemyError as error:
-            found.append(Held(sink=window.name, trouble=answered(error)))
+            found.append(Held(sink=sink.name, trouble=answered(error)))
         else:
             uuid = rows.get(number) if number is not None else None
-            found.append(Held(sink=window.name, uuid=uuid))
+            found.append(Held(sink=sink.name, uuid=uuid))
     return found
 
 
@@ -73,18 +73,18 @@ def mappings(
         after = page[-1].after
 
 
-def divergent(page: Sequence[Mapped], windows: Sequence[Window]) -> set[str]:
+def divergent(page: Sequence[Mapped], sinks: Sequence[Sink]) -> set[str]:
     """Tell which images of a page some sink does not hold as settled."""
     numbers = [m.number for m in page if m.number is not None]
     wrong = set()
-    for window in windows:
-        rows = window.rows(numbers)
+    for sink in sinks:
+        rows = sink.rows(numbers)
         wrong |= {
             m.claim.image
             for m in page
             if m.number is not None
             and rows.get(m.number) != m.claim.uuid
-            and (m.claim.kind or not window.needs_kind)
+            and (m.claim.kind or not sink.needs_kind)
         }
     return wrong
 
@@ -117,10 +117,10 @@ class Explanation:
     """Why an image has the id that it has."""
 
     def __init__(
-        self, ledger: Ledger, windows: Sequence[Window], mapped: Mapped
+        self, ledger: Ledger, sinks: Sequence[Sink], mapped: Mapped
     ) -> None:
         self._ledger = ledger
-        self._windows = windows
+        self._sinks = sinks
         self._mapped = mapped
         self._claim = mapped.claim
         self._kind = _kind(mapped.claim)
@@ -132,7 +132,7 @@ class Explanation:
             *self._derivation(),
             *self._wanted(),
             *self._moves(),
-            *self._sinks(),
+            *self._in_sinks(),
         ]
 
     def _known(self) -> Iterator[Step]:
@@ -206,16 +206,14 @@ class Explanation:
         if not found:
             yield Step(what="moves", detail="never")
 
-    def _sinks(self) -> Iterator[Step]:
+    def _in_sinks(self) -> Iterator[Step]:
         number = self._mapped.number
-        for window, one in zip(
-            self._windows, held(self._windows, number), strict=True
+        for sink, one in zip(
+            self._sinks, held(self._sinks, number), strict=True
         ):
             yield Step(what=f"sink {one.sink}", detail=self._holds(one))
             if not one.trouble:
-                yield Step(
-                    what=f"guest {one.sink}", detail=self._guest(window)
-                )
+                yield Step(what=f"guest {one.sink}", detail=self._guest(sink))
 
     def _holds(self, one: Held) -> str:
         if one.trouble:
@@ -229,8 +227,8 @@ class Explanation:
             return f"holds {where} as settled"
         return f"holds {where} for another image: {one.uuid}"
 
-    def _guest(self, window: Window) -> str:
-        numbers = window.numbers_of(self._claim.uuid)
+    def _guest(self, sink: Sink) -> str:
+        numbers = sink.numbers_of(self._claim.uuid)
         if not numbers:
             return "no row: the first boot would make an id of its own"
         seen = numbers[0]

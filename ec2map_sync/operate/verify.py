@@ -1,51 +1,17 @@
-"""Verifying: whether sinks hold what is settled, and peers what we hold."""
+"""Verifying: whether sinks, peers and Glance hold what they should."""
 
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from enum import StrEnum
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
+from ec2map_sync.glance.audit import Survey, news as news_of_images
 from ec2map_sync.ledger import Ledger
-from ec2map_sync.ledger.queries import Settled
 from ec2map_sync.peers.asking import Asker, news
 from ec2map_sync.protocol import messages
 from ec2map_sync.rules.claims import BEGINNING, Bound, Claim, Print, Span
-from ec2map_sync.rules.ec2id import LEGACY, ON_DEMAND, Band
-from ec2map_sync.rules.settle import Numbered
-from ec2map_sync.sinks.windows import NovaWindow, Window
-from ec2map_sync.sinks.writer import BATCH, Writer
-from ec2map_sync.sql.rowprints import PART_BITS
+from ec2map_sync.sinks.verify import Difference, DifferenceKind, SinkCheck
 
-PAGE = 5000
-"""Rows read at a time from either side."""
-
-PATIENT = 10_000
-"""Differences up to which is looked again: more are no matter of timing."""
-LOOKS = 4
-PAUSE = 0.5
-"""How often, and seconds between: what is being written is not missing."""
 HEARTBEATS = 3
 """Heartbeats after which a peer that differs is compared with in detail."""
-
-
-class Kind(StrEnum):
-    """How a sink's row differs from what is settled."""
-
-    MISSING = "missing"
-    """A number is settled, and the sink holds nothing under it."""
-    FOREIGN = "foreign"
-    """Nothing is settled, and the sink holds a row that is not ours."""
-    DIFFERENT = "different"
-    """Another row than the settled one, or one of ours left over."""
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """A number under which a sink does not hold what is settled."""
-
-    number: int
-    settled: str | None
-    found: str | None
 
 
 @dataclass(slots=True)
@@ -58,7 +24,7 @@ class Verdict:
     missing: int | None = None
     foreign: int | None = None
     different: int | None = None
-    differences: list[Difference] = field(default_factory=list)
+    differences: Sequence[Difference] = ()
     trouble: str | None = None
 
     @property
@@ -67,188 +33,19 @@ class Verdict:
         return not (self.missing or self.foreign or self.different)
 
 
-class SinkCheck:
-    """Compares one sink with the ledger, by ranges of the primary key."""
-
-    def __init__(
-        self,
-        ledger: Ledger,
-        window: Window,
-        *,
-        advance: Callable[[int], None] = lambda _count: None,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
-        self._ledger = ledger
-        self._window = window
-        self._advance = advance
-        self._sleep = sleep
-        self._checked = 0
-
-    def run(self) -> Verdict:
-        """Compare everything."""
-        verdict = Verdict(what="sink", name=self._window.name)
-        band = self._ledger.scheme.band
-        # Of the rows from before us, only adopted ones are ours.
-        differences = list(self._by_number(LEGACY.first, band.first))
-        if isinstance(self._window, NovaWindow):
-            differences += self._by_prints(self._window, band)
-            differences += self._on_demand(self._window)
-        else:
-            differences += self._by_number(band.first, band.stop)
-        found = self._confirmed(differences)
-        verdict.checked = self._checked
-        self.judge(verdict, found)
-        return verdict
-
-    def judge(self, verdict: Verdict, found: Sequence[Difference]) -> None:
-        """Count differences by kind."""
-        kinds = [self.kind(difference) for difference in found]
-        verdict.missing = kinds.count(Kind.MISSING)
-        verdict.foreign = kinds.count(Kind.FOREIGN)
-        verdict.different = kinds.count(Kind.DIFFERENT)
-        verdict.differences = list(found)
-
-    def kind(self, difference: Difference) -> Kind:
-        """Tell what a difference is."""
-        number, uuid = difference.number, difference.found
-        if uuid is None:
-            return Kind.MISSING
-        if difference.settled is None and not (
-            self._ledger.scheme.could_derive(uuid, number)
-        ):
-            return Kind.FOREIGN
-        return Kind.DIFFERENT
-
-    def repairable(self, found: Sequence[Difference]) -> list[int]:
-        """Give the numbers that writing again may put right.
-
-        A row of an image that nobody has claimed here stays: it may be the
-        ledger that lacks something.
-        """
-        keys = {d.found.lower() for d in found if d.found and not d.settled}
-        known = self._ledger.claims(keys)
-        return [
-            d.number
-            for d in found
-            if d.settled
-            or (
-                self.kind(d) is Kind.DIFFERENT
-                and d.found
-                and d.found.lower() in known
-            )
-        ]
-
-    def again(self, found: Sequence[Difference]) -> list[Difference]:
-        """Look again at what was different."""
-        left = []
-        for start in range(0, len(found), BATCH):
-            numbers = [d.number for d in found[start : start + BATCH]]
-            rows = self._window.rows(numbers)
-            settled = self._ledger.numbered(numbers)
-            for number in numbers:
-                held = settled.get(number)
-                uuid = held.uuid if held and self._expected(held) else None
-                if uuid != rows.get(number):
-                    left.append(Difference(number, uuid, rows.get(number)))
-        return left
-
-    def _confirmed(self, found: list[Difference]) -> list[Difference]:
-        """Leave out what is being written just now."""
-        if len(found) <= PATIENT:
-            for _ in range(LOOKS):
-                if not found:
-                    break
-                self._sleep(PAUSE)
-                left = self.again(found)
-                if len(left) == len(found):
-                    break
-                found = left
-        return found
-
-    def _by_prints(
-        self, window: NovaWindow, band: Band
-    ) -> Iterator[Difference]:
-        """Compare the prints of all parts, and the rows where they differ."""
-        ours = self._ledger.queries.settled_prints(band.first, band.stop)
-        theirs = window.prints(band.first, band.stop)
-        for part in sorted(ours.keys() | theirs.keys()):
-            own = ours.get(part)
-            if own is not None and own == theirs.get(part):
-                self._count(own.count)
-                continue
-            low, stop = (n << PART_BITS for n in (part, part + 1))
-            yield from self._by_range(
-                window, max(low, band.first), min(stop, band.stop)
-            )
-
-    def _by_range(
-        self, window: NovaWindow, low: int, stop: int
-    ) -> Iterator[Difference]:
-        """Compare whole ranges, where nobody else has a row."""
-        while low < stop:
-            ours = self._settled(low, stop, PAGE)
-            theirs = window.page(low, stop, PAGE)
-            high = min(_end(ours, stop), _end(theirs, stop))
-            ours, theirs = _below(ours, high), _below(theirs, high)
-            if ours != theirs:
-                yield from _differences(dict(ours), dict(theirs))
-            self._count(len(ours))
-            low = high
-
-    def _on_demand(self, window: NovaWindow) -> Iterator[Difference]:
-        """Find what Nova has made beside our rows, unless it is kept."""
-        low = ON_DEMAND.first
-        while rows := window.page(low, ON_DEMAND.stop, PAGE):
-            images = {uuid.lower() for _, uuid in rows}
-            settled = self._ledger.numbers_of(images)
-            kept = {
-                one.number
-                for one in self._ledger.divergences.list(images)
-                if one.kept and one.sink == window.name
-            }
-            for number, uuid in rows:
-                if uuid.lower() in settled and number not in kept:
-                    yield Difference(number, None, uuid)
-            low = rows[-1][0] + 1
-
-    def _by_number(self, low: int, stop: int) -> Iterator[Difference]:
-        """Compare the numbers that are settled, and no others."""
-        while ours := self._settled(low, stop, BATCH):
-            rows = self._window.rows(number for number, _ in ours)
-            yield from _differences(dict(ours), rows)
-            self._count(len(ours))
-            low = ours[-1][0] + 1
-
-    def _settled(self, low: int, stop: int, limit: int) -> list[Settled]:
-        return self._ledger.queries.settled(
-            low, stop, limit, known_kind=self._window.needs_kind
-        )
-
-    def _expected(self, held: Numbered) -> bool:
-        return held.kind is not None or not self._window.needs_kind
-
-    def _count(self, numbers: int) -> None:
-        self._checked += numbers
-        self._advance(numbers)
-
-
-def repair(
-    check: SinkCheck, writer: Writer, verdict: Verdict, *, dry_run: bool
-) -> tuple[int, list[Difference]]:
-    """Write again what a sink lacks, or holds otherwise.
-
-    Gives how many rows were written or removed, or would be, and what is
-    different after that.
-    """
-    numbers = check.repairable(verdict.differences)
-    changed = 0
-    for start in range(0, len(numbers), BATCH):
-        steps = writer.write(numbers[start : start + BATCH], dry_run=dry_run)
-        touched = {row.number for row in (*steps.add, *steps.remove)}
-        changed += len(touched)
-    if dry_run:
-        return changed, verdict.differences
-    return changed, check.again(verdict.differences)
+def check_sink(check: SinkCheck, name: str) -> Verdict:
+    """Compare a sink with the ledger."""
+    found = check.run()
+    kinds = [check.kind(difference) for difference in found.differences]
+    return Verdict(
+        what="sink",
+        name=name,
+        checked=found.checked,
+        missing=kinds.count(DifferenceKind.MISSING),
+        foreign=kinds.count(DifferenceKind.FOREIGN),
+        different=kinds.count(DifferenceKind.DIFFERENT),
+        differences=found.differences,
+    )
 
 
 def check_peer(ledger: Ledger, asker: Asker, name: str) -> Verdict:
@@ -301,21 +98,21 @@ def _heard(ledger: Ledger, asker: Asker) -> tuple[messages.Heartbeat, Print]:
     return heartbeat, ledger.print_before(heartbeat.until)[1]
 
 
-def _end(page: Sequence[Settled], stop: int) -> int:
-    """Give up to which number, not included, a page is complete."""
-    return stop if len(page) < PAGE else page[-1][0] + 1
-
-
-def _below(page: list[Settled], high: int) -> list[Settled]:
-    if page and page[-1][0] >= high:
-        return [row for row in page if row[0] < high]
-    return page
-
-
-def _differences(
-    settled: dict[int, str], found: dict[int, str]
-) -> Iterable[Difference]:
-    for number in sorted(settled.keys() | found.keys()):
-        one, other = settled.get(number), found.get(number)
-        if one != other:
-            yield Difference(number, one, other)
+def check_glance(
+    ledger: Ledger,
+    survey: Survey,
+    region: str,
+    *,
+    advance: Callable[[int], None],
+) -> Verdict:
+    """Look for images of Glance that the ledger does not know."""
+    while images := survey.batch():
+        missing = news_of_images(ledger, survey.sightings(images))
+        survey.done(images, missing)
+        advance(len(images))
+    return Verdict(
+        what="glance",
+        name=region,
+        checked=survey.seen,
+        missing=survey.claimed,
+    )

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from ec2map_sync.rules.rows import SinkRow
 from ec2map_sync.rules.settle import Numbered
+from ec2map_sync.sql.rowprints import Prints
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +20,9 @@ class Plan:
     taken: tuple[SinkRow, ...] = ()
     """Rows of others under our numbers, left alone: divergence."""
 
+
+Row = tuple[int, str]
+"""A number and the UUID under it."""
 
 Judge = Callable[[Iterable[SinkRow]], Callable[[SinkRow], bool]]
 """Looks at rows all at once, and then tells of each whether it is ours."""
@@ -44,8 +48,12 @@ class Sink(Protocol):
     adoptable_below: int
     """Ids that images may have got there before us are below this number."""
 
-    def wants(self, numbered: Numbered) -> bool:
-        """Tell whether a row belongs here, or has to wait."""
+    needs_kind: bool
+    """Whether nothing is written before an image's kind is known."""
+
+    ranges: "Ranges | None"
+    """By which ranges of rows are compared; None where others have rows
+    under derived numbers too."""
 
     def reserve(self) -> None:
         """Keep the database's own numbers out of our band."""
@@ -53,8 +61,38 @@ class Sink(Protocol):
     def scan(self, after: int, limit: int) -> list[SinkRow]:
         """Read rows by number, those above ``after``, without a lock."""
 
+    def rows(self, numbers: Iterable[int]) -> dict[int, str]:
+        """Read rows by primary key, without a lock: number -> UUID."""
+
+    def numbers_of(self, uuid: str) -> list[int]:
+        """Find every row of an image; may read the whole table.
+
+        The first one is what a guest sees.
+        """
+
+    def seen(self, numbers: Iterable[int]) -> dict[str, int]:
+        """Return, by UUID, what a guest sees if there are these rows only."""
+
     def session(self) -> AbstractContextManager[Session]:
         """Lock out other writers of ours, then begin."""
+
+    def close(self) -> None:
+        """Drop all connections; the next use makes new ones."""
+
+
+class Ranges(Protocol):
+    """A sink in which nobody else has rows under derived numbers."""
+
+    def page(self, start: int, stop: int, limit: int) -> list[Row]:
+        """Read the first rows of a range."""
+
+    def prints(self, start: int, stop: int) -> Prints:
+        """Return the prints of a range."""
+
+
+def takes(sink: Sink, numbered: Numbered) -> bool:
+    """Tell whether a sink has a row for it, or waits for the kind."""
+    return numbered.kind is not None or not sink.needs_kind
 
 
 def plan(

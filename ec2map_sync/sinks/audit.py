@@ -18,7 +18,7 @@ from ec2map_sync.rules.rows import (
     classify,
 )
 from ec2map_sync.running import counters
-from ec2map_sync.sinks import Sink
+from ec2map_sync.sinks import Sink, takes
 from ec2map_sync.sinks.writer import Writer
 
 LOG = logging.getLogger(__name__)
@@ -124,7 +124,7 @@ class Sweep:
     def _wanted(self, numbers: Sequence[int]) -> list[int]:
         """Leave out those that the sink does not take yet."""
         settled = self._ledger.numbered(numbers)
-        return [n for n in numbers if self._sink.wants(settled[n])]
+        return [n for n in numbers if takes(self._sink, settled[n])]
 
     def _classify(
         self, rows: Sequence[SinkRow]

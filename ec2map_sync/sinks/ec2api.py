@@ -11,9 +11,10 @@ from sqlalchemy.engine import Engine
 
 from ec2map_sync.rules.ec2id import DERIVED, Kind, format_id, parse_id
 from ec2map_sync.rules.errors import BadId
+from ec2map_sync.rules.names import EC2API
 from ec2map_sync.rules.rows import SinkRow
 from ec2map_sync.rules.settle import Numbered
-from ec2map_sync.sinks import Judge, Plan
+from ec2map_sync.sinks import Judge, Plan, Ranges
 from ec2map_sync.sinks.lock import alone
 from ec2map_sync.sql.database import WRITE
 from ec2map_sync.sql.statements import insert, select_in
@@ -28,6 +29,8 @@ items = sa.Table(
     sa.Column("os_id", sa.String(36)),
     sa.Column("data", sa.Text),
 )
+
+_ITEMS = sa.select(items.c.id, items.c.os_id)
 
 # A row with nothing but its two ids only maps; ec2-api uses it, and the
 # owner's first call fills it in and keeps the id.
@@ -198,17 +201,15 @@ class Ec2ApiSession:
 class Ec2ApiSink:
     """ec2-api's database."""
 
-    name = "ec2api"
+    name = EC2API
+    needs_kind = True  # the prefix shows it
+    ranges: Ranges | None = None  # ec2-api draws ids also from our band
     # It draws at random from 32 bits; these are not Nova's to hand out.
     adoptable_below = DERIVED.stop
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._writing = engine.execution_options(**WRITE)
-
-    def wants(self, numbered: Numbered) -> bool:
-        """Tell: not until the kind is known, for the prefix shows it."""
-        return numbered.kind is not None
 
     def reserve(self) -> None:
         """Do nothing: ec2-api draws its ids at random."""
@@ -225,6 +226,27 @@ class Ec2ApiSink:
                     rows.setdefault(row.number, row)
         return [rows[number] for number in sorted(rows)[:limit]]
 
+    def rows(self, numbers: Iterable[int]) -> dict[int, str]:
+        """Read rows by primary key, whatever their kind."""
+        ids = [format_id(number, kind) for number in numbers for kind in Kind]
+        with self._engine.connect() as connection:
+            rows = select_in(connection, _ITEMS, items.c.id, ids)
+            return {parse_id(i)[1]: uuid or "" for i, uuid in rows}
+
+    def numbers_of(self, uuid: str) -> list[int]:
+        """Find the row of an image: os_id is unique."""
+        statement = _ITEMS.where(items.c.os_id.in_([uuid, uuid.lower()]))
+        with self._engine.connect() as connection:
+            found = [
+                item_of(i, u, adopted=False)
+                for i, u in connection.execute(statement)
+            ]
+        return [item.row.number for item in found]
+
+    def seen(self, numbers: Iterable[int]) -> dict[str, int]:
+        """Return which of these an image has: one at most."""
+        return {uuid: number for number, uuid in self.rows(numbers).items()}
+
     def _of_kind(
         self, connection: Connection, kind: Kind, after: int, limit: int
     ) -> Iterator[SinkRow]:
@@ -235,8 +257,7 @@ class Ec2ApiSink:
         last, found, more = format_id(after, kind), 0, True
         while more and found < limit:
             page = connection.execute(
-                sa.select(items.c.id, items.c.os_id)
-                .where(key > last, key < f"{kind}-g")
+                _ITEMS.where(key > last, key < f"{kind}-g")
                 .order_by(key)
                 .limit(limit)
             ).all()
@@ -246,6 +267,10 @@ class Ec2ApiSink:
                     found += 1
                     yield row
             more = len(page) == limit
+
+    def close(self) -> None:
+        """Drop all connections."""
+        self._engine.dispose()
 
     @contextmanager
     def session(self) -> Iterator[Ec2ApiSession]:

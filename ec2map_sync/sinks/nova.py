@@ -4,17 +4,20 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 from sqlalchemy.engine import Engine
 
 from ec2map_sync.rules.ec2id import LEGACY, ON_DEMAND
-from ec2map_sync.rules.rows import SinkRow
+from ec2map_sync.rules.names import sink_of
+from ec2map_sync.rules.rows import LAST, SinkRow
 from ec2map_sync.rules.settle import Numbered
-from ec2map_sync.sinks import Judge, Plan, plan
+from ec2map_sync.sinks import Judge, Plan, Ranges, Row, plan
 from ec2map_sync.sinks.lock import alone
 from ec2map_sync.sql.database import WRITE
+from ec2map_sync.sql.rowprints import Prints, add_up
 from ec2map_sync.sql.statements import insert, select_in
 
 LOG = logging.getLogger(__name__)
@@ -31,6 +34,9 @@ s3_images = sa.Table(
     sa.Column("created_at", sa.DateTime),
     sa.Column("deleted", sa.Integer),
 )
+
+_ROWS = sa.select(s3_images.c.id, s3_images.c.uuid)
+_SLICES = 16
 
 
 def _reserve(connection: Connection) -> None:
@@ -126,24 +132,32 @@ class NovaSession:
 
     def _rows(self, numbers: Iterable[int]) -> Mapping[int, SinkRow]:
         """Read rows by primary key: uuid has no index in Nova."""
-        statement = sa.select(s3_images.c.id, s3_images.c.uuid)
-        rows = select_in(self._connection, statement, s3_images.c.id, numbers)
+        rows = select_in(self._connection, _ROWS, s3_images.c.id, numbers)
         return {row.id: SinkRow(number=row.id, uuid=row.uuid) for row in rows}
 
 
 class NovaSink:
-    """A cell's database."""
+    """A cell's database.
+
+    Nobody else has rows under derived numbers, so that ranges of them can
+    be compared.
+    """
 
     adoptable_below = LEGACY.stop
+    needs_kind = False
 
     def __init__(self, cell: str, engine: Engine) -> None:
-        self.name = f"nova:{cell}"
+        self.name = sink_of(cell)
+        self.ranges: Ranges | None = self
         self._engine = engine
         self._writing = engine.execution_options(**WRITE)
-
-    def wants(self, _numbered: Numbered) -> bool:
-        """Tell: always, since Nova does not ask for the kind."""
-        return True
+        # Nova takes the first row that it is given, and does not say which
+        # should be the first: the lowest id on MySQL, MariaDB and SQLite; on
+        # PostgreSQL the one that lies first in the table's file, which as a
+        # rule was inserted first.
+        self._place: sa.ColumnElement[Any] = s3_images.c.id
+        if engine.dialect.name == "postgresql":
+            self._place = sa.literal_column("ctid", sa.Text)
 
     def reserve(self) -> None:
         """Push Nova's own ids above our band, also where nothing is ours."""
@@ -153,20 +167,72 @@ class NovaSink:
 
     def scan(self, after: int, limit: int) -> list[SinkRow]:
         """Read a page of the table in the order of its primary key."""
+        return [
+            SinkRow(number=number, uuid=uuid)
+            for number, uuid in self.page(after + 1, LAST, limit)
+        ]
+
+    def rows(self, numbers: Iterable[int]) -> dict[int, str]:
+        """Read rows by primary key: uuid has no index in Nova."""
+        with self._engine.connect() as connection:
+            rows = select_in(connection, _ROWS, s3_images.c.id, numbers)
+            return dict(map(tuple, rows))
+
+    def page(self, start: int, stop: int, limit: int) -> list[Row]:
+        """Read the first rows of a range."""
         statement = (
-            sa.select(s3_images.c.id, s3_images.c.uuid)
-            .where(s3_images.c.id > after)
+            _ROWS.where(s3_images.c.id >= start, s3_images.c.id < stop)
             .order_by(s3_images.c.id)
             .limit(limit)
         )
         with self._engine.connect() as connection:
-            return [
-                SinkRow(number=row.id, uuid=row.uuid)
-                for row in connection.execute(statement)
-            ]
+            return [(i, uuid) for i, uuid in connection.execute(statement)]
+
+    def prints(self, start: int, stop: int) -> Prints:
+        """Return the prints of a range."""
+        step = max(1, (stop - start) // _SLICES)
+        number = s3_images.c.id
+        return add_up(
+            self._engine,
+            number,
+            s3_images.c.uuid,
+            [
+                sa.and_(number >= low, number < min(low + step, stop))
+                for low in range(start, stop, step)
+            ],
+        )
+
+    def numbers_of(self, uuid: str) -> list[int]:
+        """Find every row of an image, the one that a guest sees first."""
+        statement = _ROWS.where(s3_images.c.uuid == uuid)
+        with self._engine.connect() as connection:
+            rows = connection.execute(statement.order_by(self._place))
+            return [number for number, _ in rows]
+
+    def seen(self, numbers: Iterable[int]) -> dict[str, int]:
+        """Return what a guest sees, by primary key."""
+        statement = _ROWS.add_columns(self._place)
+        found: dict[str, tuple[Any, int]] = {}
+        with self._engine.connect() as connection:
+            rows = select_in(connection, statement, s3_images.c.id, numbers)
+            for number, uuid, place in rows:
+                one = (_place(place), number)
+                found[uuid] = min(one, found.get(uuid, one))
+        return {uuid: number for uuid, (_, number) in found.items()}
+
+    def close(self) -> None:
+        """Drop all connections."""
+        self._engine.dispose()
 
     @contextmanager
     def session(self) -> Iterator[NovaSession]:
         """Begin a transaction that no other writer of ours can be in."""
         with alone(self._writing, self.name) as connection:
             yield NovaSession(connection)
+
+
+def _place(place: int | str) -> tuple[int, ...]:
+    """Make places comparable; PostgreSQL's are texts: (block,index)."""
+    if isinstance(place, int):
+        return (place,)
+    return tuple(map(int, place.strip("()").split(",")))

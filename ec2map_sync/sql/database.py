@@ -31,7 +31,8 @@ _IN_TRANSACTION = 1
 """A bit of what MySQL says after each statement: SERVER_STATUS_IN_TRANS."""
 
 _CONNECT_TIMEOUT = 10
-_TIMEOUT = 60
+PATIENCE = 60
+"""Seconds after which a silent server counts as gone."""
 
 
 def parse_url(url: str, option: str) -> URL:
@@ -95,7 +96,7 @@ def _say_left_out(option: str, names: str) -> None:
     )
 
 
-def create_engine(url: URL, *, patience: int = _TIMEOUT) -> Engine:
+def create_engine(url: URL, *, patience: int = PATIENCE) -> Engine:
     """Make an engine; connects when first used.
 
     ``patience``: seconds after which a silent server counts as gone.

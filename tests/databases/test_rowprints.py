@@ -9,7 +9,7 @@ from ec2map_sync.ledger import Ledger, schema
 from ec2map_sync.rules.claims import Claim, Print, Wanted
 from ec2map_sync.rules.ec2id import DERIVED, Scheme
 from ec2map_sync.sinks.nova import s3_images
-from ec2map_sync.sinks.windows import NovaWindow
+from ec2map_sync.sinks.nova import NovaSink
 from ec2map_sync.sql.database import create_engine, parse_url
 from ec2map_sync.sql.rowprints import PART_BITS, add_up
 
@@ -53,7 +53,7 @@ def test_a_ledger_and_a_cell_that_agree_have_the_same_prints(engine):
         )
 
     ours = ledger.queries.settled_prints(DERIVED.first, DERIVED.stop)
-    theirs = NovaWindow("cell1", engine).prints(DERIVED.first, DERIVED.stop)
+    theirs = NovaSink("cell1", engine).prints(DERIVED.first, DERIVED.stop)
 
     assert ours == theirs == expected(rows)
 

@@ -16,7 +16,7 @@ from ec2map_sync.sinks import Plan
 from ec2map_sync.sinks.cells import discover
 from ec2map_sync.sinks.ec2api import Ec2ApiSink
 from ec2map_sync.sinks.nova import NovaSink
-from ec2map_sync.sinks.windows import NovaWindow
+from ec2map_sync.sinks.nova import NovaSink
 from ec2map_sync.sql.database import create_engine, parse_url
 
 pytestmark = pytest.mark.services
@@ -88,7 +88,7 @@ def act(url):
             for plan in (Plan(add=(ROW,)), Plan(remove=(ROW,))):
                 with sink.session() as session:
                     session.apply(plan)
-        NovaWindow("cell1", engine).prints(DERIVED.first, DERIVED.stop)
+        NovaSink("cell1", engine).prints(DERIVED.first, DERIVED.stop)
         discover(engine, None)
     finally:
         engine.dispose()

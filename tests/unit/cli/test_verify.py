@@ -9,7 +9,7 @@ from ec2map_sync.rules.claims import Claim, SeenKind, Wanted
 from ec2map_sync.rules.ec2id import DERIVED, ON_DEMAND, Kind, format_id
 from ec2map_sync.rules.rows import Divergence, RowClass
 from ec2map_sync.rules.stamps import wall_clock
-from ec2map_sync.sinks.windows import NovaWindow
+from ec2map_sync.sinks.nova import NovaSink
 from ec2map_sync.sql.rowprints import PART_BITS
 
 COLUMNS = ["what", "name", "checked", "missing", "foreign", "different"]
@@ -198,7 +198,7 @@ def test_glance_is_a_line_of_its_own(region):
 
 
 def test_pages_meet_wherever_rows_are_missing(region, monkeypatch):
-    monkeypatch.setattr("ec2map_sync.operate.verify.PAGE", 3)
+    monkeypatch.setattr("ec2map_sync.sinks.verify.PAGE", 3)
     spoil(region)
     region.sql("cell1", "DELETE FROM s3_images WHERE id % 2 = 0")
     held = rows(region)
@@ -277,14 +277,14 @@ def test_relative_times_are_ago(region):
 
 def test_rows_are_read_only_where_prints_differ(region, monkeypatch):
     read = []
-    page = NovaWindow.page
+    page = NovaSink.page
 
     def note(window, start, stop, limit):
         if start in DERIVED:
             read.append((start, stop))
         return page(window, start, stop, limit)
 
-    monkeypatch.setattr(NovaWindow, "page", note)
+    monkeypatch.setattr(NovaSink, "page", note)
     assert verify(region, code=0)[0] == (20, 0, 0, 0)
     assert read == []
 
