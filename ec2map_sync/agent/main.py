@@ -6,7 +6,7 @@ import multiprocessing
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from typing import ClassVar
 
@@ -17,13 +17,14 @@ from oslo_log import log
 
 from ec2map_sync.agent import services
 from ec2map_sync.agent.host import Host
-from ec2map_sync.agent.services import Service
 from ec2map_sync.glance import listener
 from ec2map_sync.monitor import exporter
 from ec2map_sync.rules.errors import Ec2MapError
 from ec2map_sync.running.roll import roll as made_roll
+from ec2map_sync.running.threads import Threads
 from ec2map_sync.settings import config
 from ec2map_sync.settings.config import Config
+from ec2map_sync.settings.services import SERVICES, processes
 
 LOG = logging.getLogger(__name__)
 
@@ -38,7 +39,7 @@ class Worker(cotyledon.Service):
     """A process that runs one service until it is told to stop."""
 
     graceful_shutdown_timeout = GRACE
-    build: ClassVar[Callable[[Config, Host], Service]]
+    build: ClassVar[Callable[[Config, Host], Threads]]
 
     def __init__(self, worker_id: WorkerId, conf: Config, host: Host) -> None:
         super().__init__(worker_id)
@@ -64,61 +65,37 @@ class Worker(cotyledon.Service):
         LOG.info("%s stopped", self.name)
 
 
-class ListenerWorker(Worker):
-    """Glance's notifications into the ledger."""
-
-    name = "listener"
-    build = services.listener
-
-
-class AuditorWorker(Worker):
-    """What Glance has and did not tell into the ledger."""
-
-    name = "auditor"
-    build = services.auditor
-
-
-class PublisherWorker(Worker):
-    """The ledger's own claims to the peers."""
-
-    name = "publisher"
-    build = services.publisher
-
-
-class FollowerWorker(Worker):
-    """The peers' claims into the ledger."""
-
-    name = "follower"
-    build = services.follower
-
-
-class WriterWorker(Worker):
-    """The ledger's numbers into every sink."""
-
-    name = "writer"
-    build = services.writer
-
-
-class MetricsWorker(Worker):
-    """What the others count to Prometheus, and whether they live."""
-
-    name = "metrics"
-    build = exporter.exporter
+BUILDERS: Mapping[str, Callable[[Config, Host], Threads]] = {
+    "listener": services.listener,
+    "auditor": services.auditor,
+    "publisher": services.publisher,
+    "follower": services.follower,
+    "writer": services.writer,
+    "metrics": exporter.exporter,
+}
+"""What each of `SERVICES` is built by."""
 
 
 def workers(conf: Config) -> list[tuple[type[Worker], int]]:
-    """Tell which services a region has, and how many of each."""
-    bus = conf.bus
-    has_sinks = conf.cells or conf.nova_api or conf.ec2api
-    wanted: list[tuple[type[Worker], int]] = [
-        (ListenerWorker, conf.notifications.workers),
-        (AuditorWorker, 1 if conf.glance else 0),
-        (WriterWorker, 1 if has_sinks else 0),
-        (PublisherWorker, 1 if bus.url and bus.key else 0),
-        (FollowerWorker, 1 if bus.peers else 0),
-        (MetricsWorker, 1 if conf.metrics else 0),
+    """Return which services a region has, and how many of each.
+
+    Each as a class of its own: cotyledon takes the name from there.
+    """
+    return [
+        (
+            type(
+                f"{service.name.title()}Worker",
+                (Worker,),
+                {
+                    "name": service.name,
+                    "build": staticmethod(BUILDERS[service.name]),
+                },
+            ),
+            count,
+        )
+        for service in SERVICES
+        if (count := service.count(conf))
     ]
-    return [(service, count) for service, count in wanted if count]
 
 
 def run(conf: Config) -> None:
@@ -133,8 +110,8 @@ def _run(conf: Config, host: Host) -> None:
         # Python 3.14 no longer forks unless asked to.
         mp_context=multiprocessing.get_context("fork"),
     )
+    host.expected = processes(conf)
     for service, count in workers(conf):
-        host.expected += [f"{service.name}-{n}" for n in range(count)]
         manager.add(service, workers=count, args=(conf, host))
     manager.run()
 

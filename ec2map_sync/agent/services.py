@@ -2,7 +2,6 @@
 
 import logging
 import os
-from typing import Protocol
 
 from ec2map_sync.agent.host import Host
 from ec2map_sync.agent.parts import POLL, Parts
@@ -23,6 +22,7 @@ from ec2map_sync.rules.stamps import wall_clock
 from ec2map_sync.running.loop import Loop
 from ec2map_sync.running.threads import Fan, Threads
 from ec2map_sync.settings.config import Cell, Config, NovaApi, Peer
+from ec2map_sync.settings.services import loops
 from ec2map_sync.sinks import Sink
 from ec2map_sync.sinks.audit import SinkAuditor, Sweep
 from ec2map_sync.sinks.cells import Roster
@@ -45,16 +45,6 @@ PATIENCE = 0.5
 """Seconds that a Follower waits for a message before it looks up."""
 
 
-class Service(Protocol):
-    """What a process of the agent runs."""
-
-    def run(self) -> None:
-        """Work until stopped."""
-
-    def stop(self) -> None:
-        """Finish what has begun, soon."""
-
-
 def listener(config: Config, host: Host) -> Threads:
     """Carry Glance's notifications into the ledger."""
     parts = Parts(config, host)
@@ -75,14 +65,14 @@ def listener(config: Config, host: Host) -> Threads:
         parts.check_memory()
         return False
 
-    loops = [
+    threads = [
         parts.loop(names.LISTENER, step, interval=GATE_POLL),
         parts.loop(names.MEMORY, remember),
         parts.loop(names.LOOKOUT, _lookout(parts).step, interval=LOOKOUT),
     ]
     if not broker_url(config.conf).startswith("memory:"):
-        loops.append(_watch(parts, recorder, ears))
-    return Threads(loops, ears.stop)
+        threads.append(_watch(parts, recorder, ears))
+    return Threads(threads, ears.stop)
 
 
 def _watch(parts: Parts, recorder: Recorder, ears: Listener) -> Loop:
@@ -109,8 +99,8 @@ def _lookout(parts: Parts) -> Lookout:
         return Examination(
             parts.ledger,
             parts.region.bus,
-            parts.region.sink_names,
-            audited=parts.config.glance is not None,
+            sinks := parts.region.sink_names,
+            expected=loops(parts.config, sinks),
             clock=wall_clock,
         ).lines()
 
@@ -177,7 +167,7 @@ def publisher(config: Config, host: Host) -> Threads:
         parts.region.trusted,
         patience=PATIENCE,
     )
-    loops = [
+    threads = [
         parts.loop(
             names.PUBLISHER,
             worker.step,
@@ -187,7 +177,7 @@ def publisher(config: Config, host: Host) -> Threads:
         ),
         parts.loop(names.ANSWERER, answerer.step, release=answerer.close),
     ]
-    return Threads(loops)
+    return Threads(threads)
 
 
 def follower(config: Config, host: Host) -> Threads:

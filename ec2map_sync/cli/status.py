@@ -92,13 +92,14 @@ class Status(Lister):
 
     def _lines(self) -> "list[Line]":
         from ec2map_sync.monitor.status import Examination  # noqa: PLC0415, slow
+        from ec2map_sync.settings.services import loops  # noqa: PLC0415
 
         region = self.region
         examination = Examination(
             region.ledger,
             region.bus,
-            region.sink_names,
-            audited=self.config.glance is not None,
+            sinks := region.sink_names,
+            expected=loops(self.config, sinks),
             clock=wall_clock,
         )
         lines = examination.lines()

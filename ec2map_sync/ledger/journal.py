@@ -10,6 +10,7 @@ from sqlalchemy.engine import Engine
 
 from ec2map_sync.ledger import tables
 from ec2map_sync.rules.claims import Stamp
+from ec2map_sync.rules.names import follower_of
 from ec2map_sync.sql.database import WRITE
 
 LOG = logging.getLogger(__name__)
@@ -107,7 +108,7 @@ class Journal:
             done = [
                 connection.execute(sa.delete(p).where(p.c.name == peer)),
                 connection.execute(
-                    sa.delete(s).where(s.c.name == f"follower of {peer}")
+                    sa.delete(s).where(s.c.name == str(follower_of(peer)))
                 ),
             ]
         return any(result.rowcount for result in done)

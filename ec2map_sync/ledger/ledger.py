@@ -21,6 +21,7 @@ from ec2map_sync.ledger.recording import (
     claim_of_row,
     glimpse,
 )
+from ec2map_sync.rules import names
 from ec2map_sync.rules.claims import (
     Claim,
     Print,
@@ -61,7 +62,7 @@ class Recorded:
     moved: int
 
 
-PUBLISHER = "publisher"
+PUBLISHER = str(names.PUBLISHER)
 """The one reader that is not named after a sink."""
 
 _HOLD = (

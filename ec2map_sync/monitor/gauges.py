@@ -16,6 +16,7 @@ from ec2map_sync.ledger.queries import Backlog
 from ec2map_sync.monitor.status import peer_views, seconds_since
 from ec2map_sync.rules.claims import Stamp
 from ec2map_sync.rules.errors import Ec2MapError
+from ec2map_sync.rules.names import LoopName, is_cell
 from ec2map_sync.running.counters import PREFIX
 from ec2map_sync.settings.config import Bus
 
@@ -171,7 +172,7 @@ class LedgerGauges(Collector):
             waiting = queries.numbers_after(cursors.get(sink, 0))
             yield SINK_LAG, waiting.count, (sink,)
             yield SINK_LAG_SECONDS, self._age(waiting), (sink,)
-        if self._bus.url and self._bus.key:
+        if self._bus.publishes:
             waiting = queries.own_claims_after(cursors.get(PUBLISHER, 0))
             yield PUBLISHER_LAG, waiting.count, ()
             yield PUBLISHER_LAG_SECONDS, self._age(waiting), ()
@@ -200,8 +201,8 @@ class LedgerGauges(Collector):
     def _loops(self, sinks: Sequence[str]) -> Iterator[Sample]:
         now = self._clock()
         for state in self._ledger.journal.service_states():
-            _, of_sink, sink = state.name.partition(" of nova:")
-            retired = of_sink and f"nova:{sink}" not in sinks
+            sink = LoopName.read(state.name).subject
+            retired = is_cell(sink) and sink not in sinks
             ours = state.host == self._host and state.seen_at >= self._since
             if ours and not retired:
                 yield LOOP_WORKING, float(state.working), (state.name,)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ec2map_sync.ledger import PUBLISHER, Head, Ledger, PeerState, ServiceState
 from ec2map_sync.ledger.queries import Backlog
 from ec2map_sync.rules.claims import Stamp
-from ec2map_sync.rules.names import source_of
+from ec2map_sync.rules.names import LoopName, source_of, writer_of
 from ec2map_sync.settings.config import Bus
 
 LOG = logging.getLogger(__name__)
@@ -105,8 +105,8 @@ def peer_views(ledger: Ledger, bus: Bus, now: Stamp) -> list[PeerView]:
 class Examination:
     """Looks at everything once.
 
-    ``sinks`` are the names of the sinks, ``audited`` tells whether Glance
-    is asked; ``clock`` gives stamps, ``sleep`` waits between two looks.
+    ``sinks`` are the names of the sinks, ``expected`` the loops that there
+    should be; ``clock`` gives stamps, ``sleep`` waits between two looks.
     """
 
     def __init__(
@@ -115,14 +115,14 @@ class Examination:
         bus: Bus,
         sinks: Iterable[str],
         *,
-        audited: bool,
+        expected: Iterable[LoopName],
         clock: Callable[[], Stamp],
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._ledger = ledger
         self._bus = bus
         self._sinks = tuple(sinks)
-        self._audited = audited
+        self._expected = tuple(map(str, expected))
         self._clock = clock
         self._sleep = sleep
 
@@ -138,21 +138,11 @@ class Examination:
             self._quarantine_line(),
         ]
 
-    def expected_services(self) -> list[str]:
-        """Name the loops that an agent with this configuration runs."""
-        peers = [f"follower of {peer.name}" for peer in self._bus.peers]
-        sinks = [f"writer of {sink}" for sink in self._sinks]
-        publishing = self._bus.url and self._bus.key
-        bus = ["publisher", "answerer"] if publishing else []
-        audit = ["auditor"] if self._audited else []
-        return ["listener", "memory", *audit, *bus, *peers, *sinks]
-
     def _service_lines(self, states: Sequence[ServiceState]) -> list[Line]:
         now = self._clock()
         hosts = {s.host for s in states if not _gone(s, now)}
-        expected = self.expected_services()
         lines = []
-        for name in expected:
+        for name in self._expected:
             there = [s for s in states if s.name == name]
             # One who has been gone for long is missed only if alone.
             shown = [s for s in there if not _gone(s, now)] or there[:1]
@@ -160,7 +150,9 @@ class Examination:
             if not shown:
                 lines.append(_unheard(name))
         others = [
-            s for s in states if s.name not in expected and not _gone(s, now)
+            s
+            for s in states
+            if s.name not in self._expected and not _gone(s, now)
         ]
         lines += [
             _service(s, now, several=len(hosts) > 1, optional=True)
@@ -187,12 +179,12 @@ class Examination:
 
     def _reader_lines(self, services: Sequence[ServiceState]) -> list[Line]:
         readers = [
-            (sink, "sink", f"writer of {sink}", self._numbers_after)
+            (sink, "sink", str(writer_of(sink)), self._numbers_after)
             for sink in self._sinks
         ]
-        if self._bus.url and self._bus.key:
+        if self._bus.publishes:
             readers.append(
-                (PUBLISHER, "publisher", "publisher", self._claims_after)
+                (PUBLISHER, "publisher", PUBLISHER, self._claims_after)
             )
         before = self._ledger.queries.cursors()
         waiting = {

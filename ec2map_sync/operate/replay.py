@@ -10,6 +10,7 @@ from ec2map_sync.peers.bus import Outlet
 from ec2map_sync.peers.refusals import take as record
 from ec2map_sync.protocol import messages, wire
 from ec2map_sync.rules.claims import Bound, Claim, Span
+from ec2map_sync.rules.names import source_of
 from ec2map_sync.sinks.writer import BATCH, Writer
 
 Advance = Callable[[int], None]
@@ -51,7 +52,7 @@ def from_peer(
     def take(claims: Sequence[Claim]) -> None:
         missed.update(claim.image for claim in news(ledger, claims))
         if not dry_run:
-            _, held = record(ledger, claims, f"peer:{peer}", max_moves)
+            _, held = record(ledger, claims, source_of(peer), max_moves)
             refused.extend([held] if held else [])
         advance(len(claims))
 

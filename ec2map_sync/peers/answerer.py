@@ -11,9 +11,7 @@ from ec2map_sync.peers.bus import Inbox, Outlet
 from ec2map_sync.peers.refusals import Refusals
 from ec2map_sync.protocol import messages, wire
 from ec2map_sync.rules.errors import BadMessage
-
-REQUESTS = "requests"
-"""The source of what is quarantined here."""
+from ec2map_sync.rules.names import REQUESTS
 
 QUESTIONS = 10
 """Questions taken at a time."""

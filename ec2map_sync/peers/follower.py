@@ -21,6 +21,7 @@ from ec2map_sync.rules.claims import (
     Stamp,
 )
 from ec2map_sync.rules.errors import BadMessage, TooManyMoves
+from ec2map_sync.rules.names import source_of
 from ec2map_sync.running import counters
 
 LOG = logging.getLogger(__name__)
@@ -233,7 +234,7 @@ class Follower:
 
     @property
     def _source(self) -> str:
-        return f"peer:{self._peer.sender}"
+        return source_of(self._peer.sender)
 
     def _refuse_each(self, bad: Sequence[messages.BadClaim]) -> None:
         for one in bad:

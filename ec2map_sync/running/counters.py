@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ec2map_sync.rules.names import GLANCE, REQUESTS
+
 PREFIX = "ec2map_sync_"
 
 SECONDS = (
@@ -176,7 +178,7 @@ STARTS = Counter(
 
 KNOWN_AT_START: "Mapping[Counter, tuple[tuple[str, ...], ...]]" = {
     CLAIMS: (("notifications",), ("audit",), ("sinks",), ("peers",)),
-    QUARANTINED: (("glance",), ("requests",)),
+    QUARANTINED: ((GLANCE,), (REQUESTS,)),
 }
 """Series that exist before anything is counted: an alert on a rise does not
 see the first step of one that appears with it."""

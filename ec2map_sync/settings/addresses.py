@@ -9,6 +9,7 @@ from urllib.parse import urlencode, urlsplit
 from oslo_config import cfg
 
 from ec2map_sync.rules.errors import ConfigError
+from ec2map_sync.rules.names import REQUESTS
 
 if TYPE_CHECKING:  # `ec2map-sync id` should not wait for this import
     from sqlalchemy.engine import URL
@@ -28,7 +29,7 @@ def name(text: str | None, option: str) -> str:
     """
     if not text:
         raise ConfigError(f"{option} is missing")
-    if not _NAME.fullmatch(text) or text == "requests":
+    if not _NAME.fullmatch(text) or text == REQUESTS:
         raise ConfigError(
             f"{option}: {text!r} is no name (letters, digits, '_', '-'; not "
             "'requests', which names a queue)"

@@ -60,6 +60,11 @@ class Bus:
     batch_size: int
     peers: tuple[Peer, ...]
 
+    @property
+    def publishes(self) -> bool:
+        """Whether there are peers to be told, or may be."""
+        return bool(self.url and self.key)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Glance:

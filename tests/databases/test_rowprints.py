@@ -8,8 +8,7 @@ import sqlalchemy as sa
 from ec2map_sync.ledger import Ledger, schema
 from ec2map_sync.rules.claims import Claim, Print, Wanted
 from ec2map_sync.rules.ec2id import DERIVED, Scheme
-from ec2map_sync.sinks.nova import s3_images
-from ec2map_sync.sinks.nova import NovaSink
+from ec2map_sync.sinks.nova import NovaSink, s3_images
 from ec2map_sync.sql.database import create_engine, parse_url
 from ec2map_sync.sql.rowprints import PART_BITS, add_up
 

@@ -16,7 +16,6 @@ from ec2map_sync.sinks import Plan
 from ec2map_sync.sinks.cells import discover
 from ec2map_sync.sinks.ec2api import Ec2ApiSink
 from ec2map_sync.sinks.nova import NovaSink
-from ec2map_sync.sinks.nova import NovaSink
 from ec2map_sync.sql.database import create_engine, parse_url
 
 pytestmark = pytest.mark.services

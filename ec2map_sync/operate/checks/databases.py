@@ -17,6 +17,7 @@ from ec2map_sync.operate.checks.finding import (
 )
 from ec2map_sync.rules.claims import Stamp
 from ec2map_sync.rules.ec2id import Scheme
+from ec2map_sync.rules.names import source_of
 from ec2map_sync.rules.stamps import wall_clock
 from ec2map_sync.settings.config import Cell, Config, NovaApi
 from ec2map_sync.sinks.cells import discover
@@ -74,7 +75,7 @@ def _heartbeats(engine: Engine, scheme: Scheme, peer: str) -> Finding:
     q = tables.quarantine
     newest = (
         sa.select(q.c.at, q.c.reason)
-        .where(q.c.source == f"peer:{peer}")
+        .where(q.c.source == source_of(peer))
         .order_by(q.c.id.desc())
         .limit(1)
     )
