@@ -4,8 +4,10 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
-from ec2map_sync.cli.base import Lister, add_dry_run
+from ec2map_sync.cli.base import add_dry_run
 from ec2map_sync.cli.progress import progress
+from ec2map_sync.cli.regional import RegionLister
+from ec2map_sync.operate.adopt import Adoption
 from ec2map_sync.peers.gate import is_compared
 from ec2map_sync.rules.errors import Ec2MapError
 from ec2map_sync.rules.stamps import earlier, wall_clock
@@ -16,7 +18,7 @@ AGREED_WITHIN = 60.0
 """Seconds: how recent the agreement with every peer has to be."""
 
 
-class Adopt(Lister):
+class Adopt(RegionLister):
     """Let images keep, in all regions, the ids that they have here.
 
     Rows of Nova's from before ec2map-sync become their images' ids: the
@@ -46,8 +48,6 @@ class Adopt(Lister):
         self, parsed_args: argparse.Namespace
     ) -> tuple[Sequence[str], Sequence[Any]]:
         """Adopt."""
-        from ec2map_sync.operate.adopt import Adoption  # noqa: PLC0415, slow
-
         region = self.region
         sinks = region.sinks
         if parsed_args.sink:

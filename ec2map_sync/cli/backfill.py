@@ -2,16 +2,15 @@
 
 import argparse
 import time
-from typing import TYPE_CHECKING
 
-from ec2map_sync.cli.base import Lister, add_dry_run
+from ec2map_sync.cli.base import add_dry_run
 from ec2map_sync.cli.progress import progress
+from ec2map_sync.cli.regional import RegionLister
+from ec2map_sync.glance.audit import BATCH, Survey, news
+from ec2map_sync.glance.catalogue import Catalogue
 from ec2map_sync.peers.gate import late
 from ec2map_sync.rules.errors import ConfigError, Ec2MapError
 from ec2map_sync.rules.stamps import earlier, wall_clock
-
-if TYPE_CHECKING:  # slow to import
-    from ec2map_sync.glance.catalogue import Catalogue
 
 RATE = 1000
 """Images a second: a million in 17 minutes, which no Glance feels."""
@@ -26,7 +25,7 @@ class NotCompared(Ec2MapError):
     """The agent has not compared with every peer lately."""
 
 
-class Backfill(Lister):
+class Backfill(RegionLister):
     """Make claims for every image that Glance has and the ledger has not.
 
     The agent does the same once it runs, and then now and then; this is for
@@ -71,7 +70,6 @@ class Backfill(Lister):
             )
         if not (parsed_args.dry_run or parsed_args.without_peers):
             self._require_peers()
-        from ec2map_sync.glance.catalogue import Catalogue  # noqa: PLC0415, slow
 
         catalogue = Catalogue(self.config.conf, options)
         try:
@@ -85,14 +83,8 @@ class Backfill(Lister):
         ]
 
     def _run(
-        self, catalogue: "Catalogue", rate: float, *, write: bool
+        self, catalogue: Catalogue, rate: float, *, write: bool
     ) -> tuple[int, int]:
-        from ec2map_sync.glance.audit import (  # noqa: PLC0415, slow
-            BATCH,
-            Survey,
-            news,
-        )
-
         ledger = self.region.ledger
         survey = Survey(catalogue)
         size = max(1, min(BATCH, int(rate)))

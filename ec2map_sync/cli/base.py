@@ -5,17 +5,14 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cliff import command, lister, show
 
 from ec2map_sync.cli.main import add_config_file
 from ec2map_sync.cli.values import present
-from ec2map_sync.rules.errors import Ec2MapError
+from ec2map_sync.rules.errors import Ec2MapError, one_line
 from ec2map_sync.settings import config
-
-if TYPE_CHECKING:
-    from ec2map_sync.region import Region
 
 FAILURE = 2
 """Exit code: usage, configuration, or something does not answer."""
@@ -60,24 +57,11 @@ class Command(command.Command):
             raise  # whoever read us has seen enough
         except Exception as error:  # noqa: BLE001, becomes a line and a code
             return self._fail(error)
-        finally:
-            if "region" in self.__dict__:
-                self.region.close()
 
     @cached_property
     def config(self) -> config.Config:
         """The configuration, read when a command first needs it."""
         return config.load([], files=self.config_files or None)
-
-    @cached_property
-    def region(self) -> "Region":
-        """What the configuration names, with the schema that we need."""
-        from ec2map_sync.ledger import schema  # noqa: PLC0415, slow
-        from ec2map_sync.region import Region  # noqa: PLC0415, slow
-
-        region = Region(self.config)
-        schema.require(region.engine)
-        return region
 
     def out(self, text: Any) -> None:
         """Print a line."""
@@ -92,11 +76,20 @@ class Command(command.Command):
         self.note(f"{config.PROJECT}: {text}")
         self.exit_code = max(self.exit_code, code)
 
+    def explain(self, error: Exception) -> str:
+        """Return in one line what went wrong."""
+        if isinstance(error, Ec2MapError):
+            return str(error)
+        return (
+            f"{type(error).__name__}: {one_line(error)} (this is a mistake "
+            "in the program; --debug shows where)"
+        )
+
     def _fail(self, error: Exception) -> int:
         if self.app.options.debug:
             traceback.print_exception(error)
         else:
-            self.note(f"{config.PROJECT}: {explain(error)}")
+            self.note(f"{config.PROJECT}: {self.explain(error)}")
         return error.exit_code if isinstance(error, Unknown) else FAILURE
 
 
@@ -138,18 +131,6 @@ class ShowOne(Command, show.ShowOne):
         show_one = _presenter(parsed_args, column_names)
         fields = [show_one(value) for value in data]
         return super().produce_output(parsed_args, column_names, fields)
-
-
-def explain(error: Exception) -> str:
-    """Say in one line what went wrong."""
-    if isinstance(error, Ec2MapError):
-        return str(error)
-    from ec2map_sync.outages import describe  # noqa: PLC0415, slow
-
-    return describe(error, broker="a broker does not answer") or (
-        f"{type(error).__name__}: {' '.join(str(error).split())} (this is a "
-        "mistake in the program; --debug shows where)"
-    )
 
 
 def add_dry_run(parser: argparse.ArgumentParser, what: str) -> None:

@@ -3,11 +3,14 @@
 import argparse
 from functools import cached_property
 
-from ec2map_sync.cli.base import NOT_IN_ORDER, Lister
+from ec2map_sync.cli.base import NOT_IN_ORDER
+from ec2map_sync.cli.regional import RegionLister
+from ec2map_sync.glance import listener
+from ec2map_sync.operate import checks
 from ec2map_sync.settings import config
 
 
-class Check(Lister):
+class Check(RegionLister):
     """See whether what the configuration names is there, and as it must be.
 
     Brokers, exchanges and queues, databases and our rights there, keys,
@@ -20,8 +23,6 @@ class Check(Lister):
     @cached_property
     def config(self) -> config.Config:
         """The configuration, with oslo.messaging's options."""
-        from ec2map_sync.glance import listener  # noqa: PLC0415
-
         return config.load(
             [],
             files=self.config_files or None,
@@ -32,8 +33,6 @@ class Check(Lister):
         self, _parsed_args: argparse.Namespace
     ) -> tuple[tuple[str, ...], list[tuple[str, str, str]]]:
         """Check."""
-        from ec2map_sync.operate import checks  # noqa: PLC0415
-
         findings = checks.run(checks.checks(self.config))
         if not checks.in_order(findings):
             self.exit_code = NOT_IN_ORDER

@@ -1,25 +1,24 @@
 """ec2map-sync db upgrade, db version."""
 
 import argparse
-from typing import TYPE_CHECKING
 
-from ec2map_sync.cli.base import Command, add_dry_run
+from sqlalchemy.engine import Engine
 
-if TYPE_CHECKING:
-    from sqlalchemy.engine import Engine
+from ec2map_sync.cli.base import add_dry_run
+from ec2map_sync.cli.regional import RegionCommand
+from ec2map_sync.ledger import schema
+from ec2map_sync.region import Region
 
 
-class _SchemaCommand(Command):
+class _SchemaCommand(RegionCommand):
     def take_action(self, parsed_args: argparse.Namespace) -> None:
-        from ec2map_sync.region import Region  # noqa: PLC0415, slow
-
         region = Region(self.config)
         try:
             self.act(region.engine, parsed_args)
         finally:
             region.close()
 
-    def act(self, engine: "Engine", parsed_args: argparse.Namespace) -> None:
+    def act(self, engine: Engine, parsed_args: argparse.Namespace) -> None:
         raise NotImplementedError
 
 
@@ -35,10 +34,8 @@ class Upgrade(_SchemaCommand):
         add_dry_run(parser, "which versions it would go through")
         return parser
 
-    def act(self, engine: "Engine", parsed_args: argparse.Namespace) -> None:
+    def act(self, engine: Engine, parsed_args: argparse.Namespace) -> None:
         """Upgrade."""
-        from ec2map_sync.ledger import schema  # noqa: PLC0415, slow
-
         steps = schema.pending(engine)
         if not steps:
             self.out(f"up to date: {schema.newest()}")
@@ -55,8 +52,6 @@ class Version(_SchemaCommand):
     Example: ec2map-sync db version
     """
 
-    def act(self, engine: "Engine", _parsed_args: argparse.Namespace) -> None:
+    def act(self, engine: Engine, _parsed_args: argparse.Namespace) -> None:
         """Ask."""
-        from ec2map_sync.ledger import schema  # noqa: PLC0415, slow
-
         self.out(schema.version(engine) or "none")

@@ -2,25 +2,22 @@
 
 import argparse
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ec2map_sync.cli.base import (
     NOT_IN_ORDER,
     BadArgument,
-    Command,
-    Lister,
     Unknown,
     add_dry_run,
 )
+from ec2map_sync.cli.regional import RegionCommand, RegionLister
 from ec2map_sync.rules.ec2id import Kind, format_id, image_key
-
-if TYPE_CHECKING:
-    from ec2map_sync.rules.rows import Divergence
+from ec2map_sync.rules.rows import Divergence
 
 COLUMNS = ("sink", "image", "class", "found", "settled", "guest_sees")
 
 
-class ListDivergences(Lister):
+class ListDivergences(RegionLister):
     """List the rows in Nova's cells that are not as settled.
 
     What the agent has found at its latest audit of each sink. Legacy: Nova's
@@ -57,7 +54,7 @@ class ListDivergences(Lister):
         return COLUMNS, rows
 
     def _guests_see(
-        self, found: "Sequence[Divergence]"
+        self, found: Sequence[Divergence]
     ) -> dict[tuple[str, str], int]:
         """Tell what Nova answers, from the rows that are known of.
 
@@ -73,7 +70,7 @@ class ListDivergences(Lister):
         return seen
 
 
-class ResolveDivergences(Command):
+class ResolveDivergences(RegionCommand):
     """Leave diverging rows as they are, or make them as settled.
 
     Keep: the rows stay, and count no longer as something to look at.
@@ -119,9 +116,7 @@ class ResolveDivergences(Command):
             "nova-conductor and nova-api-metadata to make it seen at once"
         )
 
-    def _replaceable(
-        self, found: "Sequence[Divergence]"
-    ) -> "list[Divergence]":
+    def _replaceable(self, found: Sequence[Divergence]) -> list[Divergence]:
         """Leave out rows of images that nobody has claimed."""
         for one in found:
             if not one.replaceable:
@@ -131,7 +126,7 @@ class ResolveDivergences(Command):
                 )
         return [one for one in found if one.replaceable]
 
-    def _choose(self, parsed_args: argparse.Namespace) -> "list[Divergence]":
+    def _choose(self, parsed_args: argparse.Namespace) -> list[Divergence]:
         if parsed_args.all == bool(parsed_args.images):
             raise BadArgument("name images, or give --all")
         images = [image_key(text) for text in parsed_args.images]
@@ -141,7 +136,7 @@ class ResolveDivergences(Command):
                 raise Unknown(f"no divergence of image {image} is known")
         return found
 
-    def _rewrite(self, found: "Sequence[Divergence]") -> None:
+    def _rewrite(self, found: Sequence[Divergence]) -> None:
         for name in sorted({one.sink for one in found}):
             here = [one for one in found if one.sink == name]
             sink = self.region.sink(name)

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from ec2map_sync.cli.base import Command
+from ec2map_sync.protocol.signing import SigningKey
 
 
 class GenerateKey(Command):
@@ -26,8 +27,6 @@ class GenerateKey(Command):
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         """Generate."""
-        from ec2map_sync.protocol.signing import SigningKey  # noqa: PLC0415, slow
-
         key = SigningKey.generate()
         key.save(parsed_args.file)
         self.out(key.public)

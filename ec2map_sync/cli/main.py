@@ -1,18 +1,60 @@
 """The program ec2map-sync: finds a command and runs it."""
 
 import argparse
+import ast
 import sys
-from collections.abc import Sequence
-from importlib.metadata import version
-from typing import Any
+from collections.abc import Iterator, Sequence
+from importlib.metadata import EntryPoint, entry_points, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NoReturn, cast
 
 from cliff.app import App
-from cliff.commandmanager import CommandManager
+from cliff.command import Command
+from cliff.commandmanager import CommandManager, EntryPointWrapper
 from cliff.help import HelpCommand
 
 from ec2map_sync.settings import config
 
 USAGE_ERROR = 2
+
+
+class Commands(CommandManager):
+    """Knows the commands, and loads only the one that is called.
+
+    cliff would import every module of ours to find one command in them.
+    """
+
+    def load_commands(self, namespace: str) -> None:
+        """Note where the commands are."""
+        for entry in entry_points(group=namespace):
+            self.commands[entry.name.replace("_", " ")] = entry
+
+    def __iter__(self) -> Iterator[tuple[str, Any]]:
+        """Go through the commands as they are listed: by their docstrings."""
+        for name, entry in self.commands.items():
+            yield name, EntryPointWrapper(name, _described(entry))
+
+
+def _described(entry: Any) -> type[Command]:
+    """Return a class that says what a command does, and cannot do it."""
+    if not isinstance(entry, EntryPoint):
+        return cast(type[Command], entry.load())
+    spec = find_spec(entry.module)
+    assert spec is not None
+    assert spec.origin is not None
+    tree = ast.parse(Path(spec.origin).read_bytes())
+    text = next(
+        ast.get_docstring(node)
+        for node in tree.body
+        if isinstance(node, ast.ClassDef) and node.name == entry.attr
+    )
+    return type(entry.attr, (_Listed,), {"__doc__": text})
+
+
+class _Listed(Command):
+    def take_action(self, _parsed_args: argparse.Namespace) -> NoReturn:
+        raise NotImplementedError
 
 
 class Help(HelpCommand):
@@ -38,7 +80,7 @@ class Program(App):
             description="Portable EC2 image ids for OpenStack clouds with "
             "several regions.",
             version=version(config.PROJECT),
-            command_manager=CommandManager("ec2map_sync.cli"),
+            command_manager=Commands("ec2map_sync.cli"),
             deferred_help=True,
         )
         self.command_manager.add_command("help", Help)

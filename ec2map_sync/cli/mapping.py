@@ -3,22 +3,23 @@
 import argparse
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ec2map_sync.cli.base import BadArgument, Lister, ShowOne, Unknown
+from ec2map_sync.cli.base import BadArgument, Unknown
+from ec2map_sync.cli.regional import RegionLister, RegionShowOne
 from ec2map_sync.cli.values import LARGEST, moment, parse_name
+from ec2map_sync.ledger.queries import Mapped
+from ec2map_sync.operate import mapping
+from ec2map_sync.operate.mapping import Explanation
+from ec2map_sync.region import Region
 from ec2map_sync.rules.claims import BEGINNING, Bound
 from ec2map_sync.rules.ec2id import ON_DEMAND, format_id
-
-if TYPE_CHECKING:
-    from ec2map_sync.ledger.queries import Mapped
-    from ec2map_sync.region import Region
 
 LIMIT = 1000
 """Mappings listed unless a command says otherwise."""
 
 
-class Show(ShowOne):
+class Show(RegionShowOne):
     """Show an image's EC2 id, or the image that an EC2 id stands for.
 
     Sinks tells what each sink holds under that number; an empty one holds
@@ -38,8 +39,6 @@ class Show(ShowOne):
         self, parsed_args: argparse.Namespace
     ) -> tuple[Sequence[str], Sequence[Any]]:
         """Look it up."""
-        from ec2map_sync.operate import mapping  # noqa: PLC0415
-
         mapped = find(self.region, parsed_args.name)
         claim = mapped.claim
         held = mapping.held(self.region.sinks, mapped.number)
@@ -61,7 +60,7 @@ class Show(ShowOne):
         return tuple(fields), tuple(fields.values())
 
 
-class List(Lister):
+class List(RegionLister):
     """List images and their EC2 ids, in the order of their claims.
 
     A long list comes in pages: the last image of one is the --marker of
@@ -119,9 +118,7 @@ class List(Lister):
             found = self._with_moves(found)
         return ("image", "ec2_id", "kind", "claimed_at"), map(_row, found)
 
-    def _with_moves(self, found: "Iterator[Mapped]") -> "Iterator[Mapped]":
-        from ec2map_sync.operate import mapping  # noqa: PLC0415
-
+    def _with_moves(self, found: Iterator[Mapped]) -> Iterator[Mapped]:
         while page := list(islice(found, mapping.PAGE)):
             for image, said in mapping.moves(self.region.ledger, page):
                 self.note(f"{image}: {said}")
@@ -129,9 +126,7 @@ class List(Lister):
 
     def _found(
         self, after: Bound, *, moved: bool, divergent: bool
-    ) -> "Iterator[Mapped]":
-        from ec2map_sync.operate import mapping  # noqa: PLC0415
-
+    ) -> Iterator[Mapped]:
         region = self.region
         for page in mapping.mappings(region.ledger, after, moved=moved):
             if divergent:
@@ -140,9 +135,7 @@ class List(Lister):
             else:
                 yield from page
 
-    def _some(
-        self, found: "Iterator[Mapped]", limit: int
-    ) -> "Iterator[Mapped]":
+    def _some(self, found: Iterator[Mapped], limit: int) -> Iterator[Mapped]:
         last = None
         for last in islice(found, limit):
             yield last
@@ -150,7 +143,7 @@ class List(Lister):
             self.note(f"there are more: go on with --marker {last.claim.uuid}")
 
 
-class Explain(Lister):
+class Explain(RegionLister):
     """Explain why an image has the EC2 id that it has.
 
     How its numbers are derived and who sits on them, adoption, moves and
@@ -171,8 +164,6 @@ class Explain(Lister):
         self, parsed_args: argparse.Namespace
     ) -> tuple[Sequence[str], Iterable[Sequence[Any]]]:
         """Explain."""
-        from ec2map_sync.operate.mapping import Explanation  # noqa: PLC0415, slow
-
         region = self.region
         mapped = find(region, parsed_args.name)
         steps = Explanation(region.ledger, region.sinks, mapped).steps()
@@ -182,13 +173,11 @@ class Explain(Lister):
         )
 
 
-def find(region: "Region", text: str) -> "Mapped":
+def find(region: Region, text: str) -> Mapped:
     """Look up what an operator names.
 
     :raises Unknown: no such image is claimed, or no image has this id.
     """
-    from ec2map_sync.operate import mapping  # noqa: PLC0415
-
     name = parse_name(text)
     if isinstance(name, int) and name >= ON_DEMAND.stop:
         raise Unknown(f"no image has the id {text.lower()}")
@@ -208,7 +197,7 @@ def _add_name(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _row(mapped: "Mapped") -> Sequence[Any]:
+def _row(mapped: Mapped) -> Sequence[Any]:
     claim = mapped.claim
     return (
         claim.uuid,

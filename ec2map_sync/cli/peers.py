@@ -4,8 +4,11 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
-from ec2map_sync.cli.base import Command, Lister, Unknown, add_dry_run
+from ec2map_sync.cli.base import Unknown, add_dry_run
+from ec2map_sync.cli.regional import RegionCommand, RegionLister
 from ec2map_sync.cli.values import moment
+from ec2map_sync.monitor.status import peer_views
+from ec2map_sync.operate import peers
 from ec2map_sync.rules.errors import ConfigError
 from ec2map_sync.rules.stamps import wall_clock
 from ec2map_sync.settings import addresses
@@ -20,7 +23,7 @@ COLUMNS = (
 )
 
 
-class ListPeers(Lister):
+class ListPeers(RegionLister):
     """List the peers: who agrees with us, and until when.
 
     Agrees: all claims made before agrees_until are the same on both sides.
@@ -38,8 +41,6 @@ class ListPeers(Lister):
         self, _parsed_args: argparse.Namespace
     ) -> tuple[Sequence[str], Sequence[Any]]:
         """List."""
-        from ec2map_sync.monitor.status import peer_views  # noqa: PLC0415, slow
-
         region = self.region
         views = peer_views(region.ledger, region.bus, wall_clock())
         for view in views:
@@ -58,7 +59,7 @@ class ListPeers(Lister):
         ]
 
 
-class ForgetPeer(Command):
+class ForgetPeer(RegionCommand):
     """Retire a peer: delete its queue on our broker, and its traces here.
 
     Its images and ids stay: every region holds all of them. First take the
@@ -78,8 +79,6 @@ class ForgetPeer(Command):
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         """Forget."""
-        from ec2map_sync.operate import peers  # noqa: PLC0415
-
         region = self.region
         name = addresses.name(parsed_args.name, "NAME")
         if name in {peer.name for peer in region.bus.peers}:

@@ -3,22 +3,20 @@
 import argparse
 import json
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ec2map_sync.cli.base import (
     NOT_IN_ORDER,
     BadArgument,
-    Lister,
-    ShowOne,
     Unknown,
     add_dry_run,
 )
+from ec2map_sync.cli.regional import RegionLister, RegionShowOne
 from ec2map_sync.cli.values import LARGEST, entry_id, moment
+from ec2map_sync.ledger import Quarantined
+from ec2map_sync.operate.quarantine import Retrial
 from ec2map_sync.rules.errors import BadMessage
 from ec2map_sync.rules.stamps import earlier, wall_clock
-
-if TYPE_CHECKING:
-    from ec2map_sync.ledger import Quarantined
 
 COLUMNS = ("id", "at", "source", "reason")
 LIMIT = 1000
@@ -27,7 +25,7 @@ COMPARED_WITHIN = 60.0
 """Seconds since the agent has compared with a peer, at most."""
 
 
-class ListQuarantine(Lister):
+class ListQuarantine(RegionLister):
     """List what could not be understood or trusted, the newest first.
 
     Example: ec2map-sync quarantine list --limit 20
@@ -66,7 +64,7 @@ class ListQuarantine(Lister):
         return COLUMNS, [_row(entry, entry.reason) for entry in entries]
 
 
-class ShowQuarantined(ShowOne):
+class ShowQuarantined(RegionShowOne):
     """Show an entry of the quarantine, as it came.
 
     Example: ec2map-sync quarantine show 17
@@ -97,7 +95,7 @@ class ShowQuarantined(ShowOne):
         )
 
 
-class _Each(Lister):
+class _Each(RegionLister):
     """A command for one entry, or all."""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -124,7 +122,7 @@ class _Each(Lister):
             raise Unknown(f"nothing in the quarantine has id {name}")
         return [name]
 
-    def entries(self, names: Sequence[int]) -> "Iterator[Quarantined]":
+    def entries(self, names: Sequence[int]) -> Iterator[Quarantined]:
         """Read entries one by one; others may drop some meanwhile."""
         for name in names:
             entry = self.region.ledger.quarantine.entry(name)
@@ -145,8 +143,6 @@ class RetryQuarantined(_Each):
         self, parsed_args: argparse.Namespace
     ) -> tuple[Sequence[str], Sequence[Any]]:
         """Try again."""
-        from ec2map_sync.operate.quarantine import Retrial  # noqa: PLC0415, slow
-
         region = self.region
         names = self.names(parsed_args)
         retrial = Retrial(
@@ -201,5 +197,5 @@ class DropQuarantined(_Each):
         return COLUMNS, [_row(e, f"{done}: {e.reason}") for e in entries]
 
 
-def _row(entry: "Quarantined", reason: str) -> Sequence[Any]:
+def _row(entry: Quarantined, reason: str) -> Sequence[Any]:
     return (entry.id, moment(entry.at), entry.source, reason)

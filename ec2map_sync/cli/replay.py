@@ -3,20 +3,20 @@
 import argparse
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ec2map_sync.cli.base import BadArgument, Lister, add_dry_run, explain
+from ec2map_sync.cli.base import BadArgument, add_dry_run
 from ec2map_sync.cli.progress import progress
+from ec2map_sync.cli.regional import RegionLister
+from ec2map_sync.operate.replay import Outcome, from_peer, into_sink, push
+from ec2map_sync.peers.asking import PeerSilent
 from ec2map_sync.rules.claims import BEGINNING, END, Bound, Span
 from ec2map_sync.rules.stamps import parse_time, wall_clock
-
-if TYPE_CHECKING:
-    from ec2map_sync.operate.replay import Outcome
 
 COLUMNS = ("what", "name", "examined", "missed")
 
 
-class Replay(Lister):
+class Replay(RegionLister):
     """Compare a range of claims with peers now, and take what was missed.
 
     The range is that of the times at which images were claimed; without
@@ -68,7 +68,7 @@ class Replay(Lister):
 
     def _outcomes(
         self, chosen: argparse.Namespace, span: Span
-    ) -> "Iterator[Outcome]":
+    ) -> Iterator[Outcome]:
         if chosen.sink:
             yield self._sink(chosen.sink, span, dry_run=chosen.dry_run)
         elif chosen.push:
@@ -80,10 +80,7 @@ class Replay(Lister):
             for peer in peers:
                 yield self._peer(peer, span, dry_run=chosen.dry_run)
 
-    def _peer(self, peer: Any, span: Span, *, dry_run: bool) -> "Outcome":
-        from ec2map_sync.operate.replay import Outcome, from_peer  # noqa: PLC0415
-        from ec2map_sync.peers.asking import PeerSilent  # noqa: PLC0415, slow
-
+    def _peer(self, peer: Any, span: Span, *, dry_run: bool) -> Outcome:
         region = self.region
         try:
             with (
@@ -100,11 +97,11 @@ class Replay(Lister):
                     advance=advance,
                 )
         except PeerSilent as error:
-            return Outcome(what="peer", name=peer.name, trouble=explain(error))
+            return Outcome(
+                what="peer", name=peer.name, trouble=self.explain(error)
+            )
 
-    def _sink(self, sink: str, span: Span, *, dry_run: bool) -> "Outcome":
-        from ec2map_sync.operate.replay import into_sink  # noqa: PLC0415, slow
-
+    def _sink(self, sink: str, span: Span, *, dry_run: bool) -> Outcome:
         region = self.region
         writer = region.writer(region.sink(sink))
         with self._progress(sink, span) as advance:
@@ -117,9 +114,7 @@ class Replay(Lister):
                 advance=advance,
             )
 
-    def _push(self, span: Span, *, dry_run: bool) -> "Outcome":
-        from ec2map_sync.operate.replay import push  # noqa: PLC0415, slow
-
+    def _push(self, span: Span, *, dry_run: bool) -> Outcome:
         region = self.region
         with (
             closing(region.outlet()) as outlet,

@@ -3,15 +3,18 @@
 import argparse
 import signal
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ec2map_sync.cli.base import FAILURE, NOT_IN_ORDER, Lister, explain
+from rich.live import Live
+from rich.table import Table
+
+from ec2map_sync.cli.base import FAILURE, NOT_IN_ORDER
+from ec2map_sync.cli.regional import RegionLister
 from ec2map_sync.cli.values import Unmeasured, moment, present, seconds
+from ec2map_sync.monitor.status import Examination, Line
 from ec2map_sync.rules.stamps import wall_clock
 from ec2map_sync.running.loop import Wake
-
-if TYPE_CHECKING:
-    from ec2map_sync.monitor.status import Line
+from ec2map_sync.settings.services import loops
 
 COLUMNS = (
     "what",
@@ -34,7 +37,7 @@ _TIMES = frozenset({"service", "peer"})
 """What has a time as position; the others a revision or a count."""
 
 
-class Status(Lister):
+class Status(RegionLister):
     """Show how the region is: services, peers, sinks, quarantine.
 
     Every figure is measured now; what cannot be is said to be unknown (null
@@ -90,10 +93,7 @@ class Status(Lister):
             raise SystemExit(self._live(parsed_args.watch))
         return COLUMNS, [_row(line) for line in self._lines()]
 
-    def _lines(self) -> "list[Line]":
-        from ec2map_sync.monitor.status import Examination  # noqa: PLC0415, slow
-        from ec2map_sync.settings.services import loops  # noqa: PLC0415
-
+    def _lines(self) -> list[Line]:
         region = self.region
         examination = Examination(
             region.ledger,
@@ -109,8 +109,6 @@ class Status(Lister):
 
     def _live(self, pause: float) -> int:
         """Redraw one screen until interrupted; gives the exit code."""
-        from rich.live import Live  # noqa: PLC0415, slow
-
         with Live(auto_refresh=False) as live:
             while True:
                 live.update(self._screen(), refresh=True)
@@ -118,14 +116,12 @@ class Status(Lister):
                     return self.exit_code
 
     def _screen(self) -> Any:
-        from rich.table import Table  # noqa: PLC0415, slow
-
         table = Table(*COLUMNS)
         try:
             lines = self._lines()
         except Exception as error:  # noqa: BLE001, it is shown, and asked again
             self.exit_code = FAILURE
-            return explain(error)
+            return self.explain(error)
         for line in lines:
             cells = [str(present(v, machine=False)) for v in _row(line)]
             style = "" if line.healthy else "bold red"
@@ -166,7 +162,7 @@ class Interrupt:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def _row(line: "Line") -> Sequence[Any]:
+def _row(line: Line) -> Sequence[Any]:
     figures: dict[str, Any] = {
         "position": line.position,
         "lag": line.lag,

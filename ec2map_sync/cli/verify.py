@@ -3,27 +3,33 @@
 import argparse
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ec2map_sync.cli.base import (
     NOT_IN_ORDER,
-    Lister,
     add_dry_run,
-    explain,
 )
 from ec2map_sync.cli.progress import progress
+from ec2map_sync.cli.regional import RegionLister
+from ec2map_sync.glance.audit import Survey
+from ec2map_sync.glance.catalogue import Catalogue
+from ec2map_sync.operate.verify import (
+    Verdict,
+    check_glance,
+    check_peer,
+    check_sink,
+)
+from ec2map_sync.outages import OUTAGES
 from ec2map_sync.rules.ec2id import format_id
-
-if TYPE_CHECKING:
-    from ec2map_sync.operate.verify import Verdict
-    from ec2map_sync.sinks import Sink
+from ec2map_sync.sinks import Sink
+from ec2map_sync.sinks.verify import SinkCheck, repair
 
 COLUMNS = ("what", "name", "checked", "missing", "foreign", "different")
 EXAMPLES = 10
 """Differences told of each thing."""
 
 
-class Verify(Lister):
+class Verify(RegionLister):
     """Check that sinks, peers and Glance hold what they should.
 
     Sinks: every settled number, by ranges of the primary key. Missing is
@@ -78,7 +84,7 @@ class Verify(Lister):
             for verdict in verdicts
         ]
 
-    def _sinks(self, chosen: argparse.Namespace) -> "Iterator[Verdict]":
+    def _sinks(self, chosen: argparse.Namespace) -> Iterator[Verdict]:
         total = self.region.ledger.head().total.count
         for sink in self.region.sinks:
             with progress(sink.name, total) as advance:
@@ -88,16 +94,10 @@ class Verify(Lister):
 
     def _sink(
         self,
-        sink: "Sink",
+        sink: Sink,
         advance: Callable[[int], None],
         chosen: argparse.Namespace,
-    ) -> "Verdict":
-        from ec2map_sync.operate.verify import check_sink  # noqa: PLC0415
-        from ec2map_sync.sinks.verify import (  # noqa: PLC0415, slow
-            SinkCheck,
-            repair,
-        )
-
+    ) -> Verdict:
         check = SinkCheck(self.region.ledger, sink, advance=advance)
         verdict = check_sink(check, sink.name)
         for one in verdict.differences[:EXAMPLES]:
@@ -116,9 +116,7 @@ class Verify(Lister):
             self.exit_code = max(self.exit_code, NOT_IN_ORDER)
         return verdict
 
-    def _peers(self) -> "Iterator[Verdict]":
-        from ec2map_sync.operate.verify import check_peer  # noqa: PLC0415, slow
-
+    def _peers(self) -> Iterator[Verdict]:
         region = self.region
         for peer in region.peers():
             with region.asker(peer) as asker:
@@ -128,10 +126,8 @@ class Verify(Lister):
                 self.exit_code = max(self.exit_code, NOT_IN_ORDER)
             yield verdict
 
-    def _glance(self) -> "Iterator[Verdict]":
+    def _glance(self) -> Iterator[Verdict]:
         """Compare with Glance's images, where that is configured."""
-        from ec2map_sync.operate.verify import Verdict  # noqa: PLC0415, slow
-
         if self.config.glance is None:
             yield Verdict(what="glance", name="not configured")
             return
@@ -140,11 +136,7 @@ class Verify(Lister):
             self.exit_code = max(self.exit_code, NOT_IN_ORDER)
         yield verdict
 
-    def _images(self) -> "Verdict":
-        from ec2map_sync.glance.audit import Survey  # noqa: PLC0415, slow
-        from ec2map_sync.glance.catalogue import Catalogue  # noqa: PLC0415, slow
-        from ec2map_sync.operate.verify import check_glance  # noqa: PLC0415
-
+    def _images(self) -> Verdict:
         assert self.config.glance is not None
         catalogue = Catalogue(self.config.conf, self.config.glance)
         try:
@@ -159,13 +151,10 @@ class Verify(Lister):
             catalogue.close()
 
     def _guarded(
-        self, what: str, name: str, check: "Callable[[], Verdict]"
-    ) -> "Verdict":
+        self, what: str, name: str, check: Callable[[], Verdict]
+    ) -> Verdict:
         """Check one thing; one that does not answer spoils no other."""
-        from ec2map_sync.operate.verify import Verdict  # noqa: PLC0415, slow
-        from ec2map_sync.outages import OUTAGES  # noqa: PLC0415, slow
-
         try:
             return check()
         except OUTAGES as error:
-            return Verdict(what=what, name=name, trouble=explain(error))
+            return Verdict(what=what, name=name, trouble=self.explain(error))

@@ -2,10 +2,7 @@
 
 from pathlib import Path
 
-import alembic.command
-import alembic.config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
+import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from ec2map_sync.rules.errors import SchemaError
@@ -13,37 +10,46 @@ from ec2map_sync.rules.errors import SchemaError
 _FOLDER = Path(__file__).parent / "migrations"
 
 
-def _alembic() -> alembic.config.Config:
-    config = alembic.config.Config()
-    config.set_main_option("script_location", str(_FOLDER).replace("%", "%%"))
-    return config
+# As alembic has it; every command looks at it, and would wait for alembic.
+_alembic_version = sa.Table(
+    "alembic_version",
+    sa.MetaData(),
+    sa.Column("version_num", sa.String(32), primary_key=True),
+)
 
 
 def newest() -> str:
-    """Give the version that this release needs."""
-    head = ScriptDirectory.from_config(_alembic()).get_current_head()
-    assert head is not None
-    return head
+    """Return the version that this release needs."""
+    return revisions()[-1]
 
 
 def version(engine: Engine) -> str | None:
-    """Give the version that the database has; None if it has none."""
+    """Return the version that the database has; None if it has none."""
+    if not sa.inspect(engine).has_table(_alembic_version.name):
+        return None
     with engine.connect() as connection:
-        return MigrationContext.configure(connection).get_current_revision()
+        return connection.scalar(sa.select(_alembic_version))
 
 
 def upgrade(engine: Engine, to: str = "head") -> None:
     """Make or change the tables; nothing happens if they are up to date."""
-    config = _alembic()
+    # Slow to import, and no service needs it.
+    import alembic.command  # noqa: PLC0415
+    import alembic.config  # noqa: PLC0415
+
+    config = alembic.config.Config()
+    config.set_main_option("script_location", str(_FOLDER).replace("%", "%%"))
     with engine.begin() as connection:
         config.attributes["connection"] = connection
         alembic.command.upgrade(config, to)
 
 
 def revisions() -> list[str]:
-    """List all versions that this release knows, the oldest first."""
-    script = ScriptDirectory.from_config(_alembic())
-    return [step.revision for step in script.walk_revisions()][::-1]
+    """Return all versions that this release knows, the oldest first."""
+    return sorted(
+        file.name.partition("_")[0]
+        for file in (_FOLDER / "versions").glob("[0-9]*_*.py")
+    )
 
 
 def pending(engine: Engine) -> list[str]:
