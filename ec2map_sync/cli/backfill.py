@@ -1,13 +1,13 @@
 """ec2map-sync backfill."""
 
 import argparse
-import time
 
 from ec2map_sync.cli.base import add_dry_run
 from ec2map_sync.cli.progress import progress
 from ec2map_sync.cli.regional import RegionLister
-from ec2map_sync.glance.audit import BATCH, Survey, news
+from ec2map_sync.glance.audit import Survey
 from ec2map_sync.glance.catalogue import Catalogue
+from ec2map_sync.operate.backfill import backfill
 from ec2map_sync.peers.gate import late
 from ec2map_sync.rules.errors import ConfigError, Ec2MapError
 from ec2map_sync.rules.stamps import earlier, wall_clock
@@ -72,40 +72,27 @@ class Backfill(RegionLister):
             self._require_peers()
 
         catalogue = Catalogue(self.config.conf, options)
+        survey = Survey(catalogue)
         try:
-            seen, claimed = self._run(
-                catalogue, parsed_args.rate, write=not parsed_args.dry_run
-            )
+            with progress("images", None) as advance:
+                backfill(
+                    self.region.ledger,
+                    survey,
+                    rate=parsed_args.rate,
+                    dry_run=parsed_args.dry_run,
+                    advance=advance,
+                )
         finally:
             catalogue.close()
-        return ("region", "seen", "claimed", "known"), [
-            (self.config.region, seen, claimed, seen - claimed)
-        ]
-
-    def _run(
-        self, catalogue: Catalogue, rate: float, *, write: bool
-    ) -> tuple[int, int]:
-        ledger = self.region.ledger
-        survey = Survey(catalogue)
-        size = max(1, min(BATCH, int(rate)))
-        pace = Pace(rate)
-        with progress("images", None) as advance:
-            while images := survey.batch(size):
-                sightings = survey.sightings(images)
-                found = (
-                    ledger.see(sightings).news
-                    if write
-                    else news(ledger, sightings)
-                )
-                survey.done(images, found)
-                advance(len(images))
-                pace.wait(survey.seen)
         if survey.unusable:
             self.note(
                 f"{len(survey.unusable)} images have ids that are no UUIDs, "
                 f"for example {survey.unusable[0][:60]}; they get no EC2 id"
             )
-        return survey.seen - len(survey.unusable), survey.claimed
+        seen, claimed = survey.seen - len(survey.unusable), survey.claimed
+        return ("region", "seen", "claimed", "known"), [
+            (self.config.region, seen, claimed, seen - claimed)
+        ]
 
     def _require_peers(self) -> None:
         missing = late(
@@ -120,20 +107,6 @@ class Backfill(RegionLister):
                 "'ec2map-sync peer list' (or --without-peers, if they are "
                 "gone)"
             )
-
-
-class Pace:
-    """Keeps to so many a second."""
-
-    def __init__(self, rate: float) -> None:
-        self._rate = rate
-        self._began = time.monotonic()
-
-    def wait(self, done: int) -> None:
-        """Wait until so many may have been done."""
-        ahead = done / self._rate - (time.monotonic() - self._began)
-        if ahead > 0:
-            time.sleep(ahead)
 
 
 def _rate(text: str) -> float:

@@ -8,13 +8,7 @@ from itertools import islice
 
 from ec2map_sync.glance.catalogue import Catalogue, Image
 from ec2map_sync.ledger import Ledger
-from ec2map_sync.rules.claims import Sighting, claim_of
-from ec2map_sync.rules.ec2id import (
-    image_key,
-    is_beyond,
-    kind_of,
-    wanted_number,
-)
+from ec2map_sync.rules.claims import Sighting, claim_of, sighting_of
 from ec2map_sync.rules.errors import BadId
 from ec2map_sync.running import counters
 
@@ -92,21 +86,16 @@ class Survey:
         found = []
         for image in images:
             try:
-                key = image_key(image.uuid)
+                sighting = sighting_of(
+                    image.uuid,
+                    container_format=image.container_format,
+                    ec2_id=image.ec2_id,
+                    fills_only=True,
+                )
             except BadId:
                 self.unusable.append(image.uuid)
             else:
-                kind = kind_of(image.container_format)
-                found.append(
-                    Sighting(
-                        image=key,
-                        uuid=image.uuid,
-                        kind=kind,
-                        wanted=wanted_number(image.ec2_id),
-                        promised=is_beyond(image.ec2_id),
-                        fills_only=True,
-                    )
-                )
+                found.append(sighting)
         return found
 
 

@@ -5,13 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from ec2map_sync.rules.claims import Sighting, Stamp
-from ec2map_sync.rules.ec2id import (
-    image_key,
-    is_beyond,
-    kind_of,
-    wanted_number,
-)
+from ec2map_sync.rules.claims import Sighting, Stamp, sighting_of
 from ec2map_sync.rules.errors import BadId, BadMessage
 from ec2map_sync.rules.selection import Selection
 
@@ -48,17 +42,13 @@ def understand(notification: Mapping[str, Any]) -> Sighting | None:
     if container is not None and not isinstance(container, str):
         raise BadMessage(f"{event} with a container_format that is no text")
     try:
-        image = image_key(uuid)
+        return sighting_of(
+            uuid,
+            container_format=container,
+            ec2_id=_ec2_id(payload.get("properties")),
+        )
     except BadId as error:
         raise BadMessage(f"{event}: {error}") from error
-    ec2_id = _ec2_id(payload.get("properties"))
-    return Sighting(
-        image=image,
-        uuid=uuid,
-        kind=kind_of(container),
-        wanted=wanted_number(ec2_id),
-        promised=is_beyond(ec2_id),
-    )
 
 
 def type_of(notification: object) -> str:

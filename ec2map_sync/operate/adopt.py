@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from ec2map_sync.ledger import Ledger
-from ec2map_sync.rules.claims import Sighting
+from ec2map_sync.rules.claims import sighting_of
 from ec2map_sync.rules.ec2id import ON_DEMAND, image_key
 from ec2map_sync.rules.errors import BadId
 from ec2map_sync.rules.rows import LAST, SinkRow
@@ -90,9 +90,7 @@ class Adoption:
             if verdict is Verdict.ADOPT:
                 self._chosen[image] = row.number
                 self._used.add(row.number)
-                sightings.append(
-                    Sighting(image=image, uuid=row.uuid, wanted=row.number)
-                )
+                sightings.append(sighting_of(row.uuid, wanted=row.number))
         if sightings and not self._dry_run:
             self._ledger.see(sightings)
 

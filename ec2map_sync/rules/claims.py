@@ -5,7 +5,13 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import NamedTuple
 
-from ec2map_sync.rules.ec2id import Kind
+from ec2map_sync.rules.ec2id import (
+    Kind,
+    image_key,
+    is_beyond,
+    kind_of,
+    wanted_number,
+)
 
 HASH_BITS = 40
 """So that the sum over millions of claims fits a signed 64-bit column."""
@@ -185,6 +191,31 @@ class Sighting:
     def spelling(self) -> str:
         """The UUID where it differs from the key, else nothing."""
         return self.uuid if self.uuid != self.image else ""
+
+
+def sighting_of(
+    uuid: str,
+    *,
+    container_format: str | None = None,
+    ec2_id: object = None,
+    wanted: int | None = None,
+    fills_only: bool = False,
+) -> Sighting:
+    """Return what was seen of an image.
+
+    ``ec2_id`` is the id that ec2-api has given it, if any; ``wanted`` the
+    number of one that it has in a sink.
+
+    :raises BadId: ``uuid`` is none.
+    """
+    return Sighting(
+        image=image_key(uuid),
+        uuid=uuid,
+        kind=kind_of(container_format),
+        wanted=wanted_number(ec2_id) if wanted is None else wanted,
+        promised=is_beyond(ec2_id),
+        fills_only=fills_only,
+    )
 
 
 def claim_of(

@@ -4,11 +4,12 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from ec2map_sync.ledger import Ledger
-from ec2map_sync.rules.claims import Sighting
-from ec2map_sync.rules.ec2id import ON_DEMAND, image_key
+from ec2map_sync.rules.claims import sighting_of
+from ec2map_sync.rules.ec2id import ON_DEMAND
 from ec2map_sync.rules.errors import BadId
 from ec2map_sync.rules.rows import (
     LAST,
@@ -186,11 +187,9 @@ class Sweep:
     def _see(self, unknown: Iterable[SinkRow]) -> None:
         sightings = []
         for row in unknown:
-            try:
-                image = image_key(row.uuid)
-            except BadId:
-                continue  # somebody's own row, no image of Glance's
-            sightings.append(Sighting(image=image, uuid=row.uuid))
+            # Another is somebody's own row, no image of Glance's.
+            with suppress(BadId):
+                sightings.append(sighting_of(row.uuid))
         if sightings:
             news = self._ledger.see(sightings).news
             counters.CLAIMS.add(news, "sinks")

@@ -2,7 +2,7 @@
 
 import time
 
-from ec2map_sync.cli.backfill import Pace
+from ec2map_sync.operate.backfill import Pace
 
 
 def test_a_rate_is_kept_to():
