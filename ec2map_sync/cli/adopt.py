@@ -59,15 +59,15 @@ class Adopt(RegionLister):
             for sink in sinks:
                 for done in adoption.go_through(sink):
                     advance(done)
-        survey = adoption.survey
+        counted = adoption.counted
         return COLUMNS, [
             (
-                verdict.value,
+                found.value,
                 count,
-                f"{survey.example[verdict].uuid} "
-                f"{survey.example[verdict].number}",
+                f"{counted.example[found].uuid} "
+                f"{counted.example[found].number}",
             )
-            for verdict, count in sorted(survey.count.items())
+            for found, count in sorted(counted.count.items())
         ]
 
     def _require_agreement(self) -> None:

@@ -33,7 +33,7 @@ class ListDivergences(RegionLister):
     ) -> tuple[Sequence[str], Sequence[Any]]:
         """List."""
         ledger = self.region.ledger
-        found = ledger.divergences.list()
+        found = ledger.divergences.found()
         claims = ledger.claims({one.image for one in found})
         seen = self._guests_see(found)
         rows = []
@@ -130,7 +130,7 @@ class ResolveDivergences(RegionCommand):
         if parsed_args.all == bool(parsed_args.images):
             raise BadArgument("name images, or give --all")
         images = [image_key(text) for text in parsed_args.images]
-        found = self.region.ledger.divergences.list(images or None)
+        found = self.region.ledger.divergences.found(images or None)
         for image in images:
             if all(one.image != image for one in found):
                 raise Unknown(f"no divergence of image {image} is known")

@@ -14,8 +14,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from ec2map_sync.demo.comparison import Spread
 from ec2map_sync.demo.scene import Delays, Ending, Screen, View
-from ec2map_sync.demo.verdict import Spread
 
 INTRODUCTION = (
     "Each region has its own Glance and Nova. Without help, Nova numbers an "
@@ -39,23 +39,23 @@ def screen(stdout: TextIO) -> Screen:
 
 
 def result(ending: Ending) -> str:
-    """Say the verdict in one line."""
-    verdict, count = ending.verdict, len(ending.regions)
+    """Say the comparison in one line."""
+    comparison, count = ending.comparison, len(ending.regions)
     if ending.is_good:
         return (
-            f"All {verdict.images} images have one EC2 id in all {count} "
+            f"All {comparison.images} images have one EC2 id in all {count} "
             f"regions. Without ec2map-sync, {ending.agree_alone} of "
-            f"{verdict.images} would."
+            f"{comparison.images} would."
         )
     faults = [
         ending.trouble,
-        f"Only {verdict.agree} of {verdict.images} images have one EC2 id "
-        f"in all {count} regions.",
+        f"Only {comparison.agree} of {comparison.images} images have one EC2 "
+        f"id in all {count} regions.",
         _examples(
-            "Without a row", [f"{i} in {r}" for r, i in verdict.missing]
+            "Without a row", [f"{i} in {r}" for r, i in comparison.missing]
         ),
-        _examples("With different ids", verdict.differing),
-        _examples("Of nobody", [f"{i} in {r}" for r, i in verdict.foreign]),
+        _examples("With different ids", comparison.differing),
+        _examples("Of nobody", [f"{i} in {r}" for r, i in comparison.foreign]),
     ]
     return " ".join(fault for fault in faults if fault)
 
@@ -122,7 +122,7 @@ class Lines:
         self._out(f"[{time.monotonic() - self._began:4.1f} s] {text}")
 
     def end(self, ending: Ending) -> None:
-        """Print the tables and the verdict."""
+        """Print the tables and the comparison."""
         names = ending.regions
         self._out("\nEC2 ids, as Nova's cells answer them, and without it:")
         self._table(
@@ -177,7 +177,7 @@ class Picture:
         self._console.print(Padding(Text(text), (0, 0, 0, 2)))
 
     def end(self, ending: Ending) -> None:
-        """Show the tables and the verdict."""
+        """Show the tables and the comparison."""
         for table in self._samples(ending):
             self._console.print(table)
         self._console.print(_delays(ending))

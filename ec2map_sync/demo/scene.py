@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
-from ec2map_sync.demo.verdict import Spread, Verdict
+from ec2map_sync.demo.comparison import Comparison, Spread
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +62,7 @@ class Ending:
     regions: tuple[str, ...]
     samples: tuple[Sample, ...]
     delays: tuple[Delays, ...]
-    verdict: Verdict
+    comparison: Comparison
     agree_alone: int
     """Images with one id everywhere, had Nova been alone."""
     copies: int
@@ -74,7 +74,7 @@ class Ending:
     @property
     def is_good(self) -> bool:
         """Whether everything went as it has to."""
-        return self.verdict.is_good and not self.trouble
+        return self.comparison.is_good and not self.trouble
 
 
 class Screen(Protocol):
@@ -90,4 +90,4 @@ class Screen(Protocol):
         """Tell what happens, in one sentence."""
 
     def end(self, ending: Ending) -> None:
-        """Show the tables and the verdict."""
+        """Show the tables and the comparison."""

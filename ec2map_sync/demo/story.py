@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice, zip_longest
 
+from ec2map_sync.demo.comparison import judge, spread
 from ec2map_sync.demo.glance import Image, new_images, rivals
 from ec2map_sync.demo.region import Region
 from ec2map_sync.demo.scene import (
@@ -16,7 +17,6 @@ from ec2map_sync.demo.scene import (
     Screen,
     View,
 )
-from ec2map_sync.demo.verdict import judge, spread
 from ec2map_sync.rules.ec2id import Kind, format_id
 
 PACE = 0.025
@@ -322,12 +322,14 @@ class Story:
     def _ending(self, trouble: str) -> Ending:
         alone = self._boot_alone()
         images = [image.uuid for image in self._images]
-        verdict = judge(images, {r.name: r.cell.rows() for r in self._regions})
+        comparison = judge(
+            images, {r.name: r.cell.rows() for r in self._regions}
+        )
         return Ending(
             regions=tuple(region.name for region in self._regions),
             samples=tuple(self._sample(i, alone) for i in self._choose()),
             delays=tuple(self._delays(region) for region in self._regions),
-            verdict=verdict,
+            comparison=comparison,
             agree_alone=sum(
                 len({numbers[image] for numbers in alone.values()}) == 1
                 for image in images

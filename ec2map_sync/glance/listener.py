@@ -19,7 +19,7 @@ from ec2map_sync.ledger import Ledger, Quarantined
 from ec2map_sync.rules.claims import Sighting
 from ec2map_sync.rules.errors import BadMessage, ConfigError, one_line
 from ec2map_sync.rules.names import GLANCE, LISTENER
-from ec2map_sync.rules.selection import EVERYTHING, Selection
+from ec2map_sync.rules.selection import ALL_IMAGES, Selection
 from ec2map_sync.running import counters
 from ec2map_sync.running.loop import Pause
 from ec2map_sync.settings.config import Notifications
@@ -73,7 +73,7 @@ class Recorder(dispatcher.DispatcherBase):  # type: ignore[misc]
         self,
         ledger: Ledger,
         recorded: Callable[[], None],
-        selection: Selection = EVERYTHING,
+        selection: Selection = ALL_IMAGES,
     ) -> None:
         self._ledger = ledger
         self._selection = selection

@@ -58,7 +58,7 @@ class Divergences:
                 connection.execute(sa.insert(d), some)
         return sum((f.number, f.image) not in before for f in found)
 
-    def list(
+    def found(
         self, images: Iterable[str] | None = None, *, kept: bool = True
     ) -> list[Divergence]:
         """Give what is noted, of all images or some; ``kept`` ones or not."""

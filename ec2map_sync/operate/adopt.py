@@ -15,7 +15,7 @@ PAGE = 2000
 """Rows looked at in one step."""
 
 
-class Verdict(StrEnum):
+class AdoptionClass(StrEnum):
     """What adopting makes of a row that is not ours."""
 
     ADOPT = "adopt"
@@ -34,16 +34,16 @@ class Verdict(StrEnum):
 
 
 @dataclass(slots=True, kw_only=True)
-class Survey:
+class AdoptionCount:
     """What adopting would do, row by row."""
 
-    count: dict[Verdict, int] = field(default_factory=dict)
-    example: dict[Verdict, SinkRow] = field(default_factory=dict)
+    count: dict[AdoptionClass, int] = field(default_factory=dict)
+    example: dict[AdoptionClass, SinkRow] = field(default_factory=dict)
 
-    def note(self, verdict: Verdict, row: SinkRow) -> None:
+    def note(self, found: AdoptionClass, row: SinkRow) -> None:
         """Count a row."""
-        self.count[verdict] = self.count.get(verdict, 0) + 1
-        self.example.setdefault(verdict, row)
+        self.count[found] = self.count.get(found, 0) + 1
+        self.example.setdefault(found, row)
 
 
 class Adoption:
@@ -58,7 +58,7 @@ class Adoption:
         self._dry_run = dry_run
         self._chosen: dict[str, int] = {}
         self._used: set[int] = set()
-        self.survey = Survey()
+        self.counted = AdoptionCount()
 
     def go_through(self, sink: Sink) -> Iterator[int]:
         """Adopt a sink's rows; gives how many rows each step has done."""
@@ -67,7 +67,7 @@ class Adoption:
             yield len(rows)
         for rows in _pages(sink, ON_DEMAND.first - 1, LAST + 1):
             for row in rows:
-                self.survey.note(Verdict.ON_DEMAND, row)
+                self.counted.note(AdoptionClass.ON_DEMAND, row)
             yield len(rows)
 
     def _is_derived(self, row: SinkRow) -> bool:
@@ -81,13 +81,13 @@ class Adoption:
         for row in rows:
             image = row.uuid.lower()
             claim, holder = known.get(image), sitting.get(row.number)
-            verdict = self._judge(
+            found = self._judge(
                 row,
                 wanted=claim.wanted.number if claim and claim.wanted else None,
                 holder=holder.image if holder else None,
             )
-            self.survey.note(verdict, row)
-            if verdict is Verdict.ADOPT:
+            self.counted.note(found, row)
+            if found is AdoptionClass.ADOPT:
                 self._chosen[image] = row.number
                 self._used.add(row.number)
                 sightings.append(sighting_of(row.uuid, wanted=row.number))
@@ -96,21 +96,21 @@ class Adoption:
 
     def _judge(
         self, row: SinkRow, *, wanted: int | None, holder: str | None
-    ) -> Verdict:
+    ) -> AdoptionClass:
         try:
             image = image_key(row.uuid)
         except BadId:
-            return Verdict.NO_IMAGE
+            return AdoptionClass.NO_IMAGE
         if holder not in {None, image}:
-            return Verdict.TAKEN
+            return AdoptionClass.TAKEN
         chosen = self._chosen.get(image, wanted)
         if chosen == row.number:
-            return Verdict.ADOPTED
+            return AdoptionClass.ADOPTED
         if chosen is not None:
-            return Verdict.ANOTHER
+            return AdoptionClass.ANOTHER
         if row.number in self._used:
-            return Verdict.TAKEN
-        return Verdict.ADOPT
+            return AdoptionClass.TAKEN
+        return AdoptionClass.ADOPT
 
 
 def _pages(sink: Sink, after: int, stop: int) -> Iterator[list[SinkRow]]:

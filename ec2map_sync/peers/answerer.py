@@ -40,10 +40,10 @@ class Answerer:
 
     def step(self) -> bool:
         """Answer what has been asked; waits a little if nothing has."""
-        messages = self._inbox.read(QUESTIONS, self._patience)
-        for message in messages:
+        arrived = self._inbox.read(QUESTIONS, self._patience)
+        for message in arrived:
             self._answer(message)
-        self._inbox.acknowledge(messages)
+        self._inbox.acknowledge(arrived)
         self._outlet.pump()
         return True
 

@@ -70,14 +70,14 @@ class _Source(Link):
                 connection.drain_events(
                     timeout=0.001 if self._arrived else seconds
                 )
-        messages = self._arrived[:limit]
+        some = self._arrived[:limit]
         del self._arrived[:limit]
-        return messages
+        return some
 
-    def acknowledge(self, messages: Sequence[Message]) -> None:
+    def acknowledge(self, taken: Sequence[Message]) -> None:
         """Tell the broker that these have taken effect here."""
         # One by one: kombu's memory transport knows nothing of "multiple".
-        for message in messages:
+        for message in taken:
             message.ack()
 
 

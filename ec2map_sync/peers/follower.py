@@ -76,14 +76,14 @@ class Follower:
             self._agreement.greet()
             self._begin(EVERYTHING)
             self._greeted = True
-        messages = self._inlet.read(BATCH, self._patience)
-        if messages:
+        arrived = self._inlet.read(BATCH, self._patience)
+        if arrived:
             if self._pull and not self._heard:
                 # Until now, another host of ours has got the answers.
                 self._pull.hurry()
             self._heard = True
-            self._take(messages)
-            self._inlet.acknowledge(messages)
+            self._take(arrived)
+            self._inlet.acknowledge(arrived)
         if self._pull:
             self._pull.step()
         return True

@@ -26,7 +26,7 @@ class Selection:
         )
 
 
-EVERYTHING = Selection()
+ALL_IMAGES = Selection()
 
 
 def _among(chosen: frozenset[str], value: str | None) -> bool:

@@ -10,7 +10,7 @@ from oslo_config import cfg
 
 from ec2map_sync.rules.ec2id import Scheme
 from ec2map_sync.rules.errors import ConfigError, one_line
-from ec2map_sync.rules.selection import EVERYTHING, Selection
+from ec2map_sync.rules.selection import ALL_IMAGES, Selection
 from ec2map_sync.settings import addresses, options
 
 if TYPE_CHECKING:  # `ec2map-sync id` should not wait for these imports
@@ -78,7 +78,7 @@ class Glance:
     headers: Mapping[str, str] = field(repr=False)
     audit_interval: float
     poll_interval: float
-    selection: Selection = EVERYTHING
+    selection: Selection = ALL_IMAGES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -169,7 +169,7 @@ class Sweep:
 
     def _rewrite(self, found: Sequence[Divergence]) -> list[Divergence]:
         """Replace what the operator wants replaced; gives what stays."""
-        known = self._ledger.divergences.list({one.image for one in found})
+        known = self._ledger.divergences.found({one.image for one in found})
         kept = {
             (one.number, one.image)
             for one in known

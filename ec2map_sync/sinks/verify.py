@@ -173,7 +173,7 @@ class SinkCheck:
             settled = self._ledger.numbers_of(images)
             kept = {
                 one.number
-                for one in self._ledger.divergences.list(images)
+                for one in self._ledger.divergences.found(images)
                 if one.kept and one.sink == self._sink.name
             }
             for number, uuid in rows:

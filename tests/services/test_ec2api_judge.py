@@ -259,7 +259,7 @@ def test_a_random_id_that_hits_one_of_ours_stays_whose_it_is(
     region.audit()
 
     assert judge.id_of(other) == hit
-    (found,) = region.ledger.divergences.list([other])
+    (found,) = region.ledger.divergences.found([other])
     assert (found.row_class, found.number) == ("taken", SCHEME.derive(image))
     # And the other way round it is ec2-api that has to draw again.
     third = region.see(Kind.AMI)

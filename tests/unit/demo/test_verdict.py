@@ -2,7 +2,7 @@
 
 import pytest
 
-from ec2map_sync.demo.verdict import judge, spread
+from ec2map_sync.demo.comparison import judge, spread
 from ec2map_sync.sinks import SinkRow
 
 
@@ -13,9 +13,9 @@ def rows(*numbered):
 def test_equal_rows_are_good():
     same = rows((7, "a"), (9, "b"))
 
-    verdict = judge(["a", "b"], {"one": same, "two": same[::-1]})
+    comparison = judge(["a", "b"], {"one": same, "two": same[::-1]})
 
-    assert (verdict.agree, verdict.is_good) == (2, True)
+    assert (comparison.agree, comparison.is_good) == (2, True)
 
 
 @pytest.mark.parametrize(
@@ -33,9 +33,9 @@ def test_equal_rows_are_good():
 def test_any_row_that_differs_is_not_good(two, agree):
     one = rows((7, "a"), (9, "b"))
 
-    verdict = judge(["a", "b"], {"one": one, "two": two})
+    comparison = judge(["a", "b"], {"one": one, "two": two})
 
-    assert (verdict.agree, verdict.is_good) == (agree, False)
+    assert (comparison.agree, comparison.is_good) == (agree, False)
 
 
 def test_the_middle_and_the_worst_of_delays():

@@ -5,7 +5,7 @@ import schemas
 import sqlalchemy as sa
 from small_cell import image, put, rows, see
 
-from ec2map_sync.operate.adopt import Adoption, Verdict
+from ec2map_sync.operate.adopt import Adoption, AdoptionClass
 from ec2map_sync.rules.claims import Claim, Sighting, Wanted
 from ec2map_sync.rules.ec2id import Kind
 from ec2map_sync.rules.rows import RowClass
@@ -25,7 +25,7 @@ def adopt(ledger, *sinks, dry_run=False):
     adoption = Adoption(ledger, dry_run=dry_run)
     for sink in sinks:
         list(adoption.go_through(sink))
-    return adoption.survey.count
+    return adoption.counted.count
 
 
 def number(ledger, n):
@@ -36,18 +36,18 @@ def test_old_ids_become_the_images_ids(ledger, cell, sink):
     see(ledger, 1)
     put(cell, (5, image(1)), (6, image(2)))
 
-    assert adopt(ledger, sink) == {Verdict.ADOPT: 2}
+    assert adopt(ledger, sink) == {AdoptionClass.ADOPT: 2}
 
     assert (number(ledger, 1), number(ledger, 2)) == (5, 6)
     Writer(ledger, sink, rewrite=False).step()
     assert rows(cell) == {(5, image(1)), (6, image(2))}
-    assert adopt(ledger, sink) == {Verdict.ADOPTED: 2}
+    assert adopt(ledger, sink) == {AdoptionClass.ADOPTED: 2}
 
 
 def test_a_dry_run_only_tells(ledger, cell, sink):
     put(cell, (5, image(1)))
 
-    assert adopt(ledger, sink, dry_run=True) == {Verdict.ADOPT: 1}
+    assert adopt(ledger, sink, dry_run=True) == {AdoptionClass.ADOPT: 1}
 
     assert number(ledger, 1) is None
 
@@ -56,7 +56,7 @@ def test_a_number_in_use_is_never_taken(ledger, cell, sink):
     ledger.record([Claim(claimed_at=1, image=image(9), wanted=Wanted(1, 5))])
     put(cell, (5, image(1)))
 
-    assert adopt(ledger, sink) == {Verdict.TAKEN: 1}
+    assert adopt(ledger, sink) == {AdoptionClass.TAKEN: 1}
 
     assert number(ledger, 9) == 5
 
@@ -64,7 +64,7 @@ def test_a_number_in_use_is_never_taken(ledger, cell, sink):
 def test_the_lowest_of_several_ids_is_adopted(ledger, cell, sink):
     put(cell, (5, image(1)), (7, image(1)))
 
-    assert adopt(ledger, sink) == {Verdict.ADOPT: 1, Verdict.ANOTHER: 1}
+    assert adopt(ledger, sink) == {AdoptionClass.ADOPT: 1, AdoptionClass.ANOTHER: 1}
 
     assert number(ledger, 1) == 5
 
@@ -73,8 +73,8 @@ def test_rows_above_the_band_and_odd_ones_are_only_counted(ledger, cell, sink):
     put(cell, (5, "nonsense"), (2**30 + 1, image(1)), (2**24 + 5, image(2)))
 
     assert adopt(ledger, sink) == {
-        Verdict.NO_IMAGE: 1,
-        Verdict.ON_DEMAND: 1,
+        AdoptionClass.NO_IMAGE: 1,
+        AdoptionClass.ON_DEMAND: 1,
     }
 
 
@@ -82,7 +82,7 @@ def test_another_regions_adoption_is_respected(ledger, cell, sink):
     ledger.record([Claim(claimed_at=1, image=image(1), wanted=Wanted(1, 8))])
     put(cell, (5, image(1)))
 
-    assert adopt(ledger, sink) == {Verdict.ANOTHER: 1}
+    assert adopt(ledger, sink) == {AdoptionClass.ANOTHER: 1}
     assert number(ledger, 1) == 8
 
 
@@ -112,7 +112,7 @@ def test_ids_of_ec2_api_are_adopted_if_nova_will_not_hand_them_out(
 
     found = adopt(ledger, ec2api)
 
-    assert found == {Verdict.ADOPT: 1, Verdict.ON_DEMAND: 2}
+    assert found == {AdoptionClass.ADOPT: 1, AdoptionClass.ON_DEMAND: 2}
     assert number(ledger, 1) == 2**24 + 5
     assert ledger.claims([image(4)])[image(4)].wanted is None
     Writer(ledger, sink, rewrite=False).step()
@@ -126,7 +126,7 @@ def test_a_number_in_reserve_is_not_adopted(ledger, items):
         row = {"id": f"ami-{reserved:08x}", "os_id": image(2)}
         connection.execute(sa.insert(schemas.ITEMS), [row])
 
-    assert adopt(ledger, Ec2ApiSink(items)) == {Verdict.TAKEN: 1}
+    assert adopt(ledger, Ec2ApiSink(items)) == {AdoptionClass.TAKEN: 1}
 
 
 def test_of_two_regions_that_adopt_one_number_the_earlier_keeps_it(
@@ -141,10 +141,10 @@ def test_of_two_regions_that_adopt_one_number_the_earlier_keeps_it(
 
     assert number(ledger, 2) == 5
     assert number(ledger, 1) == ledger.scheme.derive(image(1))
-    assert adopt(ledger, sink, dry_run=True) == {Verdict.TAKEN: 1}
+    assert adopt(ledger, sink, dry_run=True) == {AdoptionClass.TAKEN: 1}
     writer = Writer(ledger, sink, rewrite=False)
     writer.step()
     Sweep(ledger, sink, writer).step()
-    assert [(d.number, d.row_class) for d in ledger.divergences.list()] == [
+    assert [(d.number, d.row_class) for d in ledger.divergences.found()] == [
         (5, RowClass.TAKEN)
     ]

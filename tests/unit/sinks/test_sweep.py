@@ -66,7 +66,7 @@ def test_rows_of_nova_stay_and_are_noted(sweep, ledger, cell):
     tally = run(sweep)
 
     assert rows(cell) == before
-    found = {(d.number, d.row_class) for d in ledger.divergences.list()}
+    found = {(d.number, d.row_class) for d in ledger.divergences.found()}
     assert found == {
         (7, RowClass.LEGACY),
         (ON_DEMAND + 5, RowClass.ON_DEMAND),
@@ -116,7 +116,7 @@ def test_only_new_on_demand_rows_are_read_again(sweep, ledger, cell):
 
     assert sweep.complete
     assert sweep.tally.rows == 1
-    assert len(ledger.divergences.list()) == 3
+    assert len(ledger.divergences.found()) == 3
 
 
 def test_what_is_gone_is_no_longer_noted(sweep, ledger, cell):
@@ -128,19 +128,19 @@ def test_what_is_gone_is_no_longer_noted(sweep, ledger, cell):
 
     run(sweep)
 
-    assert ledger.divergences.list() == []
+    assert ledger.divergences.found() == []
 
 
 def test_what_the_operator_keeps_stays_kept(sweep, ledger, cell):
     see(ledger, 1)
     put(cell, (5, image(1)))
     run(sweep)
-    ledger.divergences.keep(ledger.divergences.list())
+    ledger.divergences.keep(ledger.divergences.found())
 
     run(sweep)
 
-    assert ledger.divergences.list(kept=False) == []
-    assert len(ledger.divergences.list()) == 1
+    assert ledger.divergences.found(kept=False) == []
+    assert len(ledger.divergences.found()) == 1
 
 
 def test_a_row_of_a_wanted_number_is_remembered_as_ours(ledger, cell):

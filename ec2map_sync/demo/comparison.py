@@ -7,7 +7,7 @@ from ec2map_sync.rules.rows import SinkRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class Comparison:
     """What a comparison of all rows of all cells has found."""
 
     images: int
@@ -32,7 +32,7 @@ class Verdict:
 
 def judge(
     images: Collection[str], cells: Mapping[str, Iterable[SinkRow]]
-) -> Verdict:
+) -> Comparison:
     """Compare all rows: ``cells`` gives those of each region's cell."""
     numbers: dict[str, set[int]] = {image: set() for image in images}
     missing: list[tuple[str, str]] = []
@@ -46,7 +46,7 @@ def judge(
             else:
                 foreign.append((region, row.uuid))
         missing += [(region, i) for i in numbers if i not in there]
-    return Verdict(
+    return Comparison(
         images=len(numbers),
         missing=tuple(missing),
         differing=tuple(i for i, found in numbers.items() if len(found) > 1),
