@@ -25,6 +25,7 @@ from stand import (
     warm,
 )
 
+from ec2map_sync.broker.address import Address
 from ec2map_sync.peers import bus
 from ec2map_sync.protocol import messages, wire
 from ec2map_sync.protocol.signing import SigningKey
@@ -74,7 +75,7 @@ def apply(stand: Stand, size: Size) -> list[Line]:
 
 
 def _drain(stand: Stand, sender: Region, reader: Region, n: int) -> Drained:
-    outlet = bus.Outlet(sender.bus_url, "ec2map_sync")
+    outlet = bus.Outlet(Address(sender.bus_url), "ec2map_sync")
     outlet.open()
     first, rest = _written(sender, 1), _written(sender, n)
 

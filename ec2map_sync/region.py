@@ -6,6 +6,7 @@ from functools import cached_property
 from sqlalchemy import event
 from sqlalchemy.engine import URL, Engine, ExceptionContext
 
+from ec2map_sync.broker.address import Address
 from ec2map_sync.ledger import Ledger
 from ec2map_sync.peers import asking
 from ec2map_sync.peers.bus import Outlet
@@ -162,14 +163,14 @@ class Region:
         return Outlet(self.own_broker, self.bus.exchange)
 
     @property
-    def own_broker(self) -> str:
-        """Our own broker's URL.
+    def own_broker(self) -> Address:
+        """Our own broker.
 
         :raises ConfigError: there is none.
         """
-        if self.bus.url is None:
+        if self.bus.broker is None:
             raise ConfigError("[bus] url is missing: our own broker")
-        return self.bus.url
+        return self.bus.broker
 
     def open(self, url: URL, option: str) -> Engine:
         """Make an engine whose errors name the option that it comes from."""

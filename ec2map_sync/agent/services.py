@@ -6,7 +6,7 @@ import os
 from ec2map_sync.agent.host import Host
 from ec2map_sync.agent.parts import POLL, Parts
 from ec2map_sync.glance.audit import Auditor
-from ec2map_sync.glance.broker import Queues, broker_url
+from ec2map_sync.glance.broker import Queues, broker_address
 from ec2map_sync.glance.catalogue import Catalogue
 from ec2map_sync.glance.listener import Listener, Recorder
 from ec2map_sync.glance.watch import Watchdog
@@ -70,14 +70,14 @@ def listener(config: Config, host: Host) -> Threads:
         parts.loop(names.MEMORY, remember),
         parts.loop(names.LOOKOUT, _lookout(parts).step, interval=LOOKOUT),
     ]
-    if not broker_url(config.conf).startswith("memory:"):
+    if not broker_address(config.conf).in_memory:
         threads.append(_watch(parts, recorder, ears))
     return Threads(threads, ears.stop)
 
 
 def _watch(parts: Parts, recorder: Recorder, ears: Listener) -> Loop:
     options = parts.config.notifications
-    queues = Queues(broker_url(parts.config.conf), options)
+    queues = Queues(broker_address(parts.config.conf), options)
 
     def heal(text: str) -> None:
         parts.report(names.LISTENERS_WATCH)(text)
@@ -150,8 +150,8 @@ def publisher(config: Config, host: Host) -> Threads:
     """Carry the ledger's own claims to the peers, and answer them."""
     parts = Parts(config, host)
     options = parts.region.bus
-    assert options.url is not None
-    outlet = bus.Outlet(options.url, options.exchange)
+    assert options.broker is not None
+    outlet = bus.Outlet(options.broker, options.exchange)
     worker = Publisher(
         parts.ledger,
         outlet,
@@ -161,8 +161,8 @@ def publisher(config: Config, host: Host) -> Threads:
     )
     answerer = Answerer(
         parts.ledger,
-        bus.Inbox(options.url, options.exchange),
-        bus.Outlet(options.url, options.exchange),
+        bus.Inbox(options.broker, options.exchange),
+        bus.Outlet(options.broker, options.exchange),
         parts.region.pen,
         parts.region.trusted,
         patience=PATIENCE,

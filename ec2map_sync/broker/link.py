@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, urlencode
 
 import amqp.exceptions
 import kombu
@@ -15,6 +14,7 @@ import kombu.exceptions
 from kombu.message import Message
 
 from ec2map_sync.broker import transport
+from ec2map_sync.broker.address import Address, Tls
 from ec2map_sync.rules.errors import one_line
 
 transport.install()
@@ -26,13 +26,6 @@ OUTAGES: tuple[type[Exception], ...] = (
     OSError,
 )
 """What a broker that is away, or comes back changed, raises."""
-
-TLS_FILES = {
-    "ca_file": "ca_certs",
-    "cert_file": "certfile",
-    "key_file": "keyfile",
-}
-"""Parameters of an amqps:// URL, and what the library calls them."""
 
 _UNTRUSTED = "CERTIFICATE_VERIFY_FAILED"
 """How OpenSSL's complaint begins; kombu leaves nothing else of it."""
@@ -58,57 +51,43 @@ def describe(error: Exception) -> str | None:
     return text
 
 
-def without_tls(url: str) -> tuple[str, dict[str, Any]]:
-    """Part a URL, or several with ';' between them, from its TLS files.
-
-    What amqps:// means is in our hands: kombu would take any certificate.
-    It is checked against the files of ``ca_file``, else the system's, and
-    against the host's name.
-    """
-    files: dict[str, str] = {}
-    plain = []
-    for one in url.split(";"):
-        address, _, query = one.partition("?")
-        given = dict(parse_qsl(query))
-        files |= {k: v for k, v in given.items() if k in TLS_FILES}
-        rest = {k: v for k, v in given.items() if k not in TLS_FILES}
-        plain.append(address + (f"?{urlencode(rest)}" if rest else ""))
-    if not url.startswith("amqps:"):
-        return ";".join(plain), {}
-    return ";".join(plain), {
-        "cert_reqs": ssl.CERT_REQUIRED,
-        "server_hostname": None,  # kombu puts the host's name here
-        **{TLS_FILES[name]: value for name, value in files.items()},
-    }
-
-
-def connect(url: str) -> kombu.Connection:
+def connect(address: Address) -> kombu.Connection:
     """Prepare a connection; opened when first used.
 
     :raises OSError: a file that TLS needs cannot be read.
     """
-    memory = url.startswith("memory:")
-    plain, tls = without_tls(url)
-    for option in TLS_FILES.values():
-        if option in tls:
-            # Python's own complaint would not name the file.
-            Path(tls[option]).open("rb").close()
     return kombu.Connection(
-        plain,
-        ssl=tls or False,
+        address.urls,
+        ssl=_checks(address.tls) if address.tls else False,
         connect_timeout=5,
-        heartbeat=0 if memory else HEARTBEAT,
+        heartbeat=0 if address.in_memory else HEARTBEAT,
         transport_options={"polling_interval": 0.005}
-        if memory
+        if address.in_memory
         else {"confirm_publish": True, "max_retries": 0},
     )
+
+
+def _checks(tls: Tls) -> dict[str, Any]:
+    # What amqps:// means is in our hands: kombu would take any certificate.
+    files = {
+        "ca_certs": tls.ca_file,
+        "certfile": tls.cert_file,
+        "keyfile": tls.key_file,
+    }
+    found: dict[str, Any] = {name: f for name, f in files.items() if f}
+    for file in found.values():
+        # Python's own complaint would not name it.
+        Path(file).open("rb").close()
+    if tls.verify_host:
+        found["server_hostname"] = None  # kombu puts the host's name here
+    return {"cert_reqs": ssl.CERT_REQUIRED, **found}
 
 
 class Link:
     """A connection that is opened when needed and dropped after an error."""
 
-    def __init__(self, url: str) -> None:
-        self._url = url
+    def __init__(self, address: Address) -> None:
+        self._address = address
         self._connection: kombu.Connection | None = None
         self._socket: socket.socket | None = None
         self._pumped = 0.0
@@ -116,7 +95,7 @@ class Link:
     def open(self) -> kombu.Connection:
         """Give the connection; the caller's thread is its only user."""
         if self._connection is None:
-            connection = connect(self._url)
+            connection = connect(self._address)
             connection.ensure_connection(max_retries=1)
             self._connection = connection
             inner = getattr(connection.connection, "transport", None)

@@ -11,6 +11,7 @@ from oslo_config import cfg
 from ec2map_sync.agent import services
 from ec2map_sync.agent.host import Host
 from ec2map_sync.broker import link
+from ec2map_sync.broker.address import Address
 from ec2map_sync.demo.glance import Glance
 from ec2map_sync.demo.nova import Cell
 from ec2map_sync.glance import listener
@@ -199,7 +200,7 @@ class Region:
     def answers(self) -> bool:
         """Whether peers can ask this region already."""
         queue = bus.requests_of(self.exchange)
-        with link.connect("memory://") as connection:
+        with link.connect(Address("memory://")) as connection:
             try:
                 connection.default_channel.queue_declare(queue, passive=True)
             except link.OUTAGES:

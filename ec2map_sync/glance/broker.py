@@ -8,14 +8,15 @@ import amqp.exceptions
 from oslo_config import cfg
 
 from ec2map_sync.broker import link
-from ec2map_sync.rules.errors import Ec2MapError
-from ec2map_sync.settings.addresses import with_tls
+from ec2map_sync.broker.address import Address, Tls, joined
+from ec2map_sync.rules.errors import ConfigError, Ec2MapError
 from ec2map_sync.settings.config import Notifications
 
 with warnings.catch_warnings():
     # It imports eventlet, which warns whoever does.
     warnings.simplefilter("ignore")
     import oslo_messaging
+    from oslo_messaging._drivers.common import ConfigOptsProxy
 
 PRIORITIES = ("info", "warn", "error")
 """Those that Glance uses; each is a queue, and an unread one would grow."""
@@ -28,8 +29,8 @@ class NoExchange(Ec2MapError):
 class Queues(link.Link):
     """How many notifications wait for us on Glance's broker."""
 
-    def __init__(self, url: str, options: Notifications) -> None:
-        super().__init__(url)
+    def __init__(self, address: Address, options: Notifications) -> None:
+        super().__init__(address)
         self.names = (
             [options.pool]
             if options.pool
@@ -55,7 +56,7 @@ class Queues(link.Link):
 
 def is_durable(conf: cfg.ConfigOpts) -> bool:
     """Tell whether our options take Glance's exchange for durable."""
-    rabbit = conf.oslo_messaging_rabbit
+    rabbit = rabbit_options(conf)
     return bool(rabbit.amqp_durable_queues or rabbit.rabbit_quorum_queue)
 
 
@@ -70,7 +71,7 @@ def require_exchange(conf: cfg.ConfigOpts, name: str) -> None:
 
     :raises NoExchange: it is not there yet, or declared otherwise.
     """
-    with link.connect(broker_url(conf)) as connection:
+    with link.connect(broker_address(conf)) as connection:
         connection.ensure_connection(max_retries=1)
         try:
             with connection.channel() as channel:
@@ -99,27 +100,49 @@ def require_exchange(conf: cfg.ConfigOpts, name: str) -> None:
             ) from error
 
 
-def broker_url(conf: cfg.ConfigOpts) -> str:
-    """Give the broker of Glance's notifications in kombu's form."""
-    url = oslo_messaging.TransportURL.parse(
-        conf, conf.oslo_messaging_notifications.transport_url
-    )
+def rabbit_options(conf: cfg.ConfigOpts) -> Any:
+    """Give [oslo_messaging_rabbit] as it holds for Glance's broker.
+
+    What the query of transport_url says comes first, as for the driver.
+
+    :raises ConfigError: there is no such option, or no such value.
+    """
+    group = "oslo_messaging_rabbit"
+    try:
+        return ConfigOptsProxy(conf, _transport_url(conf), group)[group]
+    except (cfg.Error, ValueError) as error:
+        text = " ".join(str(error).split())
+        raise ConfigError(f"transport_url: {text}") from error
+
+
+def broker_address(conf: cfg.ConfigOpts) -> Address:
+    """Give the broker of Glance's notifications.
+
+    :raises ConfigError: as `rabbit_options` does.
+    """
+    url = _transport_url(conf)
     if url.transport != "rabbit":
-        return f"{url.transport.removeprefix('kombu+')}://"
-    rabbit = conf.oslo_messaging_rabbit
-    scheme = "amqps" if rabbit.ssl else "amqp"
-    vhost = quote(url.virtual_host or "/", safe="")
-    hosts = url.hosts or [oslo_messaging.TransportHost(hostname="localhost")]
-    return with_tls(
-        ";".join(
-            f"{scheme}://{quote(host.username or 'guest', safe='')}:"
-            f"{quote(host.password or 'guest', safe='')}@{host.hostname}:"
-            f"{host.port or 5672}/{vhost}"
-            for host in hosts
-        ),
-        {
-            "ca_file": rabbit.ssl_ca_file,
-            "cert_file": rabbit.ssl_cert_file,
-            "key_file": rabbit.ssl_key_file,
-        },
+        return Address(f"{url.transport.removeprefix('kombu+')}://")
+    rabbit = rabbit_options(conf)
+    hosts = url.hosts or [oslo_messaging.TransportHost("localhost")]
+    urls = (
+        f"amqp://{quote(host.username or 'guest', safe='')}:"
+        f"{quote(host.password or 'guest', safe='')}@"
+        f"{joined(host.hostname, host.port or 5672)}/"
+        # Not quoted anew, as the driver does not.
+        f"{url.virtual_host or ''}"
+        for host in hosts
     )
+    tls = Tls(
+        ca_file=rabbit.ssl_ca_file,
+        cert_file=rabbit.ssl_cert_file,
+        key_file=rabbit.ssl_key_file,
+        # Not every release has this one.
+        verify_host=rabbit.get("ssl_enforce_hostname_verification", True),
+    )
+    return Address(";".join(urls), tls if rabbit.ssl else None)
+
+
+def _transport_url(conf: cfg.ConfigOpts) -> oslo_messaging.TransportURL:
+    own = conf.oslo_messaging_notifications.transport_url
+    return oslo_messaging.TransportURL.parse(conf, own)

@@ -12,7 +12,11 @@ from typing import Any
 from oslo_config import cfg
 
 from ec2map_sync import outages
-from ec2map_sync.glance.broker import PRIORITIES, require_exchange
+from ec2map_sync.glance.broker import (
+    PRIORITIES,
+    rabbit_options,
+    require_exchange,
+)
 from ec2map_sync.glance.intake import UNREADABLE, Server
 from ec2map_sync.glance.notifications import sighted, stamp_of, type_of
 from ec2map_sync.ledger import Ledger, Quarantined
@@ -56,6 +60,7 @@ def check_options(conf: cfg.ConfigOpts) -> None:
                 _ = (conf[group] if group else conf)[option.dest]
             except (cfg.Error, ValueError) as error:
                 raise ConfigError(one_line(error)) from error
+    rabbit_options(conf)
 
 
 class Recorder(dispatcher.DispatcherBase):  # type: ignore[misc]

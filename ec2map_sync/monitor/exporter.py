@@ -17,7 +17,7 @@ from sqlalchemy.engine import Engine
 
 from ec2map_sync.agent.host import Host
 from ec2map_sync.broker import link
-from ec2map_sync.glance.broker import Queues, broker_url
+from ec2map_sync.glance.broker import Queues, broker_address
 from ec2map_sync.ledger import schema
 from ec2map_sync.monitor.gauges import Family, Gauge, LedgerGauges, families
 from ec2map_sync.outages import cause_of, describe
@@ -267,7 +267,7 @@ def exporter(config: Config, host: Host) -> Threads:
     listen = config.metrics
     assert listen is not None
     region = Region(config, patience=PATIENCE)
-    broker = broker_url(config.conf)
+    broker = broker_address(config.conf)
     waiting = Waiting(Queues(broker, config.notifications))
     info = (config.region, config.scheme.fingerprint)
     agent = Agent(host, info, waiting)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import amqp.exceptions
 
 from ec2map_sync.broker import link
+from ec2map_sync.broker.address import Address
 from ec2map_sync.ledger import Ledger
 
 
@@ -23,7 +24,9 @@ class Traces:
         return self.remembered or self.messages is not None
 
 
-def traces(ledger: Ledger, url: str, exchange: str, peer: str) -> Traces:
+def traces(
+    ledger: Ledger, broker: Address, exchange: str, peer: str
+) -> Traces:
     """Look what there is of a peer.
 
     :raises Exception: one of `link.OUTAGES` if the broker is away.
@@ -31,24 +34,24 @@ def traces(ledger: Ledger, url: str, exchange: str, peer: str) -> Traces:
     queue = f"{exchange}.{peer}"
     return Traces(
         queue=queue,
-        messages=_count(url, queue),
+        messages=_count(broker, queue),
         remembered=peer in ledger.journal.peer_states(),
     )
 
 
-def forget(ledger: Ledger, url: str, exchange: str, peer: str) -> None:
+def forget(ledger: Ledger, broker: Address, exchange: str, peer: str) -> None:
     """Delete a peer's queue and its traces; its claims stay everybody's.
 
     :raises Exception: one of `link.OUTAGES` if the broker is away.
     """
-    with link.connect(url) as connection:
+    with link.connect(broker) as connection:
         connection.ensure_connection(max_retries=1)
         connection.default_channel.queue_delete(f"{exchange}.{peer}")
     ledger.journal.forget_peer(peer)
 
 
-def _count(url: str, queue: str) -> int | None:
-    with link.connect(url) as connection:
+def _count(broker: Address, queue: str) -> int | None:
+    with link.connect(broker) as connection:
         connection.ensure_connection(max_retries=1)
         try:
             found = connection.default_channel.queue_declare(

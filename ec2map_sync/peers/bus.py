@@ -9,6 +9,7 @@ import kombu
 from kombu.message import Message
 from kombu.transport import pyamqp
 
+from ec2map_sync.broker.address import Address
 from ec2map_sync.broker.link import Link, publish
 from ec2map_sync.settings import config
 
@@ -25,8 +26,8 @@ def requests_of(exchange: str) -> str:
 class Outlet(Link):
     """Publishes on the region's own broker, each message confirmed."""
 
-    def __init__(self, url: str, exchange: str) -> None:
-        super().__init__(url)
+    def __init__(self, address: Address, exchange: str) -> None:
+        super().__init__(address)
         self._exchange = exchange
 
     def _set_up(self, channel: Any) -> None:
@@ -44,8 +45,8 @@ class Outlet(Link):
 class _Source(Link):
     """Reads one queue, a batch at a time."""
 
-    def __init__(self, url: str) -> None:
-        super().__init__(url)
+    def __init__(self, address: Address) -> None:
+        super().__init__(address)
         self._arrived: list[Message] = []
 
     def _declare(self, channel: Any) -> kombu.Queue:
@@ -104,7 +105,7 @@ class Inlet(_Source):
     """Reads our queue on a peer's broker, and asks the peer questions."""
 
     def __init__(self, peer: config.Peer, bus: config.Bus) -> None:
-        super().__init__(peer.url)
+        super().__init__(peer.broker)
         self._peer = peer
         self._reader = bus.region
         self._queue = kombu.Queue(
@@ -141,8 +142,8 @@ class Inlet(_Source):
 class Inbox(_Source):
     """Reads the questions that peers put on our own broker."""
 
-    def __init__(self, url: str, exchange: str) -> None:
-        super().__init__(url)
+    def __init__(self, address: Address, exchange: str) -> None:
+        super().__init__(address)
         self._name = requests_of(exchange)
 
     def _declare(self, channel: Any) -> kombu.Queue:

@@ -1,13 +1,14 @@
 """Names and addresses in the configuration, checked."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlsplit
 
 from oslo_config import cfg
 
+from ec2map_sync.broker.address import Address, Tls, joined
 from ec2map_sync.rules.errors import ConfigError
 from ec2map_sync.rules.names import REQUESTS
 
@@ -46,7 +47,7 @@ def database(url: str | None, option: str) -> "URL":
     return parse_url(url, option)
 
 
-def broker(urls: str | None, option: str) -> str:
+def broker(urls: str | None, option: str, tls: Tls) -> Address:
     """Check kombu URLs, with ';' between those of one cluster."""
     if not urls:
         raise ConfigError(f"{option} is missing")
@@ -57,21 +58,7 @@ def broker(urls: str | None, option: str) -> str:
             schemes=("amqp", "amqps", "memory"),
             form="amqp://user:password@host:5672/vhost",
         )
-    return urls
-
-
-def with_tls(urls: str, files: Mapping[str, str | None]) -> str:
-    """Name TLS files in amqps:// URLs that do not name their own.
-
-    ``files`` are those of ca_file, cert_file and key_file that are set.
-    """
-    query = urlencode({name: f for name, f in files.items() if f})
-    return ";".join(
-        f"{url}?{query}"
-        if query and url.startswith("amqps:") and "?" not in url
-        else url
-        for url in urls.split(";")
-    )
+    return Address.read(urls, tls)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +69,7 @@ class Listen:
     port: int
 
     def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.port}"
+        return joined(self.host, self.port)
 
 
 def listen(text: str, option: str) -> Listen:
@@ -125,10 +111,14 @@ def sections(
 
 
 def transport(conf: cfg.ConfigOpts) -> None:
-    """Check the URL of Glance's broker, in oslo.messaging's form."""
-    url = conf.transport_url if "transport_url" in conf else None
-    if not url:
-        return
+    """Check the URLs of Glance's broker, in oslo.messaging's form."""
+    for section in ("DEFAULT", "oslo_messaging_notifications"):
+        there = conf if section == "DEFAULT" else conf.get(section, {})
+        if url := there.get("transport_url"):
+            _transport(url, f"[{section}] transport_url")
+
+
+def _transport(url: str, option: str) -> None:
     # Hosts of a cluster stand in one URL, each with its own port.
     scheme, mark, rest = url.partition("://")
     for host in rest.split("/")[0].split(","):
@@ -136,12 +126,12 @@ def transport(conf: cfg.ConfigOpts) -> None:
         # tells that in the log.
         if "%2f" in host.rpartition("@")[0].lower():
             raise ConfigError(
-                "[DEFAULT] transport_url: oslo.messaging takes no '/' (%2F) "
-                "in the name or password of an account; choose another one"
+                f"{option}: oslo.messaging takes no '/' (%2F) in the name "
+                "or password of an account; choose another one"
             )
         _check_url(
             f"{scheme}{mark}{host}",
-            "[DEFAULT] transport_url",
+            option,
             schemes=("rabbit", "kombu+memory"),
             form="rabbit://user:password@host:5672/vhost",
         )

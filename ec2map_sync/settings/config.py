@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from oslo_config import cfg
 
+from ec2map_sync.broker.address import Address, Tls
 from ec2map_sync.rules.ec2id import Scheme
 from ec2map_sync.rules.errors import ConfigError, one_line
 from ec2map_sync.rules.selection import ALL_IMAGES, Selection
@@ -39,7 +40,7 @@ class Peer:
     """Another region: its broker, and who may speak for it."""
 
     name: str
-    url: str = field(repr=False)
+    broker: Address
     keys: tuple["PublicKey", ...]
     exchange: str
 
@@ -49,7 +50,7 @@ class Bus:
     """How regions reach each other."""
 
     region: str
-    url: str | None = field(repr=False)
+    broker: Address | None
     exchange: str
     key: "SigningKey | None"
     heartbeat_interval: float
@@ -63,7 +64,7 @@ class Bus:
     @property
     def publishes(self) -> bool:
         """Whether there are peers to be told, or may be."""
-        return bool(self.url and self.key)
+        return bool(self.broker and self.key)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,7 +166,7 @@ class Config:
             )
         return Bus(
             region=self.region,
-            url=self._broker(conf.url, "[bus] url") if conf.url else None,
+            broker=self._broker(conf.url, "[bus] url") if conf.url else None,
             exchange=conf.exchange,
             key=self._signing_key(needed=bool(peers)),
             heartbeat_interval=conf.heartbeat_interval,
@@ -306,18 +307,21 @@ class Config:
             peers.append(
                 Peer(
                     name=name,
-                    url=self._broker(section.url, f"{where} url"),
+                    broker=self._broker(section.url, f"{where} url"),
                     keys=tuple(PublicKey(k) for k in section.public_keys),
                     exchange=self.conf.bus.exchange,
                 )
             )
         return tuple(peers)
 
-    def _broker(self, url: str | None, option: str) -> str:
+    def _broker(self, urls: str | None, option: str) -> Address:
         conf = self.conf.bus
-        names = ("ca_file", "cert_file", "key_file")
-        files = {name: conf[f"ssl_{name}"] for name in names}
-        return addresses.with_tls(addresses.broker(url, option), files)
+        tls = Tls(
+            ca_file=conf.ssl_ca_file,
+            cert_file=conf.ssl_cert_file,
+            key_file=conf.ssl_key_file,
+        )
+        return addresses.broker(urls, option, tls)
 
     def _signing_key(self, *, needed: bool) -> "SigningKey | None":
         from ec2map_sync.protocol.signing import SigningKey  # noqa: PLC0415, slow

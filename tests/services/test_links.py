@@ -7,6 +7,7 @@ import pytest
 from proxy import Proxy, Way
 from servers import wait_until
 
+from ec2map_sync.broker.address import Address
 from ec2map_sync.broker.link import HEARTBEAT as USUAL, OUTAGES, connect
 from ec2map_sync.peers import bus
 
@@ -23,7 +24,9 @@ def link(rabbit_a):
 
 @pytest.fixture
 def outlet(rabbit_a, link):
-    outlet = bus.Outlet(link.url(rabbit_a.url(), heartbeat=HEARTBEAT), "x")
+    outlet = bus.Outlet(
+        Address(link.url(rabbit_a.url(), heartbeat=HEARTBEAT)), "x"
+    )
     outlet.send("nobody", {}, b"{}")
     return outlet
 
@@ -38,7 +41,7 @@ def fails(outlet):
 
 
 def test_links_have_heartbeats_unless_the_url_says_otherwise(rabbit_a):
-    assert connect(rabbit_a.url()).heartbeat == USUAL > 0
+    assert connect(Address(rabbit_a.url())).heartbeat == USUAL > 0
 
 
 def test_an_idle_link_stays_up(outlet):
@@ -68,7 +71,7 @@ def test_a_dead_link_is_noticed_and_can_be_left(link, outlet, way):
 
 def test_a_link_that_dies_while_it_is_set_up_is_given_up(rabbit_a, link):
     link.swallow(Way.TO_READER)
-    outlet = bus.Outlet(link.url(rabbit_a.url()), "x")
+    outlet = bus.Outlet(Address(link.url(rabbit_a.url())), "x")
     begun = time.monotonic()
 
     with pytest.raises(OUTAGES):

@@ -18,6 +18,7 @@ from proxy import Proxy, Way
 from servers import wait_until
 
 from ec2map_sync.broker import link
+from ec2map_sync.broker.address import Address
 from ec2map_sync.rules.stamps import wall_clock
 
 pytestmark = pytest.mark.services
@@ -152,4 +153,4 @@ def test_a_link_that_goes_one_way_only_is_noticed_and_given_up(regions, links):
 
 def test_a_dead_link_is_noticed_on_every_broker_by_default(regions):
     one, _ = regions
-    assert link.connect(one.bus_url).heartbeat == link.HEARTBEAT
+    assert link.connect(Address(one.bus_url)).heartbeat == link.HEARTBEAT

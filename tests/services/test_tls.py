@@ -4,7 +4,6 @@ import datetime
 import ipaddress
 import re
 import socket
-import ssl
 from collections import Counter
 from itertools import pairwise
 
@@ -14,13 +13,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from fleet import pair, running
+from fleet import Region, pair, running
 from one_set import claim_many, open_ledger
 from servers import RabbitMQ, wait_until
 
 from ec2map_sync.broker import link, transport
+from ec2map_sync.broker.address import Address, Tls
 from ec2map_sync.peers import bus
-from ec2map_sync.settings.addresses import with_tls
 
 pytestmark = pytest.mark.services
 
@@ -28,8 +27,8 @@ LOOPS = ("listener", "publisher", "answerer", "follower of RegionTwo")
 """Those of an agent that go to a broker."""
 
 
-def make_certificate(path, address):
-    """Write a self-signed certificate for an address, and its key."""
+def make_certificate(path, *addresses):
+    """Write a self-signed certificate for addresses, and its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
     now = datetime.datetime.now(datetime.UTC)
@@ -43,7 +42,7 @@ def make_certificate(path, address):
         .not_valid_after(now + datetime.timedelta(days=1))
         .add_extension(
             x509.SubjectAlternativeName(
-                [x509.IPAddress(ipaddress.ip_address(address))]
+                [x509.IPAddress(ipaddress.ip_address(a)) for a in addresses]
             ),
             critical=False,
         )
@@ -67,15 +66,15 @@ def directory(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def broker(directory, epmd):
-    certificate = make_certificate(directory / "own.pem", "127.0.0.1")
+    certificate = make_certificate(directory / "own.pem", "127.0.0.1", "::1")
     with RabbitMQ(
         directory / "tls", "tls", epmd, certificate=certificate
     ) as server:
         yield server
 
 
-def publish(url):
-    outlet = bus.Outlet(url, "ec2map_sync")
+def publish(url, **files):
+    outlet = bus.Outlet(Address.read(url, Tls(**files)), "ec2map_sync")
     try:
         outlet.send("claims", {}, b"{}")
     finally:
@@ -91,9 +90,7 @@ def test_a_certificate_that_is_trusted_is_taken(broker, directory):
 
 
 def test_the_options_name_the_files_for_urls_that_do_not(broker, directory):
-    files = {"ca_file": str(directory / "own.pem"), "cert_file": None}
-
-    publish(with_tls(address(broker), files))
+    publish(address(broker), ca_file=str(directory / "own.pem"))
 
 
 def test_an_unknown_certificate_is_refused(broker, directory):
@@ -115,6 +112,25 @@ def test_a_certificate_for_another_host_is_refused(broker, directory):
     assert "127.0.0.2" in link.describe(caught.value)
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
+def test_notifications_come_over_tls_that_transport_url_asks_for(
+    broker, directory, mariadb, tmp_path, host
+):
+    region = Region("RegionOne", broker, mariadb, tmp_path)
+    region.configure()
+    text = region.config_file.read_text()
+    transport_url = (
+        f"rabbit://{region.account}:{region.account}@{host}:{broker.tls_port}"
+        f"/{region.vhost}?ssl=1&ssl_ca_file={directory / 'own.pem'}"
+    )
+    text = re.sub("(?<=transport_url = ).*", transport_url, text)
+    region.config_file.write_text(text)
+    region.glance.declare()
+
+    with running(region):
+        region.await_images(region.glance.create(5))
+
+
 def test_a_file_that_is_missing_is_named(directory):
     url = f"amqps://127.0.0.1:1/?ca_file={directory / 'missing.pem'}"
 
@@ -124,24 +140,16 @@ def test_a_file_that_is_missing_is_named(directory):
     assert "missing.pem" in link.describe(caught.value)
 
 
-def test_a_plain_url_has_no_tls():
-    assert link.without_tls("amqp://h/v?heartbeat=4") == (
-        "amqp://h/v?heartbeat=4",
-        {},
-    )
-    plain, tls = link.without_tls("amqps://h/v?ca_file=a;amqps://i/v")
-    assert plain == "amqps://h/v;amqps://i/v"
-    assert tls["ca_certs"] == "a"
-    assert tls["cert_reqs"] is ssl.CERT_REQUIRED
-
-
 @pytest.mark.parametrize("secure", [False, True])
 def test_what_has_come_is_given_out_together(broker, directory, secure):
     url = broker.url()
     if secure:
         url = f"{address(broker)}?ca_file={directory / 'own.pem'}"
     arrived, read = [], []
-    with link.connect(url) as connection, connection.channel() as channel:
+    with (
+        link.connect(Address.read(url, Tls())) as connection,
+        connection.channel() as channel,
+    ):
         queue = kombu.Queue(f"together-{secure}", auto_delete=True)(channel)
         queue.declare()
         for number in range(300):
@@ -164,7 +172,7 @@ def test_a_heartbeat_behind_a_message_holds_nothing_up(broker):
     heartbeat = bytes([8, 0, 0, 0, 0, 0, 0, 0xCE])
     arrived = []
     with (
-        link.connect(f"{broker.url()}?heartbeat=2") as connection,
+        link.connect(Address(f"{broker.url()}?heartbeat=2")) as connection,
         connection.channel() as channel,
     ):
         queue = kombu.Queue("held-up", auto_delete=True)(channel)

@@ -347,6 +347,7 @@ class RabbitMQ(Server):
             return ""
         return (
             f"listeners.ssl.1 = 127.0.0.1:{self.tls_port}\n"
+            f"listeners.ssl.3 = ::1:{self.tls_port}\n"
             # Where the certificate's name does not fit.
             f"listeners.ssl.2 = 127.0.0.2:{self.tls_port}\n"
             f"ssl_options.certfile = {self._certificate}\n"

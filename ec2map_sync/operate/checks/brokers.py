@@ -12,11 +12,13 @@ import kombu
 from oslo_config import cfg
 
 from ec2map_sync.broker import link
+from ec2map_sync.broker.address import Address
 from ec2map_sync.glance.broker import (
     NoExchange,
     Queues,
-    broker_url,
+    broker_address,
     is_durable,
+    rabbit_options,
     require_exchange,
 )
 from ec2map_sync.operate.checks.finding import (
@@ -42,7 +44,7 @@ def between_regions(config: Config) -> Mapping[str, Check]:
         found["signing key"] = partial(
             _signing_key, config.conf, options.key, options.peers
         )
-    if options.url is not None:
+    if options.broker is not None:
         found["own broker"] = partial(_own_broker, options)
     for peer in options.peers:
         found[f"broker of {peer.name}"] = partial(_peer_broker, peer, options)
@@ -66,8 +68,8 @@ def _signing_key(
 
 
 @contextmanager
-def _connected(url: str) -> Iterator[kombu.Connection]:
-    with link.connect(url) as connection:
+def _connected(address: Address) -> Iterator[kombu.Connection]:
+    with link.connect(address) as connection:
         connection.ensure_connection(max_retries=1)
         yield connection
 
@@ -83,8 +85,8 @@ def _has_exchange(connection: kombu.Connection, name: str) -> bool:
 
 
 def _own_broker(options: Bus) -> Finding:
-    assert options.url is not None
-    with _connected(options.url) as connection:
+    assert options.broker is not None
+    with _connected(options.broker) as connection:
         for name in (options.exchange, bus.requests_of(options.exchange)):
             if not _has_exchange(connection, name):
                 return ok(
@@ -118,7 +120,7 @@ class _Probe(bus.Inlet):
 
 
 def _peer_broker(peer: Peer, options: Bus) -> Finding:
-    with _connected(peer.url) as connection:
+    with _connected(peer.broker) as connection:
         if not _has_exchange(connection, peer.exchange):
             return unknown(
                 f"exchange {peer.exchange} is not there yet",
@@ -152,7 +154,7 @@ def of_glance(config: Config) -> Mapping[str, Check]:
 
 def _glance_exchange(conf: cfg.ConfigOpts, options: Notifications) -> Finding:
     name = options.exchange
-    with _connected(broker_url(conf)) as connection:
+    with _connected(broker_address(conf)) as connection:
         there = _has_exchange(connection, name)
     try:
         require_exchange(conf, name)
@@ -170,7 +172,7 @@ def _glance_exchange(conf: cfg.ConfigOpts, options: Notifications) -> Finding:
 
 
 def _glance_queues(conf: cfg.ConfigOpts, options: Notifications) -> Finding:
-    prefetch = conf.oslo_messaging_rabbit.rabbit_qos_prefetch_count
+    prefetch = rabbit_options(conf).rabbit_qos_prefetch_count
     if 0 < prefetch <= _TOO_FEW:
         return wrong(
             f"rabbit_qos_prefetch_count is {prefetch}",
@@ -178,8 +180,8 @@ def _glance_queues(conf: cfg.ConfigOpts, options: Notifications) -> Finding:
             "transaction of the ledger",
         )
     there: dict[str, tuple[int, int]] = {}
-    with _connected(broker_url(conf)) as connection:
-        for name in Queues(broker_url(conf), options).names:
+    with _connected(broker_address(conf)) as connection:
+        for name in Queues(broker_address(conf), options).names:
             try:
                 with connection.channel() as channel:
                     state = channel.queue_declare(name, passive=True)

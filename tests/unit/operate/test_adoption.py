@@ -64,7 +64,10 @@ def test_a_number_in_use_is_never_taken(ledger, cell, sink):
 def test_the_lowest_of_several_ids_is_adopted(ledger, cell, sink):
     put(cell, (5, image(1)), (7, image(1)))
 
-    assert adopt(ledger, sink) == {AdoptionClass.ADOPT: 1, AdoptionClass.ANOTHER: 1}
+    assert adopt(ledger, sink) == {
+        AdoptionClass.ADOPT: 1,
+        AdoptionClass.ANOTHER: 1,
+    }
 
     assert number(ledger, 1) == 5
 

@@ -67,6 +67,12 @@ SLIPS = {
         "rabbit://localhost:port/",
         "transport_url",
     ),
+    "transport_url of its own": (
+        "oslo_messaging_notifications",
+        "transport_url",
+        "amqp://localhost/",
+        "[oslo_messaging_notifications] transport_url",
+    ),
     "bus of oslo.messaging": (
         "bus",
         "url",
