@@ -131,6 +131,12 @@ def test_notifications_come_over_tls_that_transport_url_asks_for(
         region.await_images(region.glance.create(5))
 
 
+def test_each_host_of_a_cluster_is_checked_by_its_own_name(broker, directory):
+    hosts = (address(broker, "127.0.0.2"), address(broker))
+
+    publish(";".join(hosts), ca_file=str(directory / "own.pem"))
+
+
 def test_a_file_that_is_missing_is_named(directory):
     url = f"amqps://127.0.0.1:1/?ca_file={directory / 'missing.pem'}"
 
