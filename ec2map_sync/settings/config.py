@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from oslo_config import cfg
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:  # `ec2map-sync id` should not wait for these imports
     from ec2map_sync.protocol.signing import PublicKey, SigningKey
 
 PROJECT = "ec2map-sync"
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,14 +147,11 @@ class Config:
         conf = self.conf.notifications
         if not conf.topics:
             raise ConfigError("[notifications] topics is empty")
-        return Notifications(
-            exchange=conf.exchange,
+        return _filled(
+            Notifications,
+            conf,
             topics=tuple(conf.topics),
             pool=conf.pool or None,
-            batch_size=conf.batch_size,
-            batch_timeout=conf.batch_timeout,
-            workers=conf.workers,
-            stall_timeout=conf.stall_timeout,
         )
 
     @property
@@ -164,17 +163,12 @@ class Config:
             raise ConfigError(
                 "[bus] url is missing: our own broker, where peers read"
             )
-        return Bus(
+        return _filled(
+            Bus,
+            conf,
             region=self.region,
             broker=self._broker(conf.url, "[bus] url") if conf.url else None,
-            exchange=conf.exchange,
             key=self._signing_key(needed=bool(peers)),
-            heartbeat_interval=conf.heartbeat_interval,
-            claim_wait=conf.claim_wait,
-            max_moves=conf.max_moves,
-            queue_max_bytes=conf.queue_max_bytes,
-            queue_expires=conf.queue_expires,
-            batch_size=conf.batch_size,
             peers=peers,
         )
 
@@ -207,12 +201,11 @@ class Config:
         endpoint = conf.endpoint_override
         if not (endpoint or conf.auth_section or conf.auth_type):
             return None
-        return Glance(
+        return _filled(
+            Glance,
+            conf,
             region_name=conf.region_name or self.region,
             endpoint=endpoint,
-            headers=dict(conf.headers),
-            audit_interval=conf.audit_interval,
-            poll_interval=conf.poll_interval,
             selection=self.selection,
         )
 
@@ -349,6 +342,12 @@ class Config:
         for name in names:
             self.conf.register_opts(opts, group=f"{kind}:{name}")
         return {name: self.conf[f"{kind}:{name}"] for name in names}
+
+
+def _filled(kind: type[_T], section: Mapping[str, Any], **given: Any) -> _T:
+    """Fill a dataclass from the options that its fields are named after."""
+    names = kind.__annotations__.keys() - given.keys()
+    return kind(**{name: section[name] for name in names}, **given)
 
 
 def load(
