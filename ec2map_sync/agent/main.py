@@ -15,10 +15,9 @@ from cotyledon.types import WorkerId
 from oslo_config import cfg
 from oslo_log import log
 
-from ec2map_sync.agent import services
+from ec2map_sync.agent import metrics, services
 from ec2map_sync.agent.host import Host
 from ec2map_sync.glance import listener
-from ec2map_sync.monitor import exporter
 from ec2map_sync.rules.errors import Ec2MapError
 from ec2map_sync.running.roll import roll as made_roll
 from ec2map_sync.running.threads import Threads
@@ -71,7 +70,7 @@ BUILDERS: Mapping[str, Callable[[Config, Host], Threads]] = {
     "publisher": services.publisher,
     "follower": services.follower,
     "writer": services.writer,
-    "metrics": exporter.exporter,
+    "metrics": metrics.exporter,
 }
 """What each of `SERVICES` is built by."""
 

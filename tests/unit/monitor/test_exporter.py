@@ -2,14 +2,15 @@
 
 import socket
 import threading
+import urllib.error
 import urllib.request
 
 import pytest
-from scraping import get
+from prometheus_client import CollectorRegistry
+from scraping import Response, get
 from servers import free_port, wait_until
 
-from ec2map_sync.agent.host import Host
-from ec2map_sync.monitor.exporter import Agent, Answer, CannotListen, Front
+from ec2map_sync.monitor.exporter import Agent, CannotListen, Front, answers
 from ec2map_sync.running.roll import roll
 from ec2map_sync.settings import addresses
 
@@ -19,24 +20,27 @@ def test_where_nobody_can_tell_no_process_is_called_dead(
 ):
     monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path / "no" / "place"))
     with roll(tmp_path) as nowhere:
-        host = Host(nowhere)
-    host.expected = ["listener-0", "writer-0"]
-    agent = Agent(host, ("one", "s"), None)
+        pass
+    expected = ["listener-0", "writer-0"]
+    agent = Agent(nowhere, expected, ("one", "s"), None)
 
     assert (agent.dead(), agent.deaf()) == ([], [])
     assert [f.name for f in agent.collect()] == ["ec2map_sync_info"]
 
 
-@pytest.fixture
-def front():
-    """A front that answers at once, its address, and what it says."""
-    listen = addresses.Listen("127.0.0.1", free_port())
-    front = Front(listen, {"/x": lambda accept: Answer(body=accept.encode())})
+@pytest.fixture(params=["127.0.0.1", "::1"])
+def front(request):
+    """A front that answers at once, and its address."""
+    listen = addresses.Listen(request.param, free_port())
+    probes = {"/x": list, "/z": lambda: ["one lacks", "so does two"]}
+    front = Front(listen, answers(CollectorRegistry(), probes))
     yield front, listen
     front.close()
 
 
-def test_clients_are_answered_and_who_hangs_up_is_no_news(front, caplog):
+def test_clients_are_answered_and_who_hangs_up_is_no_news(
+    front, caplog, capfd
+):
     server, listen = front
     ends = threading.Event()
 
@@ -53,17 +57,27 @@ def test_clients_are_answered_and_who_hangs_up_is_no_news(front, caplog):
             client.setsockopt(
                 socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0"
             )
-        assert get(f"http://{listen}/x").status == 200
+        assert get(f"http://{listen}/x?a=b") == Response(200, "ok\n")
         assert get(f"http://{listen}/y").status == 404
+        lacks = Response(503, "one lacks\nso does two\n")
+        assert get(f"http://{listen}/z") == lacks
         request = urllib.request.Request(
-            f"http://{listen}/x?a=b", headers={"Accept": "application/x"}
+            f"http://{listen}/metrics",
+            headers={"Accept": "application/openmetrics-text"},
         )
         with urllib.request.urlopen(request) as response:
-            assert response.read() == b"application/x"
+            assert response.headers["Content-Type"].startswith(
+                "application/openmetrics-text"
+            )
+            assert response.read() == b"# EOF\n"
+        posted = urllib.request.Request(f"http://{listen}/x", method="POST")
+        with pytest.raises(urllib.error.HTTPError, match="405"):
+            urllib.request.urlopen(posted)
     finally:
         ends.set()
         thread.join()
     assert [r for r in caplog.records if r.levelname != "INFO"] == []
+    assert capfd.readouterr().err == ""
 
 
 def can_connect(listen):
@@ -77,7 +91,10 @@ def can_connect(listen):
 def test_an_address_that_is_taken_is_one_line_that_names_it(front):
     server, listen = front
     with (
-        socket.create_server((listen.host, listen.port)),
+        socket.create_server(
+            (listen.host, listen.port),
+            family=socket.AF_INET6 if ":" in listen.host else socket.AF_INET,
+        ),
         pytest.raises(CannotListen) as caught,
     ):
         server.step()

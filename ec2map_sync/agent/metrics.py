@@ -1,0 +1,98 @@
+"""The process that answers Prometheus and probes, and what it is made of."""
+
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.multiprocess import MultiProcessCollector
+from sqlalchemy.engine import Engine
+
+from ec2map_sync.agent.host import Host
+from ec2map_sync.glance.broker import Queues, broker_address
+from ec2map_sync.ledger import schema
+from ec2map_sync.monitor.exporter import Agent, Front, Waiting, answers
+from ec2map_sync.monitor.gauges import LedgerGauges
+from ec2map_sync.outages import cause_of, describe
+from ec2map_sync.region import Region
+from ec2map_sync.rules.stamps import wall_clock
+from ec2map_sync.running.loop import Loop, Wake
+from ec2map_sync.running.threads import Threads
+from ec2map_sync.settings.config import Config
+
+PATIENCE = 5
+"""Seconds for the ledger to answer: Prometheus waits for ten by default."""
+
+QUEUE_INTERVAL = 5.0
+"""Seconds between two looks at how many notifications wait."""
+
+
+def exporter(config: Config, host: Host) -> Threads:
+    """Answer Prometheus, and probes."""
+    listen = config.metrics
+    assert listen is not None
+    region = Region(config, patience=PATIENCE)
+    broker = broker_address(config.conf)
+    waiting = Waiting(Queues(broker, config.notifications))
+    info = (config.region, config.scheme.fingerprint)
+    agent = Agent(host.roll, host.expected, info, waiting)
+    registry = CollectorRegistry()
+    if host.roll is not None:
+        counted: Any = MultiProcessCollector  # which has no types
+        counted(registry, str(host.roll.directory))
+    registry.register(agent)
+    registry.register(
+        LedgerGauges(
+            region.ledger,
+            region.bus,
+            lambda: region.sink_names,
+            socket.gethostname(),
+            since=host.started_at,
+            clock=wall_clock,
+        )
+    )
+    probes = {
+        "/healthz": agent.dead,
+        "/readyz": lambda: [*_ledger_trouble(region.engine), *agent.deaf()],
+    }
+    front = Front(listen, answers(registry, probes))
+    return Threads(
+        [
+            _loop("metrics", front.step, front.close),
+            _loop(
+                "metrics' look at the queues",
+                waiting.step,
+                waiting.forget,
+                interval=QUEUE_INTERVAL,
+            ),
+        ]
+    )
+
+
+def _ledger_trouble(engine: Engine) -> list[str]:
+    try:
+        schema.require(engine)
+    except Exception as error:
+        if text := describe(error, database="a database does not answer"):
+            return [text]
+        raise
+    return []
+
+
+def _loop(
+    name: str,
+    step: Callable[[], bool],
+    release: Callable[[], None],
+    *,
+    interval: float = 1.0,
+) -> Loop:
+    """Make a loop that does not need the ledger, unlike all others."""
+    return Loop(
+        name,
+        step,
+        wake=Wake(),
+        interval=interval,
+        describe=describe,
+        cause_of=cause_of,
+        release=release,
+    )
