@@ -17,6 +17,7 @@ from oslo_log import log
 
 from ec2map_sync.agent import metrics, services
 from ec2map_sync.agent.host import Host
+from ec2map_sync.broker import inside
 from ec2map_sync.glance import listener
 from ec2map_sync.rules.errors import Ec2MapError
 from ec2map_sync.running.roll import roll as made_roll
@@ -145,6 +146,7 @@ def main() -> None:
     except Ec2MapError as error:
         sys.exit(_refuse(error))
     log.setup(conf.conf, config.PROJECT)
+    inside.install()
     LOG.info("region %s, scheme %s", conf.region, conf.scheme.fingerprint)
     run(conf)
 

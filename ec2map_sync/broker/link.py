@@ -13,11 +13,8 @@ import kombu
 import kombu.exceptions
 from kombu.message import Message
 
-from ec2map_sync.broker import transport
 from ec2map_sync.broker.address import Address, Tls
 from ec2map_sync.rules.errors import one_line
-
-transport.install()
 
 OUTAGES: tuple[type[Exception], ...] = (
     amqp.exceptions.AMQPError,

@@ -1,11 +1,14 @@
-"""RabbitMQ as kombu reaches it, with what it lacks for us."""
+"""RabbitMQ as kombu reaches it, with what it lacks for us.
+
+Imported only where kombu is inside as `inside` knows it.
+"""
 
 import select
 import ssl
 from contextlib import suppress
 from typing import Any
 
-from kombu.transport import TRANSPORT_ALIASES, pyamqp
+from kombu.transport import pyamqp
 
 MOST = 100
 """Messages given out at a time: more save nothing, and hold up the first."""
@@ -47,9 +50,3 @@ class Transport(pyamqp.Transport):
 
 class SSLTransport(Transport, pyamqp.SSLTransport):
     """The same for amqps:// addresses."""
-
-
-def install() -> None:
-    """Let kombu reach every broker this way, in the whole process."""
-    for alias, kind in (("amqp", Transport), ("amqps", SSLTransport)):
-        TRANSPORT_ALIASES[alias] = f"{__name__}:{kind.__name__}"

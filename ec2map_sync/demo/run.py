@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from ec2map_sync.broker import inside
 from ec2map_sync.demo.region import Region, stop
 from ec2map_sync.demo.scene import Ending, Screen
 from ec2map_sync.demo.story import Story
@@ -16,6 +17,7 @@ NAMES = ("One", "Two", "Three", "Four", "Five", "Six")
 
 def run(regions: int, images: int, screen: Screen) -> Ending:
     """Tell the story with so many regions and images."""
+    inside.install()
     with (
         tempfile.TemporaryDirectory(
             prefix="ec2map-sync-demo-",

@@ -1,149 +1,84 @@
 """How notifications come out of oslo.messaging: in batches, none lost."""
 
 import logging
-import threading
-import time
 import warnings
-from collections import deque
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from kombu.transport import pyamqp
-
-from ec2map_sync.broker import link
+from ec2map_sync.broker import inside
+from ec2map_sync.broker.delivery import (
+    Delivery,
+    acknowledged_together,
+    delivery_in,
+)
+from ec2map_sync.settings.config import Notifications
 
 with warnings.catch_warnings():
     # It imports eventlet, which warns whoever does.
     warnings.simplefilter("ignore")
-    from oslo_messaging import MessageDeliveryFailure
-    from oslo_messaging._drivers import amqp as driver, impl_rabbit
-    from oslo_messaging.notify.listener import BatchNotificationServer
+    import oslo_messaging
+    from oslo_messaging.dispatcher import DispatcherBase
 
-LOG = logging.getLogger(__name__)
-
-MANY = 16
-"""Notifications at a time that only a busy Glance sends."""
-
-LONGEST_FILLING = 0.1
-"""Seconds that those wait, at most, for a batch to be full."""
-
-UNREADABLE = "ec2map_sync.unreadable"
-"""The key under which a message that is no notification has its body."""
-
-# After a reconnect oslo.messaging drops what it has had shortly before, and
-# never acknowledges it: a small prefetch is used up by that for good. Here
-# recording twice changes nothing, so it does not have to remember any.
-driver._MsgIdCache.DUP_MSG_CHECK_SIZE = 0
+SHORTEST_BATCH = 0.1
+"""Seconds that oslo.messaging's own batches take, at least: it begins them
+one after the other, also while nothing comes."""
 
 
-class _Message(impl_rabbit.RabbitMessage):  # type: ignore[misc]
-    """What oslo.messaging makes of a message, also if it cannot read it.
+def server(
+    transport: Any, recorder: DispatcherBase, options: Notifications
+) -> Any:
+    """Return what carries notifications to the recorder, not started yet."""
+    logging.getLogger("oslo_utils.excutils").addFilter(_BRIEF)
+    targets = [
+        oslo_messaging.Target(exchange=options.exchange, topic=topic)
+        for topic in options.topics
+    ]
+    common: dict[str, Any] = {
+        "allow_requeue": True,
+        "pool": options.pool,
+        "batch_size": options.batch_size,
+    }
+    if inside.BATCHES.fits():
+        from ec2map_sync.broker import (  # noqa: PLC0415, see there
+            batches,
+        )
 
-    By itself, it would log a traceback and reject the message: gone, and
-    nobody could look at it.
-    """
-
-    with_earlier = False
-    """Whether it is acknowledged together with all that came before it."""
-
-    def __init__(self, raw_message: Any) -> None:
-        try:
-            super().__init__(raw_message)
-        except Exception as error:  # noqa: BLE001, whatever the bytes raise
-            reason = " ".join(f"{type(error).__name__}: {error}".split())
-            body = link.body_of(raw_message)
-            dict.__init__(self, {UNREADABLE: (reason, body)})
-            self._raw_message = raw_message
-
-    @property
-    def channel(self) -> Any:
-        """What it came through; after a reconnect, that is another one."""
-        return self._raw_message.channel
-
-    def acknowledge(self) -> None:
-        """Tell the broker that it has taken effect."""
-        self._raw_message.ack(multiple=self.with_earlier)
-
-
-impl_rabbit.RabbitMessage = _Message
-
-
-def _acknowledge(batch: Sequence[Any]) -> None:
-    """Acknowledge what was recorded, all of a channel's with one frame.
-
-    It is recorded in the order in which it came: what came before the last
-    has taken effect as well. (kombu's memory transport has no such frame.)
-    """
-    for incoming, next_one in pairwise([*batch, None]):
-        channel = incoming.message.channel
-        amqp = isinstance(channel, pyamqp.Channel)
-        if amqp and next_one and next_one.message.channel is channel:
-            continue
-        incoming.message.with_earlier = amqp
-        incoming.acknowledge()
+        return batches.Server(
+            transport,
+            targets,
+            recorder,
+            batch_timeout=options.batch_timeout,
+            **common,
+        )
+    return oslo_messaging.get_batch_notification_listener(
+        transport,
+        targets,
+        [_Endpoint(recorder.dispatch)],
+        batch_timeout=max(options.batch_timeout, SHORTEST_BATCH),
+        **common,
+    )
 
 
-class Server(BatchNotificationServer):  # type: ignore[misc]
-    """Records together what comes together; what comes alone, at once.
+class _Endpoint:
+    """Takes the batches that oslo.messaging makes by itself.
 
-    oslo.messaging's own batches are closed after a fixed time: too early
-    under load, too late on an idle machine. So it hands over each
-    notification as it comes, and batches are made here. A transaction costs
-    as much as a hundred images do: under load, it is worth a full batch.
+    It reads the queues of those priorities that have a method here.
     """
 
     def __init__(
-        self,
-        *args: Any,
-        batch_size: int,
-        batch_timeout: float,
-        **kwargs: Any,
+        self, dispatch: Callable[[Sequence[Delivery]], set[Any]]
     ) -> None:
-        super().__init__(*args, batch_size=1, batch_timeout=None, **kwargs)
-        self._most = batch_size
-        self._patience = batch_timeout
-        self._arrived: deque[Any] = deque()
-        self._more = threading.Event()
-        self._submitted = False
+        self._dispatch = dispatch
 
-    def _on_incoming(self, incoming: Sequence[Any]) -> None:
-        self._arrived.extend(incoming)
-        self._more.set()
-        if not self._submitted:
-            self._submitted = True
-            super()._on_incoming(incoming)
+    def info(self, messages: Sequence[Mapping[str, Any]]) -> Any:
+        """Record a batch; returns what oslo.messaging does with it."""
+        deliveries = [delivery_in(message) for message in messages]
+        if self._dispatch(deliveries):
+            return oslo_messaging.NotificationResult.REQUEUE
+        acknowledged_together(deliveries)
+        return oslo_messaging.NotificationResult.HANDLED
 
-    def _process_incoming(self, _incoming: Sequence[Any]) -> None:
-        # First of all: what arrives from now on has a call of its own.
-        self._submitted = False
-        while self._arrived:
-            self._fill_up()
-            some = min(self._most, len(self._arrived))
-            self._settle([self._arrived.popleft() for _ in range(some)])
-
-    def _fill_up(self) -> None:
-        """Wait for a full batch, as long as many keep coming."""
-        deadline = time.monotonic() + LONGEST_FILLING
-        while (
-            MANY <= len(self._arrived) < self._most
-            and time.monotonic() < deadline
-            and self._more.wait(self._patience)
-        ):
-            self._more.clear()
-
-    def _settle(self, batch: Sequence[Any]) -> None:
-        try:
-            taken = not self.dispatcher.dispatch(batch)
-        except Exception:
-            # Let out, it would end this thread's work, and nobody would know.
-            LOG.exception("notifications are given back, to come again")
-            taken = False
-        if taken:
-            _acknowledge(batch)
-        else:
-            for incoming in batch:
-                incoming.requeue()
+    warn = error = info
 
 
 class _Brief(logging.Filter):
@@ -156,9 +91,9 @@ class _Brief(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Shorten a record; none is dropped."""
         error = record.exc_info[1] if record.exc_info else None
-        if isinstance(error, MessageDeliveryFailure):
+        if isinstance(error, oslo_messaging.MessageDeliveryFailure):
             record.exc_info = None
         return True
 
 
-logging.getLogger("oslo_utils.excutils").addFilter(_Brief())
+_BRIEF = _Brief()

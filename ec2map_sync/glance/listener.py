@@ -12,12 +12,13 @@ from typing import Any
 from oslo_config import cfg
 
 from ec2map_sync import outages
+from ec2map_sync.broker.delivery import UNREADABLE
+from ec2map_sync.glance import intake
 from ec2map_sync.glance.broker import (
     PRIORITIES,
     rabbit_options,
     require_exchange,
 )
-from ec2map_sync.glance.intake import UNREADABLE, Server
 from ec2map_sync.glance.notifications import sighted, stamp_of, type_of
 from ec2map_sync.ledger import Ledger, Quarantined
 from ec2map_sync.rules.claims import Sighting
@@ -207,7 +208,7 @@ class Listener:
         self._conf = conf
         self._options = options
         self._recorder = recorder
-        self._server: Server | None = None
+        self._server: Any = None
         self.listening = False
 
     def start(self) -> None:
@@ -225,20 +226,7 @@ class Listener:
             group="oslo_messaging_rabbit",
         )
         transport = oslo_messaging.get_notification_transport(self._conf)
-        targets = [
-            oslo_messaging.Target(exchange=options.exchange, topic=topic)
-            for topic in options.topics
-        ]
-        self._server = Server(
-            transport,
-            targets,
-            self._recorder,
-            "threading",
-            allow_requeue=True,
-            pool=options.pool,
-            batch_size=options.batch_size,
-            batch_timeout=options.batch_timeout,
-        )
+        self._server = intake.server(transport, self._recorder, options)
         self._server.start(override_pool_size=1)  # one thread keeps order
         self.listening = True
         LOG.info(

@@ -7,8 +7,8 @@ from typing import Any
 
 import kombu
 from kombu.message import Message
-from kombu.transport import pyamqp
 
+from ec2map_sync.broker import inside
 from ec2map_sync.broker.address import Address
 from ec2map_sync.broker.link import Link, publish
 from ec2map_sync.settings import config
@@ -54,11 +54,17 @@ class _Source(Link):
 
     def _set_up(self, channel: Any) -> None:
         self._arrived.clear()
-        _take_as_it_comes(channel)
+        inside.take_as_it_comes(channel)
         queue = self._declare(channel)
         channel.basic_qos(0, PREFETCH, False)
         consumer = kombu.Consumer(
-            channel, [queue], on_message=self._arrived.append, no_ack=False
+            channel,
+            [queue],
+            on_message=self._arrived.append,
+            on_decode_error=lambda message, _error: self._arrived.append(
+                message
+            ),
+            no_ack=False,
         )
         consumer.consume()
 
@@ -80,25 +86,6 @@ class _Source(Link):
         # One by one: kombu's memory transport knows nothing of "multiple".
         for message in taken:
             message.ack()
-
-
-class _Plain(pyamqp.Message):
-    """A message whose body is what was published."""
-
-    def __init__(self, msg: Any, channel: Any = None, **options: Any) -> None:
-        # kombu would unpack what a header says is packed: a few bytes into
-        # gigabytes, or into an error that comes again with the message.
-        msg.properties.get("application_headers", {}).pop("compression", None)
-        super().__init__(  # type: ignore[no-untyped-call]
-            msg, channel=channel, **options
-        )
-
-
-def _take_as_it_comes(channel: Any) -> None:
-    """Let nobody decode bodies: what is signed are bytes."""
-    if isinstance(channel, pyamqp.Channel):
-        channel.Message = _Plain
-        channel.auto_decode = False
 
 
 class Inlet(_Source):

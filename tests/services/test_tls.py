@@ -13,6 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from edge import installed
 from fleet import Region, pair, running
 from one_set import claim_many, open_ledger
 from servers import RabbitMQ, wait_until
@@ -153,6 +154,7 @@ def test_what_has_come_is_given_out_together(broker, directory, secure):
         url = f"{address(broker)}?ca_file={directory / 'own.pem'}"
     arrived, read = [], []
     with (
+        installed("as known"),
         link.connect(Address.read(url, Tls())) as connection,
         connection.channel() as channel,
     ):
@@ -178,6 +180,7 @@ def test_a_heartbeat_behind_a_message_holds_nothing_up(broker):
     heartbeat = bytes([8, 0, 0, 0, 0, 0, 0, 0xCE])
     arrived = []
     with (
+        installed("as known"),
         link.connect(Address(f"{broker.url()}?heartbeat=2")) as connection,
         connection.channel() as channel,
     ):

@@ -18,6 +18,8 @@ NOTHING_TO_DO = {
     "get no EC2 id",
     "nothing is counted: %s: %s",  # the error names what is missing
     "no answer for %s",  # to a question for metrics, with the traceback
+    "kombu %s and oslo.messaging %s are used as they are, which is slower: "
+    "we do not know %s",
     "image %s has moved from %s to %s, because of the claim of %s",
 }
 

@@ -1,0 +1,177 @@
+"""What we replace inside kombu and oslo.messaging, and only where it fits.
+
+Their insides may change with any release. So each replacement looks first
+whether it finds what it knows. Where it does not, the library is used as it
+is: with the same outcome, but slower.
+"""
+
+import inspect
+import logging
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+import amqp
+import kombu.transport
+from kombu import message, serialization
+from kombu.transport import pyamqp, virtual
+from kombu.utils import json
+
+from ec2map_sync.broker import delivery
+
+LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replacement:
+    """Something of a library that is replaced, where it is as we know it."""
+
+    name: str
+    look: Callable[[], bool]
+    """Tells whether it is; may raise anything where it is not."""
+    put_in: Callable[[], None] = lambda: None
+    instead: Callable[[], None] = lambda: None
+    """Does with the library's own means what cannot be left undone."""
+
+    def fits(self) -> bool:
+        """Tell whether the library is inside as we know it."""
+        try:
+            return self.look()
+        except Exception:  # noqa: BLE001, other insides raise anything
+            return False
+
+
+def install() -> None:
+    """Put in what fits, in the whole process, and say what does not.
+
+    To be called before the first connection; more often does no harm.
+    """
+    others = []
+    for one in (READING, MESSAGES, BATCHES):
+        if one.fits():
+            one.put_in()
+        else:
+            one.instead()
+            others.append(one.name)
+    if others:
+        LOG.warning(
+            "kombu %s and oslo.messaging %s are used as they are, which is "
+            "slower: we do not know %s",
+            version("kombu"),
+            version("oslo.messaging"),
+            " and ".join(others),
+        )
+
+
+def take_as_it_comes(channel: Any) -> None:
+    """Let nobody decode what this channel brings, where that can be said.
+
+    Else kombu decodes what a header says is encoded or packed: that body is
+    not what was signed then, and refused.
+    """
+    if MESSAGES.fits():
+        from ec2map_sync.broker import carriers  # noqa: PLC0415
+
+        carriers.take_as_it_comes(channel)
+
+
+def _parameters(function: Callable[..., Any]) -> list[str]:
+    return list(inspect.signature(function).parameters)
+
+
+def _speaks_of(function: Any, *names: str) -> bool:
+    return set(names) <= set(function.__code__.co_names)
+
+
+def _known_reading() -> bool:
+    return (
+        {"amqp", "amqps"} <= kombu.transport.TRANSPORT_ALIASES.keys()
+        and issubclass(pyamqp.SSLTransport, pyamqp.Transport)
+        and _parameters(pyamqp.Transport.drain_events)
+        == ["self", "connection", "kwargs"]
+        and _speaks_of(pyamqp.Transport.drain_events, "drain_events")
+        and _speaks_of(amqp.Connection.drain_events, "blocking_read")
+        and _parameters(amqp.Connection.blocking_read) == ["self", "timeout"]
+        and isinstance(amqp.Connection.sock, property)
+    )
+
+
+def _read_together() -> None:
+    ours = f"{__package__}.transport"
+    kombu.transport.TRANSPORT_ALIASES["amqp"] = f"{ours}:Transport"
+    kombu.transport.TRANSPORT_ALIASES["amqps"] = f"{ours}:SSLTransport"
+
+
+def _known_messages() -> bool:
+    known: Any = message.Message
+    return (
+        all(
+            issubclass(kind.Channel.Message, kind.Message)
+            and issubclass(kind.Message, known)
+            and _speaks_of(kind.Channel.message_to_python, "Message")
+            for kind in (pyamqp, virtual)
+        )
+        and _speaks_of(known.payload.fget, "decode")
+        and _parameters(known.decode) == ["self"]
+        and _parameters(known.ack) == ["self", "multiple"]
+    )
+
+
+def _read_all() -> None:
+    from ec2map_sync.broker import carriers  # noqa: PLC0415, only if known
+
+    carriers.install()
+
+
+def _read_json() -> None:
+    serialization.register(
+        "json", json.dumps, delivery.decode, "application/json", "utf-8"
+    )
+
+
+def _known_batches() -> bool:
+    with warnings.catch_warnings():
+        # It imports eventlet, which warns whoever does.
+        warnings.simplefilter("ignore")
+        from oslo_messaging.notify.listener import (  # noqa: PLC0415
+            BatchNotificationServer as Batches,
+        )
+
+    return (
+        _parameters(Batches._on_incoming) == ["self", "incoming"]
+        and _parameters(Batches._process_incoming) == ["self", "incoming"]
+        and _speaks_of(
+            Batches._on_incoming,
+            "_work_executor",
+            "submit",
+            "_process_incoming",
+        )
+        and _speaks_of(
+            Batches._process_incoming,
+            "dispatcher",
+            "dispatch",
+            "acknowledge",
+            "requeue",
+        )
+        and {"batch_size", "batch_timeout", "allow_requeue", "pool"}
+        <= set(_parameters(Batches))
+    )
+
+
+READING = Replacement(
+    name="how kombu reads a socket",
+    look=_known_reading,
+    put_in=_read_together,
+)
+MESSAGES = Replacement(
+    name="what kombu's messages are",
+    look=_known_messages,
+    put_in=_read_all,
+    instead=_read_json,
+)
+BATCHES = Replacement(
+    name="how oslo.messaging makes batches",
+    look=_known_batches,  # nothing to put in: whoever listens looks here
+)

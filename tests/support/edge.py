@@ -1,0 +1,112 @@
+"""Kombu and oslo.messaging with other insides than we know, and a listener."""
+
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import kombu.transport
+import pytest
+from kombu import serialization
+from kombu.message import Message
+from kombu.transport import pyamqp, virtual
+from kombu.utils import json
+from oslo_config import cfg
+from oslo_messaging.notify.listener import BatchNotificationServer
+from sqlalchemy.exc import OperationalError
+
+from ec2map_sync.broker import inside
+from ec2map_sync.glance.listener import Listener, Recorder, register_options
+from ec2map_sync.settings.config import Notifications
+
+WAYS = {
+    "as known": (),
+    "other reading": ("reading",),
+    "other messages": ("messages",),
+    "other batches": ("batches",),
+    "all other": ("reading", "messages", "batches"),
+}
+"""What is other than we know."""
+
+
+@contextmanager
+def installed(way: str) -> Iterator[None]:
+    """Let the libraries be so inside, and put in what fits."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pyamqp.Channel, "Message", pyamqp.Message)
+        patch.setattr(virtual.Channel, "Message", virtual.Message)
+        aliases = dict(kombu.transport.TRANSPORT_ALIASES)
+        patch.setattr(kombu.transport, "TRANSPORT_ALIASES", aliases)
+        patch.setattr(kombu.transport, "_transport_cache", {})
+        for part in WAYS[way]:
+            _change(part, patch)
+        inside.install()
+        yield
+    serialization.register(
+        "json", json.dumps, json.loads, "application/json", "utf-8"
+    )
+
+
+def _change(part: str, patch: pytest.MonkeyPatch) -> None:
+    """Change what the look at a part sees, and not what it does."""
+    kind, name = {
+        "reading": (pyamqp.Transport, "drain_events"),
+        "messages": (Message, "ack"),
+        "batches": (BatchNotificationServer, "_on_incoming"),
+    }[part]
+    known = getattr(kind, name)
+    patch.setattr(kind, name, lambda *args, **kwargs: known(*args, **kwargs))
+
+
+class LedgerStub:
+    """Takes everything, once it is there."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+        self.quarantined: list[bytes] = []
+        self.sizes: list[int] = []
+        self.asked = threading.Event()
+        self.there = threading.Event()
+        self.there.set()
+        self.journal = self
+
+    def see(self, sightings: Iterable[Any]) -> Any:
+        """Take images."""
+        self.asked.set()
+        if not self.there.is_set():
+            raise OperationalError("INSERT", {}, Exception("gone"))
+        images = [sighting.image for sighting in sightings]
+        self.seen += images
+        self.sizes.append(len(images))
+        return type("Recorded", (), {"news": 0})
+
+    def quarantine(self, entries: Iterable[Any]) -> None:
+        """Take what is not understood."""
+        self.quarantined += [entry.body for entry in entries]
+
+
+@contextmanager
+def listening(transport_url: str, ledger: LedgerStub) -> Iterator[Listener]:
+    """Listen as the agent does."""
+    conf = cfg.ConfigOpts()
+    register_options(conf)
+    conf([], default_config_files=[])
+    conf.set_override(
+        "transport_url", transport_url, group="oslo_messaging_notifications"
+    )
+    options = Notifications(
+        exchange="glance",
+        topics=("notifications",),
+        pool=None,
+        batch_size=100,
+        batch_timeout=0.005,
+        workers=1,
+        stall_timeout=60,
+    )
+    recorder = Recorder(ledger, lambda: None)  # type: ignore[arg-type]
+    listener = Listener(conf, options, recorder)
+    listener.start()
+    try:
+        yield listener
+    finally:
+        listener.stop()
