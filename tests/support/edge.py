@@ -55,7 +55,11 @@ def _change(part: str, patch: pytest.MonkeyPatch) -> None:
         "batches": (BatchNotificationServer, "_on_incoming"),
     }[part]
     known = getattr(kind, name)
-    patch.setattr(kind, name, lambda *args, **kwargs: known(*args, **kwargs))
+
+    def other(*args: Any, **kwargs: Any) -> Any:
+        return known(*args, **kwargs)
+
+    patch.setattr(kind, name, other)
 
 
 class LedgerStub:

@@ -1,0 +1,123 @@
+"""What is replaced inside kombu and oslo.messaging, before a real broker."""
+
+from uuid import uuid4
+
+import kombu
+import pytest
+from edge import LedgerStub, installed, listening
+from fleet import INFO, Glance, create_envelope
+from servers import wait_until
+
+from ec2map_sync.peers import bus
+
+pytestmark = [pytest.mark.services, pytest.mark.usefixtures("way")]
+
+
+class Broker:
+    """A virtual host with Glance's exchange and queue."""
+
+    def __init__(self, rabbit):
+        self._rabbit = rabbit
+        self._vhost = "edge"
+        rabbit.grant(self._vhost, {})
+        self.glance = Glance(rabbit, self._vhost)
+        self.glance.declare()
+        self.url = rabbit.url(self._vhost)
+        self.transport_url = rabbit.transport_url(self._vhost)
+
+    def is_drained(self):
+        """Tell whether nothing waits or is in hand."""
+        return self._rabbit.queue_depths(self._vhost)[INFO] == 0
+
+    def cut(self):
+        """Close every connection."""
+        self._rabbit.ctl(
+            "close_all_connections", f"--vhost={self._vhost}", "cut"
+        )
+
+
+@pytest.fixture(params=["as known", "other batches", "all other"])
+def way(request):
+    with installed(request.param):
+        yield
+
+
+@pytest.fixture(scope="module")
+def broker(rabbit_a):
+    return Broker(rabbit_a)
+
+
+def test_bad_ones_are_quarantined_and_good_ones_recorded(broker):
+    images = [str(uuid4()) for _ in range(200)]
+    bad = ["{'id'", "[]", '{"oslo.version": "9.0", "oslo.message": "{}"}']
+    ledger = LedgerStub()
+
+    with listening(broker.transport_url, ledger):
+        broker.glance.send(
+            (INFO, body)
+            for number, image in enumerate(images)
+            for body in (bad[number % len(bad)], create_envelope(image))
+        )
+        wait_until(lambda: len(ledger.seen) == len(images))
+        wait_until(lambda: len(ledger.quarantined) == len(images))
+        wait_until(broker.is_drained)
+
+    assert ledger.seen == images
+    assert max(ledger.sizes) > 1
+
+
+def test_after_a_cut_all_come_again_and_are_acknowledged(broker):
+    images = [str(uuid4()) for _ in range(300)]
+    ledger = LedgerStub()
+    ledger.there.clear()
+
+    with listening(broker.transport_url, ledger):
+        broker.glance.send((INFO, create_envelope(i)) for i in images)
+        assert ledger.asked.wait(10)
+        broker.cut()
+        ledger.there.set()
+
+        wait_until(lambda: set(ledger.seen) == set(images), 30)
+        wait_until(broker.is_drained, 30)
+
+
+def test_what_is_not_recorded_waits_for_whoever_listens_next(broker):
+    images = [str(uuid4()) for _ in range(300)]
+    first, second = LedgerStub(), LedgerStub()
+    first.there.clear()
+
+    with listening(broker.transport_url, first):
+        broker.glance.send((INFO, create_envelope(i)) for i in images)
+        assert first.asked.wait(10)
+    with listening(broker.transport_url, second):
+        wait_until(lambda: set(second.seen) == set(images))
+        wait_until(broker.is_drained)
+
+    assert first.seen == []
+
+
+def test_what_peers_say_comes_whatever_its_headers_say(broker):
+    inbox = bus.Inbox(broker.url, "one")
+    inbox.open()
+    with kombu.Connection(broker.url) as connection:
+        producer = kombu.Producer(connection.channel())
+        for headers in ({}, {"compression": "nonsense"}, {"x": "y"}):
+            producer.publish(
+                b"signed",
+                exchange=bus.requests_of("one"),
+                routing_key="compare",
+                headers=headers,
+                content_type="application/json",
+                content_encoding="binary",
+            )
+    arrived = []
+
+    def read():
+        arrived.extend(inbox.read(10, 1))
+        return len(arrived) == 3
+
+    wait_until(read)
+    inbox.acknowledge(arrived)
+    inbox.close()
+
+    assert [bus.body_of(message) for message in arrived] == [b"signed"] * 3
