@@ -61,7 +61,7 @@ def install() -> None:
             "slower: we do not know %s",
             version("kombu"),
             version("oslo.messaging"),
-            " and ".join(others),
+            ", ".join(others),
         )
 
 

@@ -78,7 +78,7 @@ def test_what_is_not_as_known_is_said_in_one_line(way, caplog):
     assert len(caplog.records) == 1
     line = caplog.records[0].getMessage()
     assert "are used as they are, which is slower: we do not know" in line
-    assert line.count(" and ") == len(WAYS[way])
+    assert line.count(", ") == len(WAYS[way])
 
 
 def test_a_part_that_is_gone_does_not_fit(monkeypatch):
