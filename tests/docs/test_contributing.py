@@ -11,6 +11,7 @@ import ec2map_sync
 
 PAGE = "CONTRIBUTING.md"
 NAME = re.compile(r"`([a-z]\w*(?:\.\w+)+)`")
+PATH = re.compile(r"`((?:doc|ec2map_sync|etc|tests|tools)/[\w./-]*)`")
 ITEM = re.compile(r"^- `(\w+)`: (.*)$")
 
 
@@ -78,3 +79,10 @@ def test_the_walks_name_what_there_is(read):
 @pytest.mark.parametrize("name", ["glance.nothing", "rules.claims.join.no"])
 def test_what_there_is_not_is_found_missing(name):
     assert not is_there(name)
+
+
+def test_the_files_that_it_names_are_there(read, root):
+    names = PATH.findall(read(PAGE))
+
+    assert "ec2map_sync/settings/options.py" in names
+    assert [name for name in names if not (root / name).exists()] == []
