@@ -16,7 +16,7 @@ from ec2map_sync.peers.compare import SMALL
 from ec2map_sync.peers.publisher import SETTLED_AFTER
 from ec2map_sync.protocol import messages, wire
 from ec2map_sync.rules.claims import Claim, Print, SeenKind
-from ec2map_sync.rules.ec2id import DERIVED, Kind
+from ec2map_sync.rules.ec2id import Kind
 
 DAY = 86_400.0
 MICROSECONDS = 1_000_000
@@ -52,9 +52,6 @@ class Costs:
     """For each row of a cell."""
     seen: float = 350e-6
     """From a notification to ledger, bus and cell, at most."""
-    ledger_bytes: int = 570
-    """In MariaDB, for each claim: both tables and their indexes."""
-    cell_bytes: int = 124
 
 
 COSTS = Costs()
@@ -232,27 +229,6 @@ class Paper:
         rows = plan.peers * plan.rate * costs.cell
         compared = self.questions * STATEMENTS * costs.statement
         return own + heard + recorded + rows + compared
-
-    @property
-    def claims_per_year(self) -> float:
-        """Claims of all regions in a year."""
-        return self.plan.regions * self.plan.images_per_day * 365
-
-    @property
-    def ledger_per_year(self) -> float:
-        """Bytes by which each ledger grows in a year."""
-        return self.claims_per_year * self.costs.ledger_bytes
-
-    @property
-    def cell_per_year(self) -> float:
-        """Bytes by which each Nova cell grows in a year."""
-        return self.claims_per_year * self.costs.cell_bytes
-
-    @property
-    def days_to_half_band(self) -> float:
-        """Days until half of the numbers are taken."""
-        daily = self.plan.regions * self.plan.images_per_day
-        return DERIVED.size / 2 / daily
 
     def catch_up(self, seconds: float) -> float:
         """Give the seconds that a region needs after having been cut off.
