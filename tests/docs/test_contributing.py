@@ -55,11 +55,12 @@ def test_the_rungs_are_those_of_the_contract(read):
     assert between(read(PAGE), "rungs") == rungs(read)
 
 
-def test_the_architecture_shows_the_same_rungs(read):
+@pytest.mark.parametrize("name", ["rungs", "map", "walks"])
+def test_the_architecture_shows_the_same(read, name):
     page = read("doc/source/architecture.rst")
 
-    assert ":start-after: <!-- rungs -->" in page
-    assert ":end-before: <!-- end of rungs -->" in page
+    assert f":start-after: <!-- {name} -->" in page
+    assert f":end-before: <!-- end of {name} -->" in page
 
 
 def test_the_map_has_what_each_package_says_of_itself(read):
