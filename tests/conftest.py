@@ -4,6 +4,7 @@ from uuid import uuid4
 
 import hypothesis
 import pytest
+from patience import within
 from servers import Epmd, MariaDB, PostgreSQL, RabbitMQ
 from xdist.scheduler import LoadFileScheduling
 
@@ -19,6 +20,19 @@ class OneCloud(LoadFileScheduling):
         if nodeid.startswith("tests/openstack/"):
             return "tests/openstack"
         return super()._split_scope(nodeid)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> None:
+    if config.getoption("timeout") is not None:
+        return
+    for item in items:
+        own = item.get_closest_marker("timeout")
+        seconds = own.args[0] if own else config.getini("timeout")
+        patient = pytest.mark.timeout(within(float(seconds)))
+        item.add_marker(patient, append=False)
 
 
 def pytest_xdist_make_scheduler(

@@ -1,3 +1,4 @@
+from patience import within
 import os
 import shlex
 import subprocess
@@ -165,7 +166,7 @@ class Devstack:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=240,
+            timeout=within(240),
             check=False,
         )
         self.output += done.stdout

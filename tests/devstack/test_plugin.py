@@ -1,5 +1,6 @@
 """The plugin goes through devstack's phases, with real servers and agent."""
 
+from patience import wait_until
 import base64
 import re
 import stat
@@ -8,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from servers import wait_until
 
 from ec2map_sync.settings import config
 from ec2map_sync.rules.ec2id import DERIVED, ON_DEMAND, Kind, format_id

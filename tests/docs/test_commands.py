@@ -17,7 +17,7 @@ import pytest
 from commands import run
 from fake_glance import FakeGlance
 from fleet import await_reading, pair, running
-from servers import wait_until
+from patience import wait_until
 
 from ec2map_sync.rules.ec2id import format_id
 

@@ -20,6 +20,7 @@ import pymysql
 import pytest
 from amqp.exceptions import AccessRefused, NotAllowed
 from fleet import S3_IMAGES
+from patience import within
 from servers import MariaDB, RabbitMQ, find_program
 
 pytestmark = pytest.mark.services
@@ -139,7 +140,7 @@ class Operator:
         self, block: str, done: Callable[[str], bool], seconds: float = 60
     ) -> str:
         """Run a block again and again, until it prints what is awaited."""
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + within(seconds)
         while not done(output := self.type(f"{{ {block} }} || true")):
             assert time.monotonic() < deadline, (block, output, self.log())
             time.sleep(0.2)

@@ -7,7 +7,7 @@ from typing import Any, Self
 import oslo_messaging
 from cloud import CloudRegion
 from oslo_config import cfg
-from servers import wait_until
+from patience import wait_until
 
 
 class Ceilometer:

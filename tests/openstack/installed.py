@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Self
 
 import sqlalchemy as sa
+from patience import within
 from servers import MariaDB, find_program
 
 ROOT = Path(__file__).parents[2]
@@ -54,7 +55,7 @@ class Programs:
             capture_output=True,
             text=True,
             env=variables(),
-            timeout=300,
+            timeout=within(300),
             check=False,
         )
         if done.returncode != code:

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from installed import Programs, variables
+from patience import within
 from servers import Server, free_port
 
 PROGRAM = Path(__file__).parent / "programs" / "run_nova.py"
-ANSWER_SECONDS = 120
+ANSWER_SECONDS = within(120)
 
 CONFIGURATION = """
 [DEFAULT]
@@ -86,7 +87,9 @@ class Nova(Server):
 
     def _answers(self) -> bool:
         try:
-            socket.create_connection(("127.0.0.1", self.port), 2).close()
+            socket.create_connection(
+                ("127.0.0.1", self.port), within(2)
+            ).close()
         except OSError:
             return False
         return True

@@ -2,7 +2,7 @@
 
 import pytest
 from judging import derived, seen_everywhere
-from servers import wait_until
+from patience import wait_until
 
 KINDS = ("aki", "ari", "ami")
 METADATA = [

@@ -12,7 +12,7 @@ import requests
 from fleet import SERVICES
 from glance_api import Refused
 from judging import derived, seen_everywhere
-from servers import wait_until
+from patience import wait_until
 
 PORTION = 8
 """Uploads in each region during each trouble; 26 of them make 208."""

@@ -10,6 +10,7 @@ import pymysql
 import sqlalchemy as sa
 from cloud import UNWATCHED
 from judging import SCHEME, derived, on_demand, seen_everywhere
+from patience import within
 from record import spread
 
 from ec2map_sync.rules.ec2id import ON_DEMAND, parse_id
@@ -34,7 +35,8 @@ def watching(region):
             cursors.append(stack.enter_context(connection).cursor())
 
         def await_row(image):
-            number, deadline = SCHEME.derive(image), time.monotonic() + 30
+            number = SCHEME.derive(image)
+            deadline = time.monotonic() + within(30)
             for cursor in cursors:
                 while not cursor.execute(
                     "SELECT 1 FROM s3_images WHERE id = %s", (number,)

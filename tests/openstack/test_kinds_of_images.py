@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 from glance_api import SIZE_CAP, Refused
 from judging import derived, seen_everywhere, seen_in
-from servers import wait_until
+from patience import wait_until
 
 
 def assert_mapped(cloud, *images):

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from uuid import uuid4
 
 from judging import derived, seen_everywhere
-from servers import wait_until
+from patience import wait_until
 
 from ec2map_sync.rules.ec2id import ON_DEMAND, parse_id
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from commands import SmallRegion
+from patience import within
 
 AGENT = Path(sys.executable).parent / "ec2map-sync-agent"
 
@@ -15,7 +16,7 @@ def run_agent(path):
         [AGENT, "--config-file", path],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=within(60),
         check=False,
     )
 

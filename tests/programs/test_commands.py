@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from commands import SmallRegion
+from patience import within
 
 PROGRAM = Path(sys.executable).parent / "ec2map-sync"
 SLOW = (
@@ -44,7 +45,7 @@ def imported_by(*arguments):
         [sys.executable, "-c", code, *arguments],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=within(60),
         check=True,
     )
     return done.stderr.splitlines()[-1]
@@ -74,7 +75,9 @@ def test_an_id_is_there_well_below_a_second(region):
         return usage.ru_utime + usage.ru_stime
 
     before = used()
-    subprocess.run(command, capture_output=True, timeout=60, check=True)
+    subprocess.run(
+        command, capture_output=True, timeout=within(60), check=True
+    )
 
     assert used() - before < 0.7
 
@@ -107,7 +110,7 @@ def test_bash_completes_what_is_typed(typed, offered):
         ["bash", "-c", COMPLETION, "bash", PROGRAM, *typed.split(" ")],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=within(60),
         check=True,
     )
 
@@ -119,7 +122,7 @@ def execute(shell, *arguments, code):
         ["bash", "-c", shell, "bash", *map(str, arguments)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=within(60),
         check=False,
     )
     assert done.returncode == code, done
@@ -179,7 +182,7 @@ def test_ctrl_c_ends_a_command_without_a_traceback(region):
         ) as waiting:
             silent.accept()
             waiting.send_signal(signal.SIGINT)
-            stdout, stderr = waiting.communicate(timeout=20)
+            stdout, stderr = waiting.communicate(timeout=within(20))
 
     assert waiting.returncode == 130
     assert stdout == ""

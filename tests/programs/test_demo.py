@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from patience import within
 
 PROGRAM = Path(sys.executable).parent / "ec2map-sync"
 ROW = re.compile(
@@ -23,7 +24,7 @@ def demo(tmp_path, *arguments):
         [PROGRAM, "demo", *arguments],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=within(120),
         env={**os.environ, "TMPDIR": str(tmp_path)},
         check=False,
     )
@@ -101,7 +102,7 @@ def test_ctrl_c_ends_the_picture_cleanly(tmp_path):
 
     out += _read_until(near, None)
     os.close(near)
-    assert process.wait(30) == 130
+    assert process.wait(within(30)) == 130
     assert "interrupted" in out
     assert "Traceback" not in out
     assert list(tmp_path.iterdir()) == []
@@ -109,7 +110,7 @@ def test_ctrl_c_ends_the_picture_cleanly(tmp_path):
 
 def _read_until(terminal: int, what: bytes | None) -> str:
     out = b""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + within(60)
     while what is None or what not in out:
         assert time.monotonic() < deadline, out
         try:

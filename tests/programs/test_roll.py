@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import pytest
-from servers import wait_until
+from patience import wait_until
 
 from ec2map_sync.running.roll import Roll
 
@@ -13,9 +13,9 @@ from ec2map_sync.running.roll import Roll
 def living(tmp_path):
     """A process that has entered a roll, and can be killed."""
     code = (
-        "import pathlib, time\nfrom ec2map_sync.agent.host import Roll\n"
+        "import pathlib, signal\nfrom ec2map_sync.agent.host import Roll\n"
         f"roll = Roll(pathlib.Path({str(tmp_path)!r}))\n"
-        "roll.enter('writer-0')\ntime.sleep(60)"
+        "roll.enter('writer-0')\nsignal.pause()"
     )
     with subprocess.Popen([sys.executable, "-c", code]) as process:
         yield process

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from commands import SmallRegion
+from patience import within
 from small_cell import image
 
 from ec2map_sync.rules.claims import Claim
@@ -48,7 +49,7 @@ def test_watch_prints_again_until_interrupted(region):
         while seen < 3:
             seen += watching.stdout.readline() == "ledger\n"
         watching.send_signal(signal.SIGINT)
-        _, said = watching.communicate(timeout=20)
+        _, said = watching.communicate(timeout=within(20))
 
     assert watching.returncode == NO_AGENT
     assert said == ""
@@ -68,11 +69,11 @@ def test_watch_redraws_on_a_terminal(region):
     ) as watching:
         os.close(end)
         shown = b""
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + within(30)
         while shown.count(b"nova:cell1") < 3 and time.monotonic() < deadline:
             shown += os.read(screen, 65536)
         watching.send_signal(signal.SIGINT)
-        watching.wait(20)
+        watching.wait(within(20))
     os.close(screen)
 
     assert watching.returncode == NO_AGENT
@@ -91,7 +92,7 @@ def test_progress_is_shown_on_a_terminal_and_beside_the_output(region):
         stdout=subprocess.PIPE,
         stderr=end,
         env={**os.environ, "TERM": "xterm"},
-        timeout=60,
+        timeout=within(60),
         check=True,
     )
     os.close(end)

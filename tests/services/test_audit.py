@@ -17,8 +17,8 @@ from fleet import (
     pair,
     running,
 )
+from patience import wait_until, within
 from proxy import Proxy, Way
-from servers import wait_until
 
 pytestmark = pytest.mark.services
 
@@ -45,7 +45,7 @@ def command(region, *arguments):
         ],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=within(60),
         check=False,
     )
     assert "Traceback" not in done.stderr

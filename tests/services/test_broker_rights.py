@@ -4,6 +4,7 @@ import amqp.exceptions
 import kombu
 import pytest
 from fleet import INFO, login, pair
+from patience import within
 
 pytestmark = pytest.mark.services
 
@@ -81,7 +82,7 @@ def test_a_peer_s_account_may_not(channel, deed):
 def test_a_peer_s_account_cannot_enter_another_virtual_host(address):
     root = address.rpartition("/")[0] + "/%2F"
     with (
-        kombu.Connection(root, connect_timeout=5) as connection,
+        kombu.Connection(root, connect_timeout=within(5)) as connection,
         pytest.raises(amqp.exceptions.NotAllowed, match="vhost '/' refused"),
     ):
         connection.connect()

@@ -9,7 +9,8 @@ import pytest
 import schemas
 import sqlalchemy as sa
 from fleet import INFO, Region, create_envelope, running
-from servers import free_port, wait_until
+from patience import wait_until
+from servers import free_port
 
 from ec2map_sync.rules.ec2id import Kind, format_id
 from ec2map_sync.sql.database import create_engine, parse_url

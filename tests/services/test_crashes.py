@@ -5,7 +5,7 @@ import signal
 
 import pytest
 from fleet import SERVICES, Load, await_reading, pair, running
-from servers import wait_until
+from patience import wait_until, within
 
 pytestmark = pytest.mark.services
 
@@ -69,7 +69,7 @@ def test_services_do_not_outlive_their_killed_supervisor(regions):
     pids = one.services().values()
 
     os.kill(one.agent.pid, signal.SIGKILL)
-    one.agent.wait(10)
+    one.agent.wait(within(10))
 
     wait_until(lambda: not any(map(alive, pids)))
     one.start()

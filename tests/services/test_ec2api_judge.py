@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 import sqlalchemy as sa
+from patience import within
 
 from ec2map_sync.ledger import Ledger, schema
 from ec2map_sync.operate.adopt import Adoption
@@ -41,7 +42,7 @@ def interpreter():
         check=True,
         stdout=subprocess.PIPE,
         text=True,
-        timeout=540,
+        timeout=within(540),
     )
     return Path(made.stdout.strip()) / "bin/python"
 
@@ -94,7 +95,7 @@ class Judge:
 
     def close(self):
         self.process.stdin.close()
-        self.process.wait(30)
+        self.process.wait(within(30))
         self.process.stdout.close()
 
 

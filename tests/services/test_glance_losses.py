@@ -6,7 +6,7 @@ import subprocess
 import pytest
 from fake_glance import FakeGlance
 from fleet import BIN, INFO, Region, create_envelope, pair, running
-from servers import wait_until
+from patience import wait_until, within
 
 pytestmark = pytest.mark.services
 
@@ -71,7 +71,7 @@ def backfill(region):
 def finish(region):
     """Run it to its end; the row that it prints, and nothing else."""
     with backfill(region) as process:
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=within(60))
     assert (process.returncode, err) == (0, "")
     (row,) = json.loads(out)
     return row
@@ -91,7 +91,7 @@ def test_a_backfill_killed_half_way_is_gone_on_with(
     with backfill(region) as process:
         wait_until(lambda: claims() > 0, 60)
         process.kill()
-        assert process.communicate(timeout=10) == ("", "")
+        assert process.communicate(timeout=within(10)) == ("", "")
 
     before = claims()
     assert before < IMAGES

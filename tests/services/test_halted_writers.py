@@ -12,7 +12,8 @@ import pytest
 import schemas
 import sqlalchemy as sa
 from halted_writer import SCHEME
-from servers import MariaDB, wait_until
+from patience import wait_until, within
+from servers import MariaDB
 
 from ec2map_sync.ledger import Ledger, schema
 from ec2map_sync.rules.claims import Claim
@@ -114,7 +115,7 @@ class Region:
     def close(self):
         for process in self.processes:
             process.kill()
-            process.wait()
+            process.wait(within(SECONDS))
             process.stderr.close()
         for engine in self.engines:
             engine.dispose()
@@ -159,7 +160,7 @@ def test_killed_in_an_exchange_of_numbers_a_writer_leaves_all_as_it_was(
 
     killed = region.start("SIGKILL", where)
 
-    assert killed.wait(SECONDS) == -signal.SIGKILL
+    assert killed.wait(within(SECONDS)) == -signal.SIGKILL
     assert region.rows() == before
     step(region)
     assert region.rows() == region.settled() | NOVAS
@@ -171,7 +172,7 @@ def test_killed_before_it_notes_what_it_has_done_a_writer_does_it_again(
 ):
     killed = region.start("SIGKILL", ADVANCE)
 
-    assert killed.wait(SECONDS) == -signal.SIGKILL
+    assert killed.wait(within(SECONDS)) == -signal.SIGKILL
     assert region.rows() == region.settled() | NOVAS
     step(region)
     assert region.rows() == region.settled() | NOVAS
@@ -195,7 +196,7 @@ def test_while_a_writer_is_stopped_nobody_else_writes_and_nova_does(
     assert region.rows() == before | {nova}
 
     stopped.send_signal(signal.SIGCONT)
-    assert stopped.wait(SECONDS) == 0
+    assert stopped.wait(within(SECONDS)) == 0
     step(region)
     assert region.rows() == region.settled() | NOVAS | {nova}
     assert (100, RIVALS[2]) in region.rows()
@@ -213,7 +214,7 @@ def test_a_stopped_writer_that_was_given_up_overwrites_nothing_newer(region):
 
     stopped.send_signal(signal.SIGCONT)
 
-    assert stopped.wait(SECONDS) != 0
+    assert stopped.wait(within(SECONDS)) != 0
     assert region.rows() == region.settled() | NOVAS
     step(region)
     assert region.rows() == region.settled() | NOVAS

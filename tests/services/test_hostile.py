@@ -8,7 +8,7 @@ from uuid import uuid4
 import kombu
 import pytest
 from fleet import await_reading, login, pair, running
-from servers import wait_until
+from patience import wait_until
 
 from ec2map_sync.protocol import messages, wire
 from ec2map_sync.protocol.signing import SigningKey

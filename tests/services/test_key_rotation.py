@@ -3,7 +3,7 @@
 import pytest
 from fleet import Load, await_reading, pair, running
 from one_set import await_equal, await_same_cells, open_ledger
-from servers import wait_until
+from patience import wait_until
 
 from ec2map_sync.rules.stamps import wall_clock
 

@@ -4,8 +4,8 @@ import time
 from contextlib import suppress
 
 import pytest
+from patience import wait_until
 from proxy import Proxy, Way
-from servers import wait_until
 
 from ec2map_sync.broker.address import Address
 from ec2map_sync.broker.link import HEARTBEAT as USUAL, OUTAGES, connect

@@ -7,8 +7,9 @@ import subprocess
 
 import pytest
 from fleet import INFO, S3_IMAGES, Load, Region, create_envelope, pair, running
+from patience import wait_until
 from scraping import Exporter
-from servers import MariaDB, find_program, free_port, wait_until
+from servers import MariaDB, find_program, free_port
 
 pytestmark = pytest.mark.services
 

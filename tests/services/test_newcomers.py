@@ -9,7 +9,7 @@ from one_set import (
     open_ledger,
     queue_of,
 )
-from servers import wait_until
+from patience import wait_until
 
 pytestmark = pytest.mark.services
 

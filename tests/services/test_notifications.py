@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from fleet import INFO, Load, Region, create_envelope, running
-from servers import wait_until
+from patience import wait_until
 
 pytestmark = pytest.mark.services
 

@@ -14,8 +14,8 @@ from one_set import (
     queue_of,
     via,
 )
+from patience import wait_until
 from proxy import Proxy, Way
-from servers import wait_until
 
 from ec2map_sync.broker import link
 from ec2map_sync.broker.address import Address

@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 from fleet import Load, await_reading, pair, running
-from servers import wait_until
+from patience import wait_until
 
 pytestmark = pytest.mark.services
 

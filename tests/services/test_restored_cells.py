@@ -4,7 +4,7 @@ from uuid import uuid4
 
 import pytest
 from fleet import S3_IMAGES, Region, running
-from servers import wait_until
+from patience import wait_until
 
 from ec2map_sync.rules.ec2id import ON_DEMAND
 

@@ -15,7 +15,7 @@ from one_set import (
     open_ledger,
     restore,
 )
-from servers import wait_until
+from patience import wait_until
 
 from ec2map_sync.rules.stamps import wall_clock
 

@@ -5,6 +5,7 @@ from itertools import count
 
 import pytest
 import sqlalchemy as sa
+from patience import within
 
 from ec2map_sync.ledger import Ledger, schema
 from ec2map_sync.rules.claims import Claim, Sighting
@@ -87,7 +88,7 @@ def test_four_processes_write_and_a_reader_misses_nothing(url):
     while any(writer.is_alive() for writer in writers):
         read()
     assert [writer.exitcode for writer in writers] == [0] * WRITERS
-    revisions = [r for _ in writers for r in results.get(timeout=10)]
+    revisions = [r for _ in writers for r in results.get(timeout=within(10))]
     while read():
         pass
 

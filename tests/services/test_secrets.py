@@ -9,7 +9,7 @@ from commands import run
 from fake_glance import FakeGlance
 from fleet import await_reading, pair, running
 from frozen import dump
-from servers import wait_until
+from patience import wait_until
 
 from ec2map_sync.sql.database import create_engine, parse_url
 

@@ -13,13 +13,8 @@ import pymysql
 import pytest
 import servers
 import sqlalchemy as sa
-from servers import (
-    MariaDB,
-    PostgreSQL,
-    RabbitMQ,
-    ServerError,
-    wait_until,
-)
+from patience import wait_until, within
+from servers import MariaDB, PostgreSQL, RabbitMQ, ServerError
 
 from ec2map_sync.sql.database import parse_url
 
@@ -46,7 +41,7 @@ def consume(rabbit: RabbitMQ, queue: str) -> str:
         kombu.Connection(rabbit.url()) as connection,
         connection.SimpleQueue(queue) as simple,
     ):
-        message = simple.get(timeout=10)
+        message = simple.get(timeout=within(10))
         message.ack()
         return str(message.payload)
 

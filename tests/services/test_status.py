@@ -7,7 +7,7 @@ import signal
 import pytest
 from commands import run
 from fleet import Load, await_reading, pair, running
-from servers import wait_until
+from patience import wait_until
 
 from ec2map_sync.rules.stamps import parse_time, wall_clock
 

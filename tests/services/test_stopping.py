@@ -2,7 +2,7 @@
 
 import pytest
 from fleet import INFO, Load, Region, running
-from servers import wait_until
+from patience import wait_until
 
 pytestmark = pytest.mark.services
 

@@ -16,7 +16,8 @@ from cryptography.x509.oid import NameOID
 from edge import installed
 from fleet import Region, pair, running
 from one_set import claim_many, open_ledger
-from servers import RabbitMQ, wait_until
+from patience import wait_until, within
+from servers import RabbitMQ
 
 from ec2map_sync.broker import link, transport
 from ec2map_sync.broker.address import Address, Tls
@@ -166,7 +167,7 @@ def test_what_has_come_is_given_out_together(broker, directory, secure):
             )
         with kombu.Consumer(channel, [queue], on_message=arrived.append):
             while len(arrived) < 300:
-                connection.drain_events(timeout=10)
+                connection.drain_events(timeout=within(10))
                 read.append(len(arrived))
             with pytest.raises(TimeoutError):
                 connection.drain_events(timeout=0.1)
@@ -195,7 +196,7 @@ def test_a_heartbeat_behind_a_message_holds_nothing_up(broker):
                     in sock.recv(65536, socket.MSG_PEEK | socket.MSG_DONTWAIT)
                 )
             )
-            connection.drain_events(timeout=10)
+            connection.drain_events(timeout=within(10))
 
     assert [m.body for m in arrived] == ["it"]
 

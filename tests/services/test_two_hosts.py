@@ -3,7 +3,7 @@
 import pytest
 from fleet import INFO, Load, await_reading, pair, running
 from one_set import await_equal, await_same_cells, moves, second_host
-from servers import wait_until
+from patience import wait_until
 
 pytestmark = pytest.mark.services
 

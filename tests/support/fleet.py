@@ -18,7 +18,8 @@ import amqp.exceptions
 import kombu
 import sqlalchemy as sa
 from amqp import Channel
-from servers import MariaDB, RabbitMQ, find_program, wait_until
+from patience import wait_until, within
+from servers import MariaDB, RabbitMQ, find_program
 
 DATA = Path(__file__).parent.parent / "data"
 BIN = Path(sys.executable).parent
@@ -185,7 +186,7 @@ class Glance:
     def _channel(self) -> Iterator[Channel]:
         with kombu.Connection(
             self._url,
-            connect_timeout=5,
+            connect_timeout=within(5),
             transport_options={"confirm_publish": True},
         ) as connection:
             connection.connect()  # once; a channel alone would try for ever
@@ -335,7 +336,7 @@ class Region:
             check=False,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=within(60),
         )
         assert done.returncode == code, done
         return done.stdout
@@ -361,7 +362,7 @@ class Region:
         """Send SIGTERM; give the exit code."""
         assert self.agent is not None
         self.agent.terminate()
-        code = self.agent.wait(60)
+        code = self.agent.wait(within(60))
         self.agent = None
         return code
 
@@ -373,7 +374,7 @@ class Region:
         for pid in [*_children(self.agent.pid), self.agent.pid]:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        self.agent.wait(10)
+        self.agent.wait(within(10))
         self.agent = None
 
     def services(self) -> dict[str, int]:

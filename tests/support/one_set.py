@@ -10,8 +10,9 @@ from uuid import uuid4
 import kombu
 import sqlalchemy as sa
 from fleet import Region
+from patience import wait_until, within
 from proxy import Proxy
-from servers import MariaDB, find_program, wait_until
+from servers import MariaDB, find_program
 
 from ec2map_sync.ledger import PUBLISHER, Ledger
 from ec2map_sync.rules.claims import Print, Sighting, Stamp
@@ -96,7 +97,8 @@ def await_equal(*regions: Region, count: int, seconds: float) -> Print:
         wait_until(equal, seconds)
     except TimeoutError:
         raise AssertionError(
-            f"not equal, or not {count}, within {seconds} s: {totals()}"
+            f"not equal, or not {count},"
+            f" within {within(seconds)} s: {totals()}"
         ) from None
     return totals()[0]
 
@@ -169,7 +171,7 @@ def dump(mariadb: MariaDB, region: Region, path: Path) -> None:
             ],
             check=True,
             stdout=file,
-            timeout=60,
+            timeout=within(60),
         )
 
 
@@ -181,7 +183,7 @@ def restore(mariadb: MariaDB, region: Region, path: Path) -> None:
             [*_client(mariadb, "mariadb"), _database(region)],
             check=True,
             stdin=file,
-            timeout=60,
+            timeout=within(60),
         )
 
 

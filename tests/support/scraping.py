@@ -5,6 +5,7 @@ import urllib.request
 from dataclasses import dataclass
 
 from commands import SmallRegion
+from patience import within
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -24,7 +25,7 @@ class Response:
 def get(url: str) -> Response:
     """Ask; an error of HTTP is an answer too."""
     try:
-        with urllib.request.urlopen(url, timeout=20) as response:
+        with urllib.request.urlopen(url, timeout=within(20)) as response:
             return Response(response.status, response.read().decode())
     except urllib.error.HTTPError as error:
         return Response(error.code, error.read().decode())

@@ -18,7 +18,6 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -28,6 +27,7 @@ from urllib.parse import quote
 import kombu
 import psycopg
 import pymysql
+from patience import POLL_SECONDS, wait_until, within
 
 PATH = os.pathsep.join(
     [os.environ.get("PATH", ""), "/usr/sbin", "/usr/bin", "/sbin", "/bin"]
@@ -35,9 +35,8 @@ PATH = os.pathsep.join(
 RABBITMQ_SCRIPTS = "rabbitmq/lib/rabbitmq_server-*/sbin/rabbitmq-server"
 POSTGRESQL_PROGRAMS = "postgresql/*/bin/postgres"
 
-START_SECONDS = 90
-STOP_SECONDS = 60
-POLL_SECONDS = 0.1
+START_SECONDS = within(90)
+STOP_SECONDS = within(60)
 LOG_TAIL = 4000
 
 # Below the ports that the kernel gives to outgoing connections, so that
@@ -400,7 +399,9 @@ class RabbitMQ(Server):
 
     def _answers(self) -> bool:
         try:
-            with kombu.Connection(self.url(), connect_timeout=2) as connection:
+            with kombu.Connection(
+                self.url(), connect_timeout=within(2)
+            ) as connection:
                 connection.connect()
         except (OSError, *kombu.Connection(self.url()).connection_errors):
             return False
@@ -539,7 +540,7 @@ class PostgreSQL(Server):
             user="postgres",
             dbname=database,
             autocommit=True,
-            connect_timeout=2,
+            connect_timeout=int(within(2)),
         ) as connection:
             cursor = connection.execute(statement.encode())
             return cursor.fetchall() if cursor.description else []
@@ -555,7 +556,7 @@ class PostgreSQL(Server):
         for child in children:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(child, signal.SIGKILL)
-        wait_until(lambda: not any(map(_is_alive, children)), STOP_SECONDS)
+        wait_until(lambda: not any(map(_is_alive, children)), 60)
 
     def __exit__(
         self,
@@ -652,12 +653,3 @@ def _is_alive(pid: int) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return False
     return not state.startswith(" Z")
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 10) -> None:
-    """Return when a condition holds; fail if it does not in time."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"not so within {seconds} s")
-        time.sleep(POLL_SECONDS)

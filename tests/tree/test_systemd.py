@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from patience import within
 from servers import find_program
 
 UNIT = Path(__file__).parents[2] / "etc/systemd/ec2map-sync-agent.service"
@@ -30,7 +31,7 @@ def analyze(*arguments):
         [find_program("systemd-analyze", "systemd"), *arguments],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=within(60),
         check=False,
     )
 

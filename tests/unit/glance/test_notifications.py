@@ -6,6 +6,7 @@ import threading
 import pytest
 from fleet import captured, created
 from hypothesis import HealthCheck, given, settings, strategies as st
+from patience import within
 from sqlalchemy.exc import OperationalError
 
 from ec2map_sync.glance.listener import Recorder
@@ -209,10 +210,10 @@ def test_a_stop_while_the_ledger_is_away_gives_the_batch_back():
         target=lambda: answers.append(recorder.dispatch(batch))
     )
     thread.start()
-    assert ledger.asked.wait(10)
+    assert ledger.asked.wait(within(10))
 
     recorder.stop()
-    thread.join(10)
+    thread.join(within(10))
 
     assert answers == [set(batch)]
 

@@ -6,9 +6,10 @@ import urllib.error
 import urllib.request
 
 import pytest
+from patience import wait_until
 from prometheus_client import CollectorRegistry
 from scraping import Response, get
-from servers import free_port, wait_until
+from servers import free_port
 
 from ec2map_sync.monitor.exporter import Agent, CannotListen, Front, answers
 from ec2map_sync.running.roll import roll

@@ -3,6 +3,8 @@
 import threading
 import time
 
+from patience import within
+
 from ec2map_sync.operate.checks import finding
 from ec2map_sync.operate.checks.finding import ok, run, unknown
 from ec2map_sync.rules.errors import ConfigError
@@ -19,7 +21,7 @@ def test_a_check_that_hangs_is_given_up():
     began, answered = time.monotonic(), threading.Event()
 
     def hangs():
-        answered.wait(30)
+        answered.wait(within(30))
         return ok()
 
     findings = run({"hangs": hangs, "answers": ok}, deadline=0.3)

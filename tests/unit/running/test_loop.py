@@ -3,6 +3,8 @@
 import logging
 import threading
 
+from patience import within
+
 from ec2map_sync.running.loop import Loop, Wake
 
 
@@ -18,7 +20,7 @@ def run(step, describe=str, **kwargs):
 
 def finish(loop, thread):
     loop.stop()
-    thread.join(10)
+    thread.join(within(10))
     assert not thread.is_alive()
 
 
@@ -26,7 +28,7 @@ def test_a_wake_up_before_the_wait_is_not_lost():
     wake = Wake()
     wake.set()
 
-    wake.wait(60)
+    wake.wait(within(60))
 
 
 def test_more_wake_ups_than_a_pipe_holds_block_nobody():
@@ -34,7 +36,7 @@ def test_more_wake_ups_than_a_pipe_holds_block_nobody():
     for _ in range(100_000):
         wake.set()
 
-    wake.wait(60)
+    wake.wait(within(60))
 
 
 def test_a_woken_loop_steps_again():
@@ -45,9 +47,9 @@ def test_a_woken_loop_steps_again():
         return False
 
     loop, thread, wake = run(step)
-    assert stepped.acquire(timeout=10)
+    assert stepped.acquire(timeout=within(10))
     wake.set()
-    assert stepped.acquire(timeout=10)
+    assert stepped.acquire(timeout=within(10))
     finish(loop, thread)
 
 
@@ -68,7 +70,7 @@ def test_an_outage_is_said_once_and_so_is_its_end(caplog):
     loop, thread, _ = run(
         step, release=lambda: released.append(1), report=reports.append
     )
-    assert over.wait(30)
+    assert over.wait(within(30))
     finish(loop, thread)
 
     said = [record.message for record in caplog.records]
@@ -85,7 +87,7 @@ def test_a_mistake_of_ours_is_logged_with_its_place(caplog):
         raise KeyError("oops")
 
     loop, thread, _ = run(step, describe=lambda _error: None)
-    assert failed.wait(10)
+    assert failed.wait(within(10))
     finish(loop, thread)
 
     assert "KeyError" in caplog.text
@@ -99,6 +101,6 @@ def test_a_stop_during_a_pause_does_not_wait_for_its_end():
         raise OSError("refused")
 
     loop, thread, _ = run(step)
-    assert failed.wait(10)
+    assert failed.wait(within(10))
 
     finish(loop, thread)

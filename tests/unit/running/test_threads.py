@@ -2,10 +2,12 @@
 
 import threading
 
+from patience import within
+
 from ec2map_sync.running.loop import Loop, Nudge
 from ec2map_sync.running.threads import Fan, Threads
 
-SECONDS = 10
+SECONDS = within(10)
 
 
 class Counted:
