@@ -1,3 +1,4 @@
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -20,6 +21,14 @@ class OneCloud(LoadFileScheduling):
         if nodeid.startswith("tests/openstack/"):
             return "tests/openstack"
         return super()._split_scope(nodeid)
+
+
+def pytest_configure() -> None:
+    # Under nohup, and in the background of a shell, SIGINT is ignored, and
+    # so it would be in the programs that are to be interrupted. What has a
+    # handler is back to the default in every child.
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, lambda *_: None)
 
 
 @pytest.hookimpl(trylast=True)
