@@ -199,7 +199,7 @@ def test_what_comes_again_after_a_cut_does_not_stall_the_listener(
     region.configure(
         extra="\n[oslo_messaging_rabbit]\nrabbit_qos_prefetch_count = 1\n"
         "rabbit_retry_interval = 5\nkombu_reconnect_delay = 4\n"
-        "[notifications]\nstall_timeout = 50\n"
+        "[notifications]\nstall_timeout = 3600\n"
     )
     region.glance.create(1)
     with running(region):

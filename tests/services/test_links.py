@@ -1,10 +1,9 @@
 """A dead link between regions is noticed, and never waited for for ever."""
 
 import time
-from contextlib import suppress
 
 import pytest
-from patience import wait_until
+from patience import POLL_SECONDS, wait_until, within
 from proxy import Proxy, Way
 
 from ec2map_sync.broker.address import Address
@@ -47,10 +46,10 @@ def test_links_have_heartbeats_unless_the_url_says_otherwise(rabbit_a):
 def test_an_idle_link_stays_up(outlet):
     end = time.monotonic() + 4 * HEARTBEAT
 
-    with suppress(TimeoutError):
-        wait_until(lambda: fails(outlet), end - time.monotonic())
+    while time.monotonic() < end:
+        assert not fails(outlet)
+        time.sleep(POLL_SECONDS)
 
-    assert time.monotonic() >= end
     outlet.send("nobody", {}, b"{}")
     outlet.close()
 
@@ -62,7 +61,7 @@ def test_a_dead_link_is_noticed_and_can_be_left(link, outlet, way):
     wait_until(lambda: fails(outlet), 5 * HEARTBEAT)
     begun = time.monotonic()
     outlet.close()
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < within(10)
 
     link.heal()
     outlet.send("nobody", {}, b"{}")
@@ -78,4 +77,4 @@ def test_a_link_that_dies_while_it_is_set_up_is_given_up(rabbit_a, link):
         outlet.send("nobody", {}, b"{}")
 
     outlet.close()
-    assert time.monotonic() - begun < 30
+    assert time.monotonic() - begun < within(30)

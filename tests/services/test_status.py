@@ -7,13 +7,13 @@ import signal
 import pytest
 from commands import run
 from fleet import Load, await_reading, pair, running
-from patience import wait_until
+from patience import wait_until, within
 
 from ec2map_sync.rules.stamps import parse_time, wall_clock
 
 pytestmark = pytest.mark.services
 
-SILENT_AFTER = 6.0
+SILENT_AFTER = within(2)
 CELLS = ("nova:cell0", "nova:cell1")
 
 
@@ -81,6 +81,7 @@ def test_under_load_every_figure_lies_between_the_truth_before_and_after(
     regions,
 ):
     one, two = regions
+    began = wall_clock()
     with Load(one.glance) as load:
         load.await_more(10)
         for _ in range(8):
@@ -97,12 +98,12 @@ def test_under_load_every_figure_lies_between_the_truth_before_and_after(
                 for cell in CELLS:
                     sink = lines["sink", cell]
                     assert 0 <= sink["position"] <= after[1]
-                    assert sink["lag_seconds"] < 10
+                    loaded = (wall_clock() - began) / 1_000_000
+                    assert 0 <= sink["lag_seconds"] <= loaded
                 told = lines["peer", peer.name]
                 assert told["state"] in {"agrees", "differs"}
                 agreed = parse_time(told["position"], asked)
                 assert agreed < wall_clock()
-                assert told["lag_seconds"] < SILENT_AFTER
         assert truth(one)[0] > 10
 
     await_healthy(*regions)

@@ -2,6 +2,7 @@
 
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from commands import SmallRegion
@@ -87,7 +88,12 @@ class Exporter:
             return False
 
 
-def measured(region: SmallRegion, *, since: int = 0) -> Scrape:
+def measured(
+    region: SmallRegion,
+    *,
+    since: int = 0,
+    clock: Callable[[], int] = wall_clock,
+) -> Scrape:
     """Measure a region's ledger, as its agent does that began then."""
     bus = config.load([], files=[str(region.config_file)]).bus
     registry = CollectorRegistry()
@@ -98,7 +104,7 @@ def measured(region: SmallRegion, *, since: int = 0) -> Scrape:
             lambda: ["nova:cell1"],
             "here",
             since=since,
-            clock=wall_clock,
+            clock=clock,
         )
     )
     return Scrape(generate_latest(registry).decode())

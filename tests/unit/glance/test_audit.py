@@ -1,7 +1,5 @@
 """The audit against Glance: what it claims, and what it leaves alone."""
 
-import time
-
 import pytest
 from fake_glance import FakeGlance
 
@@ -159,13 +157,10 @@ def test_a_glance_that_is_away_is_one_clear_line(glance, catalogue):
 
 def test_a_glance_that_is_slow_is_not_waited_for_for_ever(tmp_path, glance):
     conf = load(tmp_path, f"endpoint_override = {glance.url}\ntimeout = 0.3\n")
-    glance.seconds = 3
-    began = time.monotonic()
+    glance.seconds = 3  # after which the answer would be a good one
 
     with pytest.raises(GlanceError):
         list(Catalogue(conf.conf, conf.glance).images(hidden=False))
-
-    assert time.monotonic() - began < 2.5
 
 
 def test_a_glance_without_keystone_takes_the_identity_from_headers(

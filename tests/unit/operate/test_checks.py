@@ -1,7 +1,6 @@
 """What commands find out before they act, and within which bounds."""
 
 import threading
-import time
 
 from patience import within
 
@@ -18,21 +17,19 @@ def fails(error):
 
 
 def test_a_check_that_hangs_is_given_up():
-    began, answered = time.monotonic(), threading.Event()
+    given_up = threading.Event()
 
     def hangs():
-        answered.wait(within(30))
+        assert given_up.wait(within(60))
         return ok()
 
-    findings = run({"hangs": hangs, "answers": ok}, deadline=0.3)
+    findings = run({"hangs": hangs, "answers": ok}, deadline=within(0.4))
+    given_up.set()
 
-    assert [f.result for f in findings] == [
-        "wrong: no answer within 0 s",
-        "ok",
-    ]
+    hung, answered = findings
+    assert hung.result.startswith("wrong: no answer within ")
+    assert answered.result == "ok"
     assert [f.check for f in findings] == ["hangs", "answers"]
-    assert time.monotonic() - began < 5
-    answered.set()
 
 
 def test_a_check_that_fails_holds_no_other_up():
