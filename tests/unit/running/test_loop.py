@@ -5,15 +5,18 @@ import threading
 
 from patience import within
 
-from ec2map_sync.running.loop import Loop, Wake
+from ec2map_sync.running.loop import Loop, Nudge, Wake
+
+FOR_EVER = 1_000_000
+"""Seconds after which no test is still there."""
 
 
 def run(step, describe=str, **kwargs):
     wake = Wake()
     loop = Loop(
-        "test", step, wake=wake, interval=60, describe=describe, **kwargs
+        "test", step, wake=wake, interval=FOR_EVER, describe=describe, **kwargs
     )
-    thread = threading.Thread(target=loop.run)
+    thread = threading.Thread(target=loop.run, daemon=True)
     thread.start()
     return loop, thread, wake
 
@@ -24,19 +27,32 @@ def finish(loop, thread):
     assert not thread.is_alive()
 
 
-def test_a_wake_up_before_the_wait_is_not_lost():
-    wake = Wake()
+@pytest.fixture(params=[Wake, Nudge])
+def wake(request):
+    return request.param()
+
+
+def ends(function, *arguments):
+    """Whether a call ends by itself; it is left behind if it does not."""
+    thread = threading.Thread(target=function, args=arguments, daemon=True)
+    thread.start()
+    thread.join(within(10))
+    return not thread.is_alive()
+
+
+def test_a_wake_up_before_the_wait_is_not_lost(wake):
     wake.set()
 
-    wake.wait(within(60))
+    assert ends(wake.wait, FOR_EVER)
 
 
-def test_more_wake_ups_than_a_pipe_holds_block_nobody():
-    wake = Wake()
-    for _ in range(100_000):
-        wake.set()
+def test_more_wake_ups_than_a_pipe_holds_block_nobody(wake):
+    def set_often():
+        for _ in range(100_000):
+            wake.set()
 
-    wake.wait(within(60))
+    assert ends(set_often)
+    assert ends(wake.wait, FOR_EVER)
 
 
 def test_a_woken_loop_steps_again():
@@ -93,7 +109,8 @@ def test_a_mistake_of_ours_is_logged_with_its_place(caplog):
     assert "KeyError" in caplog.text
 
 
-def test_a_stop_during_a_pause_does_not_wait_for_its_end():
+def test_a_stop_during_a_pause_does_not_wait_for_its_end(monkeypatch):
+    monkeypatch.setattr("ec2map_sync.running.loop.FIRST_PAUSE", FOR_EVER)
     failed = threading.Event()
 
     def step():

@@ -33,7 +33,7 @@ class Counted:
 
 
 def running(threads):
-    thread = threading.Thread(target=threads.run)
+    thread = threading.Thread(target=threads.run, daemon=True)
     thread.start()
     return thread
 
@@ -52,6 +52,7 @@ def test_a_loop_that_is_added_later_runs_and_can_end_alone():
     assert not first.ended.is_set()
     threads.stop()
     thread.join(SECONDS)
+    assert not thread.is_alive()
     assert first.ended.is_set()
 
 
@@ -83,4 +84,5 @@ def test_a_fan_wakes_every_thread_but_those_forgotten():
     assert loops["a"].stepped.wait(SECONDS)
     threads.stop()
     thread.join(SECONDS)
+    assert not thread.is_alive()
     assert loops["b"].steps == 1
