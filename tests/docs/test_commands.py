@@ -35,7 +35,7 @@ EXAMPLE = re.compile(r"Example: (ec2map-sync .*)")
 OLD = "OLD-PEER"
 
 NOT_RUN = {
-    "ec2map-sync status --watch 2": "does not end: test_cli_status.py",
+    "ec2map-sync status --watch 2": "does not end: test_terminal.py",
     "ec2map-sync demo --regions 4 --images 100": "test_demo.py",
 }
 # Not in order is an answer, too.

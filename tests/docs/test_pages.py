@@ -58,7 +58,10 @@ def test_the_vectors_of_ids_are_what_the_package_derives(read, number):
 
 
 def test_the_fingerprints_are_the_package_s(read):
-    for key, fingerprint in rows(read(IDS), "Fingerprint of a scheme"):
+    fingerprints = rows(read(IDS), "Fingerprint of a scheme")
+
+    assert fingerprints
+    for key, fingerprint in fingerprints:
         assert Scheme(key.encode()).fingerprint == fingerprint
 
 
@@ -153,9 +156,11 @@ def test_each_of_the_eight_guarantees_names_tests_that_exist(read):
 
 def test_every_file_that_the_readme_links_to_exists(read):
     links = re.findall(r"<([\w/.-]+)>`_", read("README.rst"))
+    tools = re.findall(r"^ {4}(tools/\w+)", read("README.rst"), re.M)
 
     assert "doc/source/ids.rst" in links
     for link in links:
         assert read(link)
-    for command in re.findall(r"^ {4}(tools/\w+)", read("README.rst"), re.M):
+    assert tools
+    for command in tools:
         assert read(command).startswith("#!")

@@ -66,6 +66,7 @@ def test_after_a_power_cut_everything_goes_on(regions):
 
 def test_services_do_not_outlive_their_killed_supervisor(regions):
     one, _ = regions
+    wait_until(lambda: set(SERVICES) <= one.services().keys())
     pids = one.services().values()
 
     os.kill(one.agent.pid, signal.SIGKILL)
