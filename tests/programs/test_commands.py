@@ -173,6 +173,7 @@ def test_ctrl_c_ends_a_command_without_a_traceback(region):
     """Caught while it waits for a broker that does not answer."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
+        silent.settimeout(within(60))
         region.configure(broker=f"amqp://u:p@127.0.0.1:{port}//")
         with subprocess.Popen(
             [PROGRAM, "replay", "--config-file", region.config_file],

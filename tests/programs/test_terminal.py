@@ -47,7 +47,9 @@ def test_watch_prints_again_until_interrupted(region):
         assert watching.stdout
         seen = 0
         while seen < 3:
-            seen += watching.stdout.readline() == "ledger\n"
+            line = watching.stdout.readline()
+            assert line, watching.communicate()
+            seen += line == "ledger\n"
         watching.send_signal(signal.SIGINT)
         _, said = watching.communicate(timeout=within(20))
 
