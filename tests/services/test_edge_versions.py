@@ -12,7 +12,7 @@ import pytest
 pytestmark = [pytest.mark.services, pytest.mark.timeout(600)]
 
 ROOT = Path(__file__).parents[2]
-EDGE = ["tests/unit/test_edge.py", "tests/services/test_edge.py"]
+EDGE = ["tests/unit/broker/test_inside.py", "tests/services/test_edge.py"]
 VERSIONS = """
 from importlib.metadata import version
 print(version("kombu"), version("oslo.messaging"))

@@ -72,7 +72,7 @@ class LedgerStub:
         self.asked = threading.Event()
         self.there = threading.Event()
         self.there.set()
-        self.journal = self
+        self.quarantine = self
 
     def see(self, sightings: Iterable[Any]) -> Any:
         """Take images."""
@@ -84,7 +84,7 @@ class LedgerStub:
         self.sizes.append(len(images))
         return type("Recorded", (), {"news": 0})
 
-    def quarantine(self, entries: Iterable[Any]) -> None:
+    def put(self, entries: Iterable[Any]) -> None:
         """Take what is not understood."""
         self.quarantined += [entry.body for entry in entries]
 

@@ -37,7 +37,7 @@ def image(n):
 @pytest.fixture(autouse=True)
 def stand_still(monkeypatch):
     """Let no time pass between what is noted and what is asked."""
-    monkeypatch.setattr("ec2map_sync.ledger.ledger.wall_clock", lambda: NOW)
+    monkeypatch.setattr("ec2map_sync.cli.status.wall_clock", lambda: NOW)
 
 
 @pytest.fixture

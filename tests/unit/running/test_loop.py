@@ -3,6 +3,7 @@
 import logging
 import threading
 
+import pytest
 from patience import within
 
 from ec2map_sync.running.loop import Loop, Nudge, Wake
