@@ -23,16 +23,16 @@ WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z][a-z0-9]*|[A-Z]+")
 
 # English that says what it says everywhere; words of the trade; neighbours.
 _ORDINARY = """
-answer argument aside asker bad busy cannot class compared delay derive
-difference ending error examination explanation finding front held help
-interrupt item known late line listen lister lookout many map mapped mismatch
-name no not numbered one outcome pace part pause picture process program
-received recorded recorder reporter retrial run sample screen seen silent
-spread state step story survey taken tally time too trace unknown unmeasured
-verdict view waiting watchdog window worker
+answer argument aside asker bad busy cannot class compared comparison count
+delay derive difference ending error examination explanation finding front held
+help interrupt item known late line listen lister lookout many map mapped
+mismatch name no not numbered one outcome pace part pause picture plain process
+program received recorded recorder replacement reporter retrial run sample
+screen seen silent spread state step story survey taken tally time too trace
+unknown unmeasured verdict view waiting watchdog worker
 
-api command counter exchange fan gauge histogram nudge public queries queue
-schema server signing ssl thread transport wake
+amqp api command counter exchange fan gauge histogram nudge public queries
+queue schema server signing ssl thread tls transport virtual wake
 
 ec2 glance nova
 """
@@ -47,27 +47,21 @@ SAME = {
 """Classes that may have one name, and why."""
 
 OPEN = {
-    "Answer",
     "Check",
-    "Kind",
     "Move",
     "Sample",
     "Server",
-    "Survey",
     "Tally",
-    "Verdict",
 }
 """Names of classes and types that mean two things, and should not."""
 
-AMBIGUOUS = {"BATCH", "EVERYTHING", "OUTAGES", "PUBLISHER"}
+AMBIGUOUS = {"BATCH", "OUTAGES", "PUBLISHER"}
 """Constants that others import, and of which there are two."""
 
 SHADOWS = {
     "agent/services.py: auditor",
     "cli/status.py: seconds",
     "demo/region.py: bus",
-    "peers/answerer.py: messages",
-    "peers/follower.py: messages",
     "settings/addresses.py: name",
     "sinks/__init__.py: plan",
     "sinks/ec2api.py: plan",
@@ -76,7 +70,6 @@ SHADOWS = {
 """Local names that hide what the module has imported or defined."""
 
 HIDDEN_TYPES = {
-    "ledger/divergences.py: Divergences.list",
     # as threading.Event has it
     "running/loop.py: Nudge.set",
     "running/loop.py: Wake.set",
