@@ -2,7 +2,7 @@
 #
 # devstack plugin of ec2map-sync: what each phase does.
 #
-#     enable_plugin ec2map-sync URL
+#     enable_plugin ec2map-sync URL main
 
 # Commands here carry passwords, which must not get into the log.
 _XTRACE_EC2MAP_SYNC=$(set +o | grep xtrace)

@@ -112,10 +112,13 @@ def sections(
 
 def transport(conf: cfg.ConfigOpts) -> None:
     """Check the URLs of Glance's broker, in oslo.messaging's form."""
-    for section in ("DEFAULT", "oslo_messaging_notifications"):
-        there = conf if section == "DEFAULT" else conf.get(section, {})
-        if url := there.get("transport_url"):
-            _transport(url, f"[{section}] transport_url")
+    notifications = "oslo_messaging_notifications"
+    sections = {"DEFAULT": conf}
+    if notifications in conf:
+        sections[notifications] = conf[notifications]
+    for name, section in sections.items():
+        if "transport_url" in section and section.transport_url:
+            _transport(section.transport_url, f"[{name}] transport_url")
 
 
 def _transport(url: str, option: str) -> None:

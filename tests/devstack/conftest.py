@@ -79,6 +79,7 @@ class Devstack:
             "RABBIT_HOST": f"127.0.0.1:{rabbit.port}",
             "SYSTEMCTL": "systemctl",
             "EC2MAP_SYNC_CONF_DIR": str(self.etc),
+            "EC2MAP_SYNC_LINK_DIR": str(directory / "links"),
             "EC2MAP_SYNC_CLAIM_WAIT": "1",
             "EC2MAP_SYNC_READY_TIMEOUT": "60",
         }
@@ -92,6 +93,7 @@ class Devstack:
         directory = self.directory
         programs = directory / "bin"
         programs.mkdir(parents=True)
+        (directory / "links").mkdir()
         (directory / "devstack").mkdir()
         for path in ("images", "merge.sh"):
             (directory / path).touch()

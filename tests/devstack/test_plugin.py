@@ -43,7 +43,7 @@ def topics(host):
 def leftovers(host):
     """What a host has of ours: files, and names on its servers."""
     ours = re.compile(r"^(ec2map|RegionO|one_|two_)")
-    paths = [p for name in ("etc", "data") for p in host.directory.rglob(name)]
+    paths = [p for name in ("etc", "data", "links") for p in host.directory.rglob(name)]
     return [
         *(p for path in paths for p in path.rglob("*")),
         *(q for q in host.queues() if ours.search(q)),
@@ -73,13 +73,28 @@ def test_the_configuration_can_be_loaded_and_is_not_for_everybody(host):
 
     assert conf.region == "RegionOne"
     assert [cell.name for cell in conf.cells] == host.cells
-    assert conf.bus.url.endswith("/ec2map_sync")
+    assert conf.bus.broker.urls.endswith("/ec2map_sync")
     assert conf.conf.ec2_ids.hash_key == "hash$Secret"
     assert stat.S_IMODE(host.conf.stat().st_mode) == 0o640
     assert stat.S_IMODE(host.state.stat().st_mode) == 0o750
     key = host.etc / "signing.key"
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
     assert f"Public key of RegionOne: {conf.bus.key.public}" in host.output
+
+
+def test_the_commands_are_linked_to_where_everybody_finds_them(host):
+    link = host.directory / "links" / "ec2map-sync"
+
+    done = host.run(link, "--version")
+
+    assert done.returncode == 0
+    assert done.stdout.startswith("ec2map-sync ")
+
+
+def test_what_is_not_started_yet_is_one_line(host):
+    said = [line for line in host.output.splitlines() if "API" in line]
+
+    assert said == ["ec2map-sync: Glance's API is not started yet"]
 
 
 def test_glance_has_our_topic_beside_the_others(host):

@@ -94,6 +94,27 @@ def test_the_readme_lists_every_setting_with_its_default():
             assert rows[name] == (f"``{expected}``" if expected else "(empty)")
 
 
+@pytest.mark.parametrize(
+    "file",
+    [*SAMPLES, PLUGIN / "README.rst", PLUGIN / "plugin.sh"],
+    ids=lambda p: p.name,
+)
+def test_the_line_for_local_conf_names_the_branch(file):
+    lines = re.findall(r"enable_plugin ec2map-sync .*", file.read_text())
+
+    # devstack's own default, master, is no branch of this repository.
+    assert lines
+    assert all(re.fullmatch(r"\S+ \S+ \S+ main", line) for line in lines)
+
+
+def test_no_password_is_an_argument_of_a_program():
+    text = (PLUGIN / "lib" / "ec2map-sync").read_text()
+    given = re.findall(r'.*rabbit (?:add_user|change_password).*', text)
+
+    assert len(given) == 2
+    assert all('<<<"$password"' in line for line in given)
+
+
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda p: p.name)
 def test_a_sample_sets_nothing_that_is_no_setting(sample):
     text = sample.read_text()
