@@ -3,6 +3,7 @@
 import base64
 import binascii
 import os
+import stat
 from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -32,17 +33,24 @@ class SigningKey:
     def load(cls, path: Path) -> "SigningKey":
         """Read a key file (PKCS #8, PEM).
 
-        :raises ConfigError: there is none, or it is no Ed25519 key.
+        :raises ConfigError: there is none, others than its owner may do
+            something with it, or it is no Ed25519 key.
         """
         try:
-            key = serialization.load_pem_private_key(
-                path.read_bytes(), password=None
-            )
+            with path.open("rb") as file:
+                mode, pem = os.fstat(file.fileno()).st_mode, file.read()
         except OSError as error:
             raise ConfigError(
                 f"signing key {path}: {error.strerror}; make one with "
                 f"'ec2map-sync key generate {path}'"
             ) from error
+        if mode & (stat.S_IRWXG | stat.S_IRWXO):
+            raise ConfigError(
+                f"signing key {path} is open to others: 'chmod 600 {path}', "
+                "or make a new one if somebody may have read it"
+            )
+        try:
+            key = serialization.load_pem_private_key(pem, password=None)
         except (ValueError, TypeError, UnsupportedAlgorithm) as error:
             raise ConfigError(
                 f"signing key {path} is no private key in PEM form"

@@ -1,10 +1,8 @@
 """Checks of brokers: own, peers', Glance's; exchanges, queues, the key."""
 
-import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import amqp.exceptions
@@ -54,7 +52,6 @@ def between_regions(config: Config) -> Mapping[str, Check]:
 def _signing_key(
     conf: cfg.ConfigOpts, key: SigningKey, peers: Sequence[Peer]
 ) -> Finding:
-    path = Path(conf.bus.signing_key_file)
     for peer in peers:
         if key.public in conf[f"peer:{peer.name}"].public_keys:
             return wrong(
@@ -62,8 +59,6 @@ def _signing_key(
                 f"put there what 'ec2map-sync key generate' printed in "
                 f"{peer.name}",
             )
-    if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-        return wrong(f"{path} is open to others", f"chmod 600 {path}")
     return ok(key.public, "every peer's public_keys for this region has it")
 
 

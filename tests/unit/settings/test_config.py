@@ -1,5 +1,6 @@
 """What is wrong with a configuration is said in one line, before a start."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,11 @@ def good(tmp_path_factory):
     directory = tmp_path_factory.mktemp("keys")
     key = SigningKey.generate()
     key.save(directory / "key")
+    (directory / "no-key").touch(0o600)
     (directory / "no-key").write_text("not a key\n")
+    for mode in ("604", "620", "610"):
+        shutil.copy(directory / "key", directory / mode)
+        (directory / mode).chmod(int(mode, 8))
     return {
         "DEFAULT": {
             "region": "RegionOne",
@@ -158,6 +163,15 @@ SLIPS = {
         "{keys}",
         "signing key",
     ),
+    **{
+        f"key file of mode {mode}": (
+            "bus",
+            "signing_key_file",
+            f"{{keys}}/{mode}",
+            "chmod 600",
+        )
+        for mode in ("604", "620", "610")
+    },
 }
 
 
