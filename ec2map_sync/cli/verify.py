@@ -7,6 +7,7 @@ from typing import Any
 
 from ec2map_sync.cli.base import (
     NOT_IN_ORDER,
+    BadArgument,
     add_dry_run,
 )
 from ec2map_sync.cli.progress import progress
@@ -25,6 +26,13 @@ from ec2map_sync.sinks import Sink
 from ec2map_sync.sinks.verify import SinkCheck, repair
 
 COLUMNS = ("what", "name", "checked", "missing", "foreign", "different")
+NOT_CONFIGURED = "not configured"
+ABSENT = {
+    "sinks": "no cell and no [ec2api] connection is configured",
+    "peers": "[DEFAULT] peers is empty",
+    "glance": "[glance] is not configured",
+}
+"""The parts, and why there may be nothing of them to check."""
 EXAMPLES = 10
 """Differences told of each thing."""
 
@@ -38,12 +46,12 @@ class Verify(RegionLister):
     another row than the settled one. Peers: the claims made before their
     next heartbeat. Missing is what we lack, foreign what the peer lacks,
     different what the peer knows more of. Without any of --sinks, --peers
-    and --glance, all are checked.
+    and --glance, all are checked that are configured.
 
     --repair writes what is missing or ours into the sinks again; rows that
     are not ours stay ([nova] existing_rows). The first differences are told
     beside the table. Exit code 1 if anything is (still) not in order, 2 if
-    something could not be checked.
+    something could not be checked, or was asked for and is not configured.
 
     Example: ec2map-sync verify --sinks --repair --dry-run
     """
@@ -51,7 +59,7 @@ class Verify(RegionLister):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Add the arguments."""
         parser = super().get_parser(prog_name)
-        for name in ("sinks", "peers", "glance"):
+        for name in ABSENT:
             parser.add_argument(
                 f"--{name}", action="store_true", help=f"check {name}"
             )
@@ -68,14 +76,21 @@ class Verify(RegionLister):
     ) -> tuple[Sequence[str], Sequence[Any]]:
         """Check."""
         chosen = parsed_args
-        everything = not (chosen.sinks or chosen.peers or chosen.glance)
+        asked = [name for name in ABSENT if getattr(chosen, name)]
+        if chosen.repair and asked and "sinks" not in asked:
+            raise BadArgument("--repair writes into sinks: add --sinks")
+        parts: dict[str, Callable[[], Iterator[Verdict]]] = {
+            "sinks": partial(self._sinks, chosen),
+            "peers": self._peers,
+            "glance": self._glance,
+        }
         verdicts: list[Verdict] = []
-        if chosen.sinks or everything:
-            verdicts += self._sinks(chosen)
-        if chosen.peers or everything:
-            verdicts += self._peers()
-        if chosen.glance or everything:
-            verdicts += self._glance()
+        for name in asked or parts:
+            found = list(parts[name]())
+            verdicts += found
+            needed = name in asked or (chosen.repair and name == "sinks")
+            if needed and all(one.name == NOT_CONFIGURED for one in found):
+                self.refuse(f"{name} cannot be checked: {ABSENT[name]}")
         for verdict in verdicts:
             if verdict.trouble:
                 self.refuse(f"{verdict.name}: {verdict.trouble}")
@@ -129,7 +144,7 @@ class Verify(RegionLister):
     def _glance(self) -> Iterator[Verdict]:
         """Compare with Glance's images, where that is configured."""
         if self.config.glance is None:
-            yield Verdict(what="glance", name="not configured")
+            yield Verdict(what="glance", name=NOT_CONFIGURED)
             return
         verdict = self._guarded("glance", self.config.region, self._images)
         if verdict.missing or verdict.trouble:

@@ -191,10 +191,43 @@ def test_of_ec2_api_only_what_is_settled_and_of_known_kind_is_checked(items):
     assert f"sees ari-{number(items, 50):08x}" in explained
 
 
-def test_glance_is_a_line_of_its_own(region):
-    done = region.run("verify", "--glance", "-f", "json")
+@pytest.fixture
+def bare(region):
+    """The region without peers, Glance and sinks."""
+    region.configure(peers="")
+    text = region.config_file.read_text()
+    region.config_file.write_text(text.partition("[nova]")[0])
+    return region
 
-    assert json.loads(done.stdout)[0]["what"] == "glance"
+
+def test_without_options_what_is_not_configured_fails_nothing(bare):
+    (line,) = json.loads(bare.run("verify", "-f", "json").stdout)
+
+    assert (line["what"], line["name"]) == ("glance", "not configured")
+
+
+@pytest.mark.parametrize(
+    ("asked", "why"),
+    [
+        (("--glance",), "[glance]"),
+        (("--peers",), "[DEFAULT] peers"),
+        (("--sinks",), "[ec2api]"),
+        (("--repair",), "[ec2api]"),
+        (("--peers", "--repair"), "add --sinks"),
+    ],
+)
+def test_what_is_asked_for_and_cannot_be_done_is_exit_code_2(bare, asked, why):
+    said = bare.run("verify", *asked, code=2).stderr
+
+    (line,) = said.splitlines()
+    assert why in line
+
+
+def test_what_cannot_be_checked_spoils_nothing_that_can(region):
+    done = region.run("verify", "--sinks", "--glance", "-f", "json", code=2)
+
+    sink, glance = json.loads(done.stdout)
+    assert (sink["checked"], glance["name"]) == (20, "not configured")
 
 
 def test_pages_meet_wherever_rows_are_missing(region, monkeypatch):
