@@ -10,6 +10,7 @@ from ec2map_sync.glance.catalogue import Catalogue, Image
 from ec2map_sync.ledger import Ledger
 from ec2map_sync.rules.claims import Sighting, claim_of, sighting_of
 from ec2map_sync.rules.errors import BadId
+from ec2map_sync.rules.stamps import time_of, wall_clock
 from ec2map_sync.running import counters
 
 LOG = logging.getLogger(__name__)
@@ -42,7 +43,7 @@ class Survey:
         self._marked = False
         self.everything = updated_since is None
         self.mark: str | None = None
-        """The newest change in Glance when the survey began, less OVERLAP."""
+        """Where a survey of the changes since this one has to begin."""
         self.seen = 0
         self.claimed = 0
         self.unusable: list[str] = []
@@ -53,8 +54,7 @@ class Survey:
         They come again after `cut_off`, unless they are `done`.
         """
         if not self._marked:
-            newest = self._catalogue.newest_update()
-            self.mark = newest and _before(newest)
+            self.mark = self._present()
             self._marked = True
         while self._lists:
             if self._images is None:
@@ -69,6 +69,20 @@ class Survey:
             self._lists.pop(0)
             self._created_since = self._images = None
         return []
+
+    def _present(self) -> str | None:
+        """Give the newest change in Glance, less OVERLAP.
+
+        An image may say that it is changed in ten days. What is changed
+        from now on is marked by the clocks of now, whose earlier one counts.
+        """
+        newest = self._catalogue.newest_update()
+        if newest is None:
+            return None
+        moments = [datetime.fromisoformat(newest), time_of(wall_clock())]
+        if self._catalogue.told_at:
+            moments.append(self._catalogue.told_at)
+        return (min(moments) - OVERLAP).strftime("%Y-%m-%dT%H:%M:%SZ")
 
     def done(self, images: Sequence[Image], claimed: int) -> None:
         """Note that a batch has taken effect."""
@@ -184,9 +198,3 @@ class Auditor:
                 len(survey.unusable),
                 survey.unusable[0][:60],
             )
-
-
-def _before(moment: str) -> str:
-    """Give a time some OVERLAP earlier, written as Glance does."""
-    earlier = datetime.fromisoformat(moment) - OVERLAP
-    return earlier.strftime("%Y-%m-%dT%H:%M:%SZ")

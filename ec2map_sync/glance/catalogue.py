@@ -1,7 +1,10 @@
 """Glance's API: which images it has (openstacksdk)."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -54,6 +57,8 @@ class Catalogue:
         self._conf = conf
         self._options = options
         self._connection: Connection | None = None
+        self.told_at: datetime | None = None
+        """The time at Glance when it answered last, if it has said so."""
 
     def images(
         self,
@@ -131,6 +136,7 @@ class Catalogue:
         while asked:
             answer = self._open().image.get("/images", params=asked)
             raise_from_response(answer)
+            self.told_at = _time_in(answer.headers)
             found = answer.json()
             yield [_image(fields) for fields in found["images"]]
             onward = urlsplit(found.get("next") or "").query
@@ -170,6 +176,13 @@ class Catalogue:
         except AuthPluginException as error:
             raise ConfigError(f"[glance] {one_line(error)}") from error
         return auth or noauth.NoAuth(endpoint=self._options.endpoint)
+
+
+def _time_in(headers: Mapping[str, str]) -> datetime | None:
+    with suppress(KeyError, ValueError):
+        at = parsedate_to_datetime(headers["Date"])
+        return at if at.tzinfo else at.replace(tzinfo=UTC)
+    return None
 
 
 def _image(fields: Mapping[str, Any]) -> Image:

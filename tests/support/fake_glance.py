@@ -53,6 +53,8 @@ class FakeGlance:
         """Answers 500 to every list after so many."""
         self.seconds = 0.0
         """How long an answer takes."""
+        self.date: str | None = None
+        """What its answers give as the time, if not the present one."""
         self.roles_needed = False
         """Answers 401 to requests that do not bring X-Roles: admin."""
         self.port = port or free_port()
@@ -174,6 +176,10 @@ def _handler(glance: FakeGlance) -> type[BaseHTTPRequestHandler]:
                     self._send(200, glance.answer(query))
                 except KeyError:
                     self._send(404, {})
+
+        def date_time_string(self, timestamp: float | None = None) -> str:
+            """Give the time for the Date header."""
+            return glance.date or super().date_time_string(timestamp)
 
         def _send(self, status: int, answer: dict[str, Any]) -> None:
             body = json.dumps(answer).encode()

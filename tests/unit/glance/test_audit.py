@@ -11,6 +11,7 @@ from ec2map_sync.ledger import Ledger, schema
 from ec2map_sync.rules.claims import Claim, SeenKind, Sighting, claim_of
 from ec2map_sync.rules.ec2id import Kind, Scheme
 from ec2map_sync.rules.errors import ConfigError
+from ec2map_sync.rules.stamps import wall_clock
 from ec2map_sync.settings import config
 from ec2map_sync.sql.database import create_engine, parse_url
 
@@ -297,6 +298,38 @@ def test_what_changes_during_an_audit_is_found_by_the_next_look(
     run(auditor)
 
     assert kind_of(ledger, first) is kind_of(ledger, last) is Kind.AKI
+
+
+AHEAD = "2999-01-01T00:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("fields", "date", "ahead"),
+    [
+        ({"updated_at": AHEAD}, None, 0),
+        ({"updated_at": AHEAD, "created_at": AHEAD}, None, 0),
+        ({"updated_at": AHEAD, "os_hidden": True}, None, 0),
+        ({"updated_at": AHEAD}, "Thu, 01 Jan 2998 00:00:00 GMT", 0),
+        ({"updated_at": AHEAD}, "at noon", 0),
+        ({"updated_at": AHEAD}, None, 10 * 86400),
+    ],
+)
+def test_no_image_and_no_single_clock_hides_what_is_changed_next(
+    glance, auditor, ledger, clock, monkeypatch, *, fields, date, ahead
+):
+    monkeypatch.setattr(
+        "ec2map_sync.glance.audit.wall_clock",
+        lambda: wall_clock() + ahead * 1_000_000,
+    )
+    glance.date = date
+    glance.add(**fields)
+    run(auditor)
+    lost = glance.add()
+
+    clock.now += 30
+    run(auditor)
+
+    assert ledger.claims([lost.id])
 
 
 def test_an_audit_that_is_cut_off_goes_on_where_it_was(
