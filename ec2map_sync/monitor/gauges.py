@@ -4,6 +4,7 @@ So it is the same truth whichever process has brought it about, a command's
 included, and nothing is left over of a process that has died.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -200,6 +201,8 @@ class LedgerGauges(Collector):
 
     def _loops(self, sinks: Sequence[str]) -> Iterator[Sample]:
         now = self._clock()
+        # What a loop says after a clock was put back is noted by it.
+        self._since = min(self._since, now)
         for state in self._ledger.journal.service_states():
             sink = LoopName.read(state.name).subject
             retired = is_cell(sink) and sink not in sinks
@@ -207,7 +210,11 @@ class LedgerGauges(Collector):
             if ours and not retired:
                 yield LOOP_WORKING, float(state.working), (state.name,)
                 seen = seconds_since(state.seen_at, now)
-                yield LOOP_SEEN, seen, (state.name,)
+                yield (
+                    LOOP_SEEN,
+                    math.inf if seen is None else seen,
+                    (state.name,),
+                )
 
     def _age(self, waiting: Backlog) -> float | None:
         if not waiting.count:

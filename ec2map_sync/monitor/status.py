@@ -1,11 +1,13 @@
 """How a region is: services, peers, sinks, quarantine, all of it measured."""
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from ec2map_sync.ledger import PUBLISHER, Head, Ledger, PeerState, ServiceState
+from ec2map_sync.ledger.journal import CLOCK_TOLERANCE
 from ec2map_sync.ledger.queries import Backlog
 from ec2map_sync.rules.claims import Stamp
 from ec2map_sync.rules.names import LoopName, source_of, writer_of
@@ -50,7 +52,8 @@ class PeerView:
     state: str
     known: PeerState
     heartbeat_age: float | None
-    differs_for: float
+    differs_for: float | None
+    """0 if it does not; None if nobody knows for how long."""
     refused: str | None = None
     """Why something of it was refused last, unless all is well."""
 
@@ -58,13 +61,20 @@ class PeerView:
     def healthy(self) -> bool:
         """Whether nobody has to look after it."""
         return self.state == "agrees" or (
-            self.state == "differs" and self.differs_for < TOLERATED
+            self.state == "differs"
+            and self.differs_for is not None
+            and self.differs_for < TOLERATED
         )
 
 
 def seconds_since(stamp: Stamp | None, now: Stamp) -> float | None:
-    """Give the age of a stamp; never below zero."""
-    return None if stamp is None else max(0.0, (now - stamp) / 1_000_000)
+    """Give the age of a stamp; None if it is not known.
+
+    That is so also of a stamp from the future, unless by no more than clocks
+    may differ: since when a clock was put back, nobody knows.
+    """
+    age = -math.inf if stamp is None else (now - stamp) / 1_000_000
+    return None if age < -CLOCK_TOLERANCE else max(0.0, age)
 
 
 def peer_views(ledger: Ledger, bus: Bus, now: Stamp) -> list[PeerView]:
@@ -81,9 +91,9 @@ def peer_views(ledger: Ledger, bus: Bus, now: Stamp) -> list[PeerView]:
         age = seconds_since(known.received_at, now)
         if name not in configured:
             state = "not configured"
-        elif age is None:
+        elif known.received_at is None:
             state = "never heard"
-        elif age > patience:
+        elif age is None or age > patience:
             state = "silent"
         else:
             state = "agrees" if known.differs_since is None else "differs"
@@ -93,7 +103,9 @@ def peer_views(ledger: Ledger, bus: Bus, now: Stamp) -> list[PeerView]:
                 state=state,
                 known=known,
                 heartbeat_age=age,
-                differs_for=seconds_since(known.differs_since, now) or 0.0,
+                differs_for=0.0
+                if known.differs_since is None
+                else seconds_since(known.differs_since, now),
                 refused=None
                 if state == "agrees" or source_of(name) not in refusals
                 else refusals[source_of(name)].reason,
@@ -325,7 +337,8 @@ def _claims_differing(view: PeerView, head: Head) -> int | None:
 
 
 def _late(state: ServiceState, now: Stamp) -> bool:
-    return now - state.seen_at > SILENT_AFTER * 1_000_000
+    age = seconds_since(state.seen_at, now)
+    return age is None or age > SILENT_AFTER
 
 
 def _gone(state: ServiceState, now: Stamp) -> bool:

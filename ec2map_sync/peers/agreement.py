@@ -86,7 +86,8 @@ class Agreement:
                 "differs_since": None,
                 "missing_there": 0,
             }
-        self._differs_since = self._differs_since or now
+        # The earlier one, where a clock was put back meanwhile.
+        self._differs_since = min(self._differs_since or now, now)
         return {
             "differs_since": self._differs_since,
             "missing_there": max(0, own.count - heartbeat.before.count),

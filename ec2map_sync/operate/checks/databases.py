@@ -8,6 +8,7 @@ from sqlalchemy.engine import URL, Engine
 from sqlalchemy.exc import DBAPIError
 
 from ec2map_sync.ledger import Ledger, schema, tables
+from ec2map_sync.monitor.status import seconds_since
 from ec2map_sync.operate.checks.finding import (
     Check,
     Finding,
@@ -85,9 +86,10 @@ def _heartbeats(engine: Engine, scheme: Scheme, peer: str) -> Finding:
         return wrong(refused.reason, "ec2map-sync quarantine list")
     if not heard:
         return unknown("none yet", f"let the agents here and in {peer} run")
-    age = (wall_clock() - heard) // 1_000_000
-    if age > SILENT:
-        return unknown(f"the last one came {age} s ago", "ec2map-sync status")
+    age = seconds_since(heard, wall_clock())
+    if age is None or age > SILENT:
+        when = "in the future" if age is None else f"{age:.0f} s ago"
+        return unknown(f"the last one came {when}", "ec2map-sync status")
     return ok("key and scheme fit")
 
 

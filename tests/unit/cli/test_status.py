@@ -131,6 +131,48 @@ def test_a_silent_service_is_unhealthy(healthy, loop):
     assert lines["service", loop]["lag_seconds"] == 25
 
 
+HOUR = 3600
+
+
+@pytest.mark.parametrize("back", [2, 30, 24 * 30])
+def test_what_is_dead_is_not_well_because_a_clock_was_put_back(
+    healthy, monkeypatch, back
+):
+    healthy.ledger.record([Claim(claimed_at=NOW, image=image(2))])
+    healthy.ledger.quarantine.put([Quarantined(source="glance", reason="x")])
+    earlier = NOW - back * HOUR * SECOND
+    for module in ("status", "peers"):
+        monkeypatch.setattr(
+            f"ec2map_sync.cli.{module}.wall_clock", lambda: earlier
+        )
+
+    lines = status(healthy, 1)
+
+    assert {lines["service", loop]["state"] for loop in LOOPS} == {"silent"}
+    assert lines["peer", "RegionTwo"]["state"] == "silent"
+    assert lines["peer", "RegionTwo"]["lag"] is None
+    assert lines["sink", "nova:cell1"]["state"] == "behind"
+    behind = {k: line["lag_seconds"] for k, line in lines.items() if line}
+    assert behind.pop(("publisher", "ec2map_sync")) == 0
+    assert set(behind.values()) == {None}
+    (peer,) = json.loads(healthy.run("peer", "list", "-f", "json").stdout)
+    assert (peer["state"], peer["heartbeat_age"]) == ("silent", None)
+
+
+def test_clocks_of_hosts_may_differ_by_some_seconds(healthy):
+    for loop in LOOPS:
+        note(healthy, loop, ago=-5)
+    hear(healthy, ago=-5, differs_since=None)
+
+    status(healthy, 0)
+
+
+def test_a_peer_that_differs_since_the_future_is_not_waited_for(healthy):
+    hear(healthy, differs_since=NOW + HOUR * SECOND)
+
+    assert status(healthy, 1)["peer", "RegionTwo"]["state"] == "differs"
+
+
 def test_a_service_that_waits_says_for_what(healthy):
     note(healthy, "writer of nova:cell1", error="the cell is away")
     healthy.ledger.record([Claim(claimed_at=NOW, image=image(2))])

@@ -1,5 +1,6 @@
 """What is measured in the ledger."""
 
+import math
 from functools import partial
 
 import pytest
@@ -126,6 +127,25 @@ def test_only_loops_of_this_host_and_this_run_are_told(region):
     assert scrape.one("loop_working", loop="publisher") == 1
     assert scrape.one("loop_working", loop="writer of nova:cell1") == 0
     assert len(scrape.all("loop_working")) == 2
+
+
+def test_a_loop_of_before_a_clock_was_put_back_is_never_seen_just_now(region):
+    now = wall_clock()
+    journal = region.ledger.journal
+    for name, ahead in (("dead", 1800), ("alive", 0)):
+        journal.note_service(
+            ServiceState(
+                host="here",
+                name=name,
+                seen_at=now + ahead * SECOND,
+                working=True,
+            )
+        )
+
+    scrape = measured(region, since=now + 900 * SECOND, clock=lambda: now)
+
+    assert scrape.one("loop_seen_seconds", loop="dead") == math.inf
+    assert scrape.one("loop_seen_seconds", loop="alive") == 0
 
 
 def test_a_ledger_that_does_not_answer_leaves_one_gauge(region):
