@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Protocol
 
-UNREADABLE = "ec2map_sync.unreadable"
-"""The key under which a message that is no notification has its body."""
+from ec2map_sync.rules.names import UNREADABLE
 
 ENVELOPE = "2.0"
 """The form in which oslo.messaging writes notifications."""
@@ -28,6 +27,7 @@ class Carrier(Protocol):
     """Whether it is acknowledged together with all that came before it."""
     with_later: bool
     """Whether it is acknowledged together with one that came after it."""
+    headers: Any
     channel: Any
     """What it came through; after a reconnect, that is another one."""
 
@@ -46,7 +46,10 @@ def decode(
 ) -> dict[str, Any]:
     """Read a body; returns what oslo.messaging takes for a notification."""
     # All with one priority: they stay together, and in order.
-    return {"priority": "info", "payload": Delivery(_read(body), carrier)}
+    return {
+        "priority": "info",
+        "payload": Delivery(_read(body, carrier), carrier),
+    }
 
 
 def delivery_in(message: Mapping[str, Any]) -> Delivery:
@@ -70,7 +73,10 @@ def acknowledged_together(batch: Sequence[Delivery]) -> None:
             carrier.with_later, carrier.with_earlier = same, not same
 
 
-def _read(body: bytes | str) -> dict[str, Any]:
+def _read(body: bytes | str, carrier: Carrier | None) -> dict[str, Any]:
+    unreadable = carrier and carrier.headers.get(UNREADABLE)
+    if isinstance(unreadable, str):
+        return {UNREADABLE: (unreadable, _bytes(body))}
     try:
         return _opened(json.loads(body))
     except Exception as error:  # noqa: BLE001, whatever the bytes raise

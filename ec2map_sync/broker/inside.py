@@ -1,8 +1,8 @@
-"""What we replace inside kombu and oslo.messaging, and only where it fits.
+"""What we replace inside py-amqp, kombu and oslo.messaging, where it fits.
 
 Their insides may change with any release. So each replacement looks first
 whether it finds what it knows. Where it does not, the library is used as it
-is: with the same outcome, but slower.
+is, and what that costs is said.
 """
 
 import inspect
@@ -15,6 +15,8 @@ from typing import Any
 
 import amqp
 import kombu.transport
+from amqp import abstract_channel, serialization as amqp_serialization
+from amqp.spec import Basic
 from kombu import message, serialization
 from kombu.transport import pyamqp, virtual
 from kombu.utils import json
@@ -29,6 +31,8 @@ class Replacement:
     """Something of a library that is replaced, where it is as we know it."""
 
     name: str
+    cost: str = "slower"
+    """What it means to do without it."""
     look: Callable[[], bool]
     """Tells whether it is; may raise anything where it is not."""
     put_in: Callable[[], None] = lambda: None
@@ -49,20 +53,25 @@ def install() -> None:
     To be called before the first connection; more often does no harm.
     """
     others = []
-    for one in (READING, MESSAGES, BATCHES):
+    for one in ALL:
         if one.fits():
             one.put_in()
         else:
             one.instead()
-            others.append(one.name)
+            others.append(f"{one.name} ({one.cost})")
     if others:
         LOG.warning(
-            "kombu %s and oslo.messaging %s are used as they are, which is "
-            "slower: we do not know %s",
-            version("kombu"),
-            version("oslo.messaging"),
-            ", ".join(others),
+            "py-amqp %s, kombu %s and oslo.messaging %s are used as they are, "
+            "since we do not know: %s",
+            *map(version, ("amqp", "kombu", "oslo.messaging")),
+            "; ".join(others),
         )
+
+
+def install_reading() -> None:
+    """Put in what nobody who reads may do without, a command least of all."""
+    if CONTENT.fits():
+        CONTENT.put_in()
 
 
 def take_as_it_comes(channel: Any) -> None:
@@ -160,6 +169,28 @@ def _known_batches() -> bool:
     )
 
 
+def _known_content() -> bool:
+    kind = amqp_serialization.GenericContent
+    known = amqp_serialization.decode_properties_basic
+    return (
+        _parameters(known) == ["buf", "offset"]
+        and _parameters(amqp_serialization.loads)
+        == ["format", "buf", "offset"]
+        and Basic.CLASS_ID in amqp_serialization.PROPERTY_CLASSES
+        and _speaks_of(kind._load_properties, "PROPERTY_CLASSES")
+        and _speaks_of(kind.inbound_header, "_load_properties")
+        and _speaks_of(
+            abstract_channel.AbstractChannel.dispatch_method, "loads"
+        )
+    )
+
+
+def _read_content() -> None:
+    from ec2map_sync.broker import reading  # noqa: PLC0415, only if known
+
+    reading.install()
+
+
 READING = Replacement(
     name="how kombu reads a socket",
     look=_known_reading,
@@ -175,3 +206,10 @@ BATCHES = Replacement(
     name="how oslo.messaging makes batches",
     look=_known_batches,  # nothing to put in: whoever listens looks here
 )
+CONTENT = Replacement(
+    name="how py-amqp reads a message",
+    cost="one that it cannot read holds up those behind it",
+    look=_known_content,
+    put_in=_read_content,
+)
+ALL = (READING, MESSAGES, BATCHES, CONTENT)

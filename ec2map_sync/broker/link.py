@@ -13,6 +13,7 @@ import kombu
 import kombu.exceptions
 from kombu.message import Message
 
+from ec2map_sync.broker import inside
 from ec2map_sync.broker.address import Address, Tls
 from ec2map_sync.rules.errors import one_line
 
@@ -53,6 +54,7 @@ def connect(address: Address) -> kombu.Connection:
 
     :raises OSError: a file that TLS needs cannot be read.
     """
+    inside.install_reading()
     return kombu.Connection(
         address.urls,
         ssl=_checks(address.tls) if address.tls else False,

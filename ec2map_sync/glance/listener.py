@@ -12,7 +12,6 @@ from typing import Any
 from oslo_config import cfg
 
 from ec2map_sync import outages
-from ec2map_sync.broker.delivery import UNREADABLE
 from ec2map_sync.glance import intake
 from ec2map_sync.glance.broker import (
     PRIORITIES,
@@ -23,7 +22,7 @@ from ec2map_sync.glance.notifications import sighted, stamp_of, type_of
 from ec2map_sync.ledger import Ledger, Quarantined
 from ec2map_sync.rules.claims import Sighting
 from ec2map_sync.rules.errors import BadMessage, ConfigError, one_line
-from ec2map_sync.rules.names import GLANCE, LISTENER
+from ec2map_sync.rules.names import GLANCE, LISTENER, UNREADABLE
 from ec2map_sync.rules.selection import ALL_IMAGES, Selection
 from ec2map_sync.running import counters
 from ec2map_sync.running.loop import Pause

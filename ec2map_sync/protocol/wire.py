@@ -21,6 +21,7 @@ from ec2map_sync.protocol.messages import (
 from ec2map_sync.protocol.signing import PublicKey, SigningKey
 from ec2map_sync.rules.claims import Stamp
 from ec2map_sync.rules.errors import BadMessage
+from ec2map_sync.rules.names import UNREADABLE
 
 VERSION = 1
 MAX_BODY = 4 * 1024 * 1024
@@ -130,6 +131,9 @@ def _is_text(value: Any) -> bool:
 def _verify(
     headers: Headers, body: bytes, trusted: Mapping[str, Trust]
 ) -> Trust:
+    unreadable = headers.get(UNREADABLE)
+    if isinstance(unreadable, str):
+        raise BadMessage(f"unreadable: {unreadable[:200]}")
     _require_version(headers)
     for name in ("type", "sender", "scheme", "signature"):
         if not _is_text(headers.get(name)):

@@ -10,6 +10,9 @@ GLANCE = "glance"
 REQUESTS = "requests"
 """Source of questions that were; no region may be called so."""
 
+UNREADABLE = "ec2map_sync.unreadable"
+"""The key under which a message that cannot be read says why."""
+
 EC2API = "ec2api"
 """The sink in ec2-api's database."""
 

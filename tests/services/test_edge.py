@@ -6,8 +6,12 @@ import kombu
 import pytest
 from edge import LedgerStub, installed, listening
 from fleet import INFO, Glance, create_envelope
+from odd import TAKEN, publish
 from servers import wait_until
 
+from ec2map_sync.broker import inside
+from ec2map_sync.broker.address import Address
+from ec2map_sync.broker.link import body_of
 from ec2map_sync.peers import bus
 
 pytestmark = [pytest.mark.services, pytest.mark.usefixtures("way")]
@@ -66,6 +70,24 @@ def test_bad_ones_are_quarantined_and_good_ones_recorded(broker):
     assert max(ledger.sizes) > 1
 
 
+def test_properties_that_cannot_be_read_hold_up_nobody(broker):
+    if not inside.CONTENT.fits():
+        pytest.skip("py-amqp reads by itself, and stops")
+    images = [str(uuid4()) for _ in TAKEN]
+    ledger = LedgerStub()
+
+    with listening(broker.transport_url, ledger):
+        for image, properties in zip(images, TAKEN.values(), strict=True):
+            body = create_envelope(image).encode()
+            publish(broker.url, "glance", INFO, b"odd", properties)
+            broker.glance.send([(INFO, body)])
+        wait_until(lambda: ledger.seen == images)
+        wait_until(broker.is_drained)
+
+    # Without our messages too, as nothing else is in those bytes.
+    assert ledger.quarantined == [b"odd"] * len(TAKEN)
+
+
 def test_after_a_cut_all_come_again_and_are_acknowledged(broker):
     images = [str(uuid4()) for _ in range(300)]
     ledger = LedgerStub()
@@ -97,7 +119,7 @@ def test_what_is_not_recorded_waits_for_whoever_listens_next(broker):
 
 
 def test_what_peers_say_comes_whatever_its_headers_say(broker):
-    inbox = bus.Inbox(broker.url, "one")
+    inbox = bus.Inbox(Address(broker.url), "one")
     inbox.open()
     with kombu.Connection(broker.url) as connection:
         producer = kombu.Producer(connection.channel())
@@ -120,4 +142,4 @@ def test_what_peers_say_comes_whatever_its_headers_say(broker):
     inbox.acknowledge(arrived)
     inbox.close()
 
-    assert [bus.body_of(message) for message in arrived] == [b"signed"] * 3
+    assert [body_of(message) for message in arrived] == [b"signed"] * 3

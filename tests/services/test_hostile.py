@@ -7,7 +7,8 @@ from uuid import uuid4
 
 import kombu
 import pytest
-from fleet import await_reading, login, pair, running
+from fleet import INFO, await_reading, login, pair, running
+from odd import READ, TAKEN, publish as publish_odd
 from patience import wait_until
 
 from ec2map_sync.protocol import messages, wire
@@ -20,6 +21,7 @@ pytestmark = pytest.mark.services
 
 HOUR = 3600 * 1_000_000
 DAY = 24 * HOUR
+BODIES = "SELECT body FROM quarantine"
 SCHEME = Scheme(b"tests").fingerprint
 
 
@@ -170,6 +172,54 @@ def test_what_a_body_is_said_to_be_encoded_in_is_nobody_s_business(
 
     one.await_images([claim.image])
     assert "Traceback" not in one.log()
+
+
+def test_what_py_amqp_cannot_read_is_quarantined_and_holds_nothing_up(
+    regions, pen
+):
+    one, two = regions
+    asks = login(one.bus_url, one.account_of(two))
+    one.glance.declare()
+    one.await_log("listening on")
+    before = len(quarantined(one))
+    lines = len(one.log())
+    # As if it were known already, the same would be put away once.
+    odd = {f"{n}".encode(): p for n, p in enumerate(TAKEN.values())}
+    for body, properties in odd.items():
+        publish_odd(
+            two.bus_url, "ec2map_sync", "claims", b"p" + body, properties
+        )
+        publish_odd(
+            asks, "ec2map_sync.requests", "compare", b"q" + body, properties
+        )
+        publish_odd(one.bus_url, "glance", INFO, b"g" + body, properties)
+    for properties in READ.values():
+        publish_odd(two.bus_url, "ec2map_sync", "claims", b"r", properties)
+    claim, sent = good(pen)
+
+    tell(regions, [sent])
+    mine = one.glance.create(1)
+
+    one.await_images([claim.image, *mine])
+    wait_until(lambda: drained(one, "ec2map_sync.requests"))
+    bodies = {bytes(b) for (b,) in one.sql("ledger", BODIES)}
+    assert {w + body for w in (b"p", b"q", b"g") for body in odd} <= bodies
+    assert "Traceback" not in one.log(lines)
+    why = [r for r in quarantined(one)[before:] if "its properties: " in r]
+    assert len(why) >= 3 * len(odd)
+
+
+def test_a_routing_key_that_is_no_text_is_nobody_s_business(regions, pen):
+    one, two = regions
+    asks = login(one.bus_url, one.account_of(two))
+    since = len(one.log())
+    question = wire.encode(messages.Compare(id="y", ranges=()), pen)
+
+    for key in (b"\xff", b"\xff\xfe.compare", b"\xc3" * 200):
+        publish(asks, "ec2map_sync.requests", key, [question])
+
+    wait_until(lambda: drained(one, "ec2map_sync.requests"))
+    assert "waits and tries again" not in one.log(since)
 
 
 def test_bad_claims_cost_only_themselves(regions, pen):

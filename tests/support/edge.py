@@ -7,6 +7,9 @@ from typing import Any
 
 import kombu.transport
 import pytest
+from amqp import abstract_channel, serialization as serialization_of_amqp
+from amqp.serialization import GenericContent
+from amqp.spec import Basic
 from kombu import serialization
 from kombu.message import Message
 from kombu.transport import pyamqp, virtual
@@ -24,7 +27,8 @@ WAYS = {
     "other reading": ("reading",),
     "other messages": ("messages",),
     "other batches": ("batches",),
-    "all other": ("reading", "messages", "batches"),
+    "other content": ("content",),
+    "all other": ("reading", "messages", "batches", "content"),
 }
 """What is other than we know."""
 
@@ -38,6 +42,11 @@ def installed(way: str) -> Iterator[None]:
         aliases = dict(kombu.transport.TRANSPORT_ALIASES)
         patch.setattr(kombu.transport, "TRANSPORT_ALIASES", aliases)
         patch.setattr(kombu.transport, "_transport_cache", {})
+        known = serialization_of_amqp.decode_properties_basic
+        classes = {Basic.CLASS_ID: known}
+        patch.setattr(serialization_of_amqp, "PROPERTY_CLASSES", classes)
+        loads = serialization_of_amqp.loads
+        patch.setattr(abstract_channel, "loads", loads)
         for part in WAYS[way]:
             _change(part, patch)
         inside.install()
@@ -53,6 +62,7 @@ def _change(part: str, patch: pytest.MonkeyPatch) -> None:
         "reading": (pyamqp.Transport, "drain_events"),
         "messages": (Message, "ack"),
         "batches": (BatchNotificationServer, "_on_incoming"),
+        "content": (GenericContent, "_load_properties"),
     }[part]
     known = getattr(kind, name)
 
