@@ -1,10 +1,6 @@
 """ec2map-sync adopt."""
 
-import argparse
-from collections.abc import Sequence
-from typing import Any
-
-from ec2map_sync.cli.base import add_dry_run
+from ec2map_sync.cli.base import Arguments, Parser, Rows, add_dry_run
 from ec2map_sync.cli.progress import progress
 from ec2map_sync.cli.regional import RegionLister
 from ec2map_sync.operate.adopt import Adoption
@@ -33,20 +29,16 @@ class Adopt(RegionLister):
     Example: ec2map-sync adopt --dry-run
     """
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Add the arguments."""
-        parser = super().get_parser(prog_name)
+    def add_arguments(self, parser: Parser) -> None:
+        """Say what it takes."""
         add_dry_run(parser, "what each row would become")
         parser.add_argument(
             "--sink",
             metavar="NAME",
             help="only the rows of this sink, such as nova:cell1",
         )
-        return parser
 
-    def take_action(
-        self, parsed_args: argparse.Namespace
-    ) -> tuple[Sequence[str], Sequence[Any]]:
+    def take_action(self, parsed_args: Arguments) -> Rows:
         """Adopt."""
         region = self.region
         sinks = region.sinks

@@ -2,7 +2,7 @@
 
 import argparse
 
-from ec2map_sync.cli.base import add_dry_run
+from ec2map_sync.cli.base import Arguments, Parser, Rows, add_dry_run
 from ec2map_sync.cli.progress import progress
 from ec2map_sync.cli.regional import RegionLister
 from ec2map_sync.glance.audit import Survey
@@ -39,9 +39,8 @@ class Backfill(RegionLister):
     Example: ec2map-sync backfill --dry-run
     """
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Add the arguments."""
-        parser = super().get_parser(prog_name)
+    def add_arguments(self, parser: Parser) -> None:
+        """Say what it takes."""
         add_dry_run(parser, "how many images it would claim")
         parser.add_argument(
             "--rate",
@@ -56,11 +55,8 @@ class Backfill(RegionLister):
             help="claim though the ledger has not been compared with every "
             "peer; only where they are known to be gone",
         )
-        return parser
 
-    def take_action(
-        self, parsed_args: argparse.Namespace
-    ) -> tuple[tuple[str, ...], list[tuple[str, int, int, int]]]:
+    def take_action(self, parsed_args: Arguments) -> Rows:
         """Claim."""
         options = self.config.glance
         if options is None:

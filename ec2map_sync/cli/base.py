@@ -20,6 +20,15 @@ FAILURE = 2
 NOT_IN_ORDER = 1
 """Exit code: it was checked, and is not as it should be."""
 
+Arguments = argparse.Namespace
+Parser = argparse.ArgumentParser
+
+Rows = tuple[Sequence[str], Iterable[Sequence[Any]]]
+"""Names of columns, and rows."""
+
+Fields = tuple[Sequence[str], Sequence[Any]]
+"""Names of fields, and what is in them."""
+
 _MACHINES = frozenset({"json", "yaml"})
 """Formats that tell nothing from an empty text."""
 
@@ -33,12 +42,16 @@ class Command(command.Command):
     config_files: tuple[str, ...] = ()
     exit_code = 0
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+    def get_parser(self, prog_name: str) -> Parser:
         """Accept --config-file after the command's name too."""
         parser = super().get_parser(prog_name)
         parser.formatter_class = argparse.RawDescriptionHelpFormatter
         add_config_file(parser)
+        self.add_arguments(parser)
         return parser
+
+    def add_arguments(self, parser: Parser) -> None:
+        """Say what this command takes besides; most take something."""
 
     def get_epilog(self) -> str:
         """Say nothing: cliff would search every package for plug-ins' names.
@@ -47,7 +60,7 @@ class Command(command.Command):
         """
         return ""
 
-    def run(self, parsed_args: argparse.Namespace) -> int:
+    def run(self, parsed_args: Arguments) -> int:
         """Remember the configuration files, then act."""
         named = getattr(parsed_args, "config_file", None)
         self.config_files = tuple(named or self.app.options.config_file)
@@ -108,7 +121,7 @@ class Lister(Command, lister.Lister):
 
     def produce_output(
         self,
-        parsed_args: argparse.Namespace,
+        parsed_args: Arguments,
         column_names: Sequence[str],
         data: Iterable[Sequence[Any]],
     ) -> int:
@@ -123,7 +136,7 @@ class ShowOne(Command, show.ShowOne):
 
     def produce_output(
         self,
-        parsed_args: argparse.Namespace,
+        parsed_args: Arguments,
         column_names: Sequence[str],
         data: Sequence[Any],
     ) -> int:
@@ -133,7 +146,7 @@ class ShowOne(Command, show.ShowOne):
         return super().produce_output(parsed_args, column_names, fields)
 
 
-def add_dry_run(parser: argparse.ArgumentParser, what: str) -> None:
+def add_dry_run(parser: Parser, what: str) -> None:
     """Let a command only say what it would do."""
     parser.add_argument(
         "--dry-run", action="store_true", help=f"only say {what}"
@@ -141,7 +154,7 @@ def add_dry_run(parser: argparse.ArgumentParser, what: str) -> None:
 
 
 def _presenter(
-    parsed_args: argparse.Namespace, column_names: Sequence[str]
+    parsed_args: Arguments, column_names: Sequence[str]
 ) -> Callable[[Any], Any]:
     """Give what makes a value fit the chosen format.
 

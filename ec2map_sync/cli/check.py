@@ -1,9 +1,8 @@
 """ec2map-sync config check."""
 
-import argparse
 from functools import cached_property
 
-from ec2map_sync.cli.base import NOT_IN_ORDER
+from ec2map_sync.cli.base import NOT_IN_ORDER, Arguments, Rows
 from ec2map_sync.cli.regional import RegionLister
 from ec2map_sync.glance import listener
 from ec2map_sync.operate import checks
@@ -29,9 +28,7 @@ class Check(RegionLister):
             prepare=listener.register_options,
         )
 
-    def take_action(
-        self, _parsed_args: argparse.Namespace
-    ) -> tuple[tuple[str, ...], list[tuple[str, str, str]]]:
+    def take_action(self, _parsed_args: Arguments) -> Rows:
         """Check."""
         findings = checks.run(checks.checks(self.config))
         if not checks.in_order(findings):

@@ -1,24 +1,22 @@
 """ec2map-sync db upgrade, db version."""
 
-import argparse
-
 from sqlalchemy.engine import Engine
 
-from ec2map_sync.cli.base import add_dry_run
+from ec2map_sync.cli.base import Arguments, Parser, add_dry_run
 from ec2map_sync.cli.regional import RegionCommand
 from ec2map_sync.ledger import schema
 from ec2map_sync.region import Region
 
 
 class _SchemaCommand(RegionCommand):
-    def take_action(self, parsed_args: argparse.Namespace) -> None:
+    def take_action(self, parsed_args: Arguments) -> None:
         region = Region(self.config)
         try:
             self.act(region.engine, parsed_args)
         finally:
             region.close()
 
-    def act(self, engine: Engine, parsed_args: argparse.Namespace) -> None:
+    def act(self, engine: Engine, parsed_args: Arguments) -> None:
         raise NotImplementedError
 
 
@@ -28,13 +26,11 @@ class Upgrade(_SchemaCommand):
     Example: ec2map-sync db upgrade --dry-run
     """
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Add the arguments."""
-        parser = super().get_parser(prog_name)
+    def add_arguments(self, parser: Parser) -> None:
+        """Say what it takes."""
         add_dry_run(parser, "which versions it would go through")
-        return parser
 
-    def act(self, engine: Engine, parsed_args: argparse.Namespace) -> None:
+    def act(self, engine: Engine, parsed_args: Arguments) -> None:
         """Upgrade."""
         steps = schema.pending(engine)
         if not steps:
@@ -52,6 +48,6 @@ class Version(_SchemaCommand):
     Example: ec2map-sync db version
     """
 
-    def act(self, engine: Engine, _parsed_args: argparse.Namespace) -> None:
+    def act(self, engine: Engine, _parsed_args: Arguments) -> None:
         """Ask."""
         self.out(schema.version(engine) or "none")

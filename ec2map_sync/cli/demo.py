@@ -1,10 +1,9 @@
 """ec2map-sync demo."""
 
-import argparse
 import sys
 from contextlib import nullcontext
 
-from ec2map_sync.cli.base import Command
+from ec2map_sync.cli.base import Arguments, Command, Parser
 from ec2map_sync.cli.main import USAGE_ERROR
 
 MOST_REGIONS = 6
@@ -26,9 +25,8 @@ class RunDemo(Command):
     Example: ec2map-sync demo --regions 4 --images 100
     """
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Add the arguments."""
-        parser = super().get_parser(prog_name)
+    def add_arguments(self, parser: Parser) -> None:
+        """Say what it takes."""
         parser.add_argument(
             "--regions",
             type=int,
@@ -44,9 +42,8 @@ class RunDemo(Command):
             help=f"how many images, {FEWEST_IMAGES} to {MOST_IMAGES}; two of "
             "them collide (default: 200)",
         )
-        return parser
 
-    def take_action(self, parsed_args: argparse.Namespace) -> int:
+    def take_action(self, parsed_args: Arguments) -> int:
         """Run it."""
         wrong = _wrong(parsed_args)
         if wrong:
@@ -72,7 +69,7 @@ class RunDemo(Command):
         return 0 if ending.is_good else 1
 
 
-def _wrong(parsed_args: argparse.Namespace) -> str | None:
+def _wrong(parsed_args: Arguments) -> str | None:
     """Tell which argument cannot be, and why."""
     for name, low, high in (
         ("regions", 2, MOST_REGIONS),

@@ -1,12 +1,13 @@
 """ec2map-sync divergence list, divergence resolve."""
 
-import argparse
 from collections.abc import Sequence
-from typing import Any
 
 from ec2map_sync.cli.base import (
     NOT_IN_ORDER,
+    Arguments,
     BadArgument,
+    Parser,
+    Rows,
     Unknown,
     add_dry_run,
 )
@@ -28,9 +29,7 @@ class ListDivergences(RegionLister):
     Example: ec2map-sync divergence list -f json
     """
 
-    def take_action(
-        self, _parsed_args: argparse.Namespace
-    ) -> tuple[Sequence[str], Sequence[Any]]:
+    def take_action(self, _parsed_args: Arguments) -> Rows:
         """List."""
         ledger = self.region.ledger
         found = ledger.divergences.found()
@@ -82,9 +81,8 @@ class ResolveDivergences(RegionCommand):
     Example: ec2map-sync divergence resolve rewrite --all --dry-run
     """
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Add the arguments."""
-        parser = super().get_parser(prog_name)
+    def add_arguments(self, parser: Parser) -> None:
+        """Say what it takes."""
         parser.add_argument(
             "how", choices=["keep", "rewrite"], help="leave them, or write"
         )
@@ -93,9 +91,8 @@ class ResolveDivergences(RegionCommand):
         )
         parser.add_argument("--all", action="store_true", help="every one")
         add_dry_run(parser, "which rows it would be")
-        return parser
 
-    def take_action(self, parsed_args: argparse.Namespace) -> None:
+    def take_action(self, parsed_args: Arguments) -> None:
         """Resolve."""
         found = self._choose(parsed_args)
         if parsed_args.how == "rewrite":
@@ -126,7 +123,7 @@ class ResolveDivergences(RegionCommand):
                 )
         return [one for one in found if one.replaceable]
 
-    def _choose(self, parsed_args: argparse.Namespace) -> list[Divergence]:
+    def _choose(self, parsed_args: Arguments) -> list[Divergence]:
         if parsed_args.all == bool(parsed_args.images):
             raise BadArgument("name images, or give --all")
         images = [image_key(text) for text in parsed_args.images]

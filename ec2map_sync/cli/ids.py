@@ -1,8 +1,6 @@
 """ec2map-sync id."""
 
-import argparse
-
-from ec2map_sync.cli.base import Command
+from ec2map_sync.cli.base import Arguments, Command, Parser
 from ec2map_sync.rules.ec2id import Kind, format_id, image_key
 
 
@@ -16,9 +14,8 @@ class DeriveId(Command):
     Example: ec2map-sync id 71ed3a2c-33a0-4d3c-9d4e-2f6c6f2b6c34 --kind aki
     """
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Add the arguments."""
-        parser = super().get_parser(prog_name)
+    def add_arguments(self, parser: Parser) -> None:
+        """Say what it takes."""
         parser.add_argument("uuid", metavar="UUID", help="the image's UUID")
         parser.add_argument(
             "--kind",
@@ -26,9 +23,8 @@ class DeriveId(Command):
             default=Kind.AMI.value,
             help="prefix of the id (default: ami)",
         )
-        return parser
 
-    def take_action(self, parsed_args: argparse.Namespace) -> None:
+    def take_action(self, parsed_args: Arguments) -> None:
         """Derive."""
         number = self.config.scheme.derive(image_key(parsed_args.uuid))
         self.out(format_id(number, Kind(parsed_args.kind)))

@@ -1,9 +1,8 @@
 """ec2map-sync key generate."""
 
-import argparse
 from pathlib import Path
 
-from ec2map_sync.cli.base import Command
+from ec2map_sync.cli.base import Arguments, Command, Parser
 from ec2map_sync.protocol.signing import SigningKey
 
 
@@ -17,15 +16,13 @@ class GenerateKey(Command):
     Example: ec2map-sync key generate /etc/ec2map-sync/signing.key
     """
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Add the arguments."""
-        parser = super().get_parser(prog_name)
+    def add_arguments(self, parser: Parser) -> None:
+        """Say what it takes."""
         parser.add_argument(
             "file", metavar="FILE", type=Path, help="where the key goes"
         )
-        return parser
 
-    def take_action(self, parsed_args: argparse.Namespace) -> None:
+    def take_action(self, parsed_args: Arguments) -> None:
         """Generate."""
         key = SigningKey.generate()
         key.save(parsed_args.file)

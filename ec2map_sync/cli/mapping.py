@@ -1,11 +1,17 @@
 """ec2map-sync show, list, explain."""
 
-import argparse
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
 
-from ec2map_sync.cli.base import BadArgument, Unknown
+from ec2map_sync.cli.base import (
+    Arguments,
+    BadArgument,
+    Fields,
+    Parser,
+    Rows,
+    Unknown,
+)
 from ec2map_sync.cli.regional import RegionLister, RegionShowOne
 from ec2map_sync.cli.values import LARGEST, moment, parse_name
 from ec2map_sync.ledger.queries import Mapped
@@ -29,15 +35,11 @@ class Show(RegionShowOne):
     Example: ec2map-sync show ami-1f2e3d4c
     """
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Add the arguments."""
-        parser = super().get_parser(prog_name)
+    def add_arguments(self, parser: Parser) -> None:
+        """Say what it takes."""
         _add_name(parser)
-        return parser
 
-    def take_action(
-        self, parsed_args: argparse.Namespace
-    ) -> tuple[Sequence[str], Sequence[Any]]:
+    def take_action(self, parsed_args: Arguments) -> Fields:
         """Look it up."""
         mapped = find(self.region, parsed_args.name)
         claim = mapped.claim
@@ -70,9 +72,8 @@ class List(RegionLister):
     Example: ec2map-sync list --divergent -f value -c image
     """
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Add the arguments."""
-        parser = super().get_parser(prog_name)
+    def add_arguments(self, parser: Parser) -> None:
+        """Say what it takes."""
         parser.add_argument(
             "--moved",
             action="store_true",
@@ -95,11 +96,8 @@ class List(RegionLister):
             metavar="N",
             help=f"list at most so many (default: {LIMIT}; 0 lists all)",
         )
-        return parser
 
-    def take_action(
-        self, parsed_args: argparse.Namespace
-    ) -> tuple[Sequence[str], Iterable[Sequence[Any]]]:
+    def take_action(self, parsed_args: Arguments) -> Rows:
         """List."""
         limit = min(parsed_args.limit, LARGEST)
         if limit < 0:
@@ -154,15 +152,11 @@ class Explain(RegionLister):
     Example: ec2map-sync explain 71ed3a2c-33a0-4d3c-9d4e-2f6c6f2b6c34
     """
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Add the arguments."""
-        parser = super().get_parser(prog_name)
+    def add_arguments(self, parser: Parser) -> None:
+        """Say what it takes."""
         _add_name(parser)
-        return parser
 
-    def take_action(
-        self, parsed_args: argparse.Namespace
-    ) -> tuple[Sequence[str], Iterable[Sequence[Any]]]:
+    def take_action(self, parsed_args: Arguments) -> Rows:
         """Explain."""
         region = self.region
         mapped = find(region, parsed_args.name)
@@ -191,7 +185,7 @@ def find(region: Region, text: str) -> Mapped:
     raise Unknown(f"no image has the id {text.lower()}{reserved}")
 
 
-def _add_name(parser: argparse.ArgumentParser) -> None:
+def _add_name(parser: Parser) -> None:
     parser.add_argument(
         "name", metavar="UUID-or-EC2-id", help="an image's UUID, or ami-…"
     )

@@ -1,10 +1,6 @@
 """ec2map-sync peer list, peer forget."""
 
-import argparse
-from collections.abc import Sequence
-from typing import Any
-
-from ec2map_sync.cli.base import Unknown, add_dry_run
+from ec2map_sync.cli.base import Arguments, Parser, Rows, Unknown, add_dry_run
 from ec2map_sync.cli.regional import RegionCommand, RegionLister
 from ec2map_sync.cli.values import moment
 from ec2map_sync.monitor.status import peer_views
@@ -37,9 +33,7 @@ class ListPeers(RegionLister):
     Example: ec2map-sync peer list -f json
     """
 
-    def take_action(
-        self, _parsed_args: argparse.Namespace
-    ) -> tuple[Sequence[str], Sequence[Any]]:
+    def take_action(self, _parsed_args: Arguments) -> Rows:
         """List."""
         region = self.region
         views = peer_views(region.ledger, region.bus, wall_clock())
@@ -70,14 +64,12 @@ class ForgetPeer(RegionCommand):
     Example: ec2map-sync peer forget RegionThree --dry-run
     """
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Add the arguments."""
-        parser = super().get_parser(prog_name)
+    def add_arguments(self, parser: Parser) -> None:
+        """Say what it takes."""
         parser.add_argument("name", metavar="NAME", help="the peer's name")
         add_dry_run(parser, "what would go")
-        return parser
 
-    def take_action(self, parsed_args: argparse.Namespace) -> None:
+    def take_action(self, parsed_args: Arguments) -> None:
         """Forget."""
         region = self.region
         name = addresses.name(parsed_args.name, "NAME")

@@ -1,13 +1,16 @@
 """ec2map-sync quarantine list, show, retry, drop."""
 
-import argparse
 import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ec2map_sync.cli.base import (
     NOT_IN_ORDER,
+    Arguments,
     BadArgument,
+    Fields,
+    Parser,
+    Rows,
     Unknown,
     add_dry_run,
 )
@@ -31,9 +34,8 @@ class ListQuarantine(RegionLister):
     Example: ec2map-sync quarantine list --limit 20
     """
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Add the arguments."""
-        parser = super().get_parser(prog_name)
+    def add_arguments(self, parser: Parser) -> None:
+        """Say what it takes."""
         parser.add_argument(
             "--limit",
             type=int,
@@ -41,11 +43,8 @@ class ListQuarantine(RegionLister):
             metavar="N",
             help=f"list at most so many (default: {LIMIT}; 0 lists all)",
         )
-        return parser
 
-    def take_action(
-        self, parsed_args: argparse.Namespace
-    ) -> tuple[Sequence[str], Sequence[Any]]:
+    def take_action(self, parsed_args: Arguments) -> Rows:
         """List."""
         quarantine = self.region.ledger.quarantine
         limit = min(parsed_args.limit, LARGEST)
@@ -70,17 +69,13 @@ class ShowQuarantined(RegionShowOne):
     Example: ec2map-sync quarantine show 17
     """
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Add the arguments."""
-        parser = super().get_parser(prog_name)
+    def add_arguments(self, parser: Parser) -> None:
+        """Say what it takes."""
         parser.add_argument(
             "id", metavar="ID", type=entry_id, help="as listed"
         )
-        return parser
 
-    def take_action(
-        self, parsed_args: argparse.Namespace
-    ) -> tuple[Sequence[str], Sequence[Any]]:
+    def take_action(self, parsed_args: Arguments) -> Fields:
         """Show."""
         entry = self.region.ledger.quarantine.entry(parsed_args.id)
         if entry is None:
@@ -98,18 +93,16 @@ class ShowQuarantined(RegionShowOne):
 class _Each(RegionLister):
     """A command for one entry, or all."""
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Add the arguments."""
-        parser = super().get_parser(prog_name)
+    def add_arguments(self, parser: Parser) -> None:
+        """Say what it takes."""
         which = parser.add_mutually_exclusive_group(required=True)
         which.add_argument(
             "id", metavar="ID", type=entry_id, nargs="?", help="as listed"
         )
         which.add_argument("--all", action="store_true", help="every entry")
         add_dry_run(parser, "what would happen to which entries")
-        return parser
 
-    def names(self, parsed_args: argparse.Namespace) -> list[int]:
+    def names(self, parsed_args: Arguments) -> list[int]:
         """Give the ids of the entries that are meant, the oldest first.
 
         :raises Unknown: the one that is named is not there.
@@ -139,9 +132,7 @@ class RetryQuarantined(_Each):
     Example: ec2map-sync quarantine retry --all --dry-run
     """
 
-    def take_action(
-        self, parsed_args: argparse.Namespace
-    ) -> tuple[Sequence[str], Sequence[Any]]:
+    def take_action(self, parsed_args: Arguments) -> Rows:
         """Try again."""
         region = self.region
         names = self.names(parsed_args)
@@ -186,9 +177,7 @@ class DropQuarantined(_Each):
     Example: ec2map-sync quarantine drop 17
     """
 
-    def take_action(
-        self, parsed_args: argparse.Namespace
-    ) -> tuple[Sequence[str], Sequence[Any]]:
+    def take_action(self, parsed_args: Arguments) -> Rows:
         """Drop."""
         entries = list(self.entries(self.names(parsed_args)))
         if not parsed_args.dry_run:

@@ -1,9 +1,8 @@
 """Commands that work on a region: its ledger, its sinks, its peers."""
 
-import argparse
 from functools import cached_property
 
-from ec2map_sync.cli.base import Command, Lister, ShowOne
+from ec2map_sync.cli.base import Arguments, Command, Lister, ShowOne
 from ec2map_sync.ledger import schema
 from ec2map_sync.outages import describe
 from ec2map_sync.region import Region
@@ -12,7 +11,7 @@ from ec2map_sync.region import Region
 class RegionCommand(Command):
     """A command that opens what the configuration names."""
 
-    def run(self, parsed_args: argparse.Namespace) -> int:
+    def run(self, parsed_args: Arguments) -> int:
         """Act, and drop all connections at the end."""
         try:
             return super().run(parsed_args)

@@ -1,11 +1,16 @@
 """ec2map-sync replay."""
 
-import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 
-from ec2map_sync.cli.base import BadArgument, add_dry_run
+from ec2map_sync.cli.base import (
+    Arguments,
+    BadArgument,
+    Parser,
+    Rows,
+    add_dry_run,
+)
 from ec2map_sync.cli.progress import progress
 from ec2map_sync.cli.regional import RegionLister
 from ec2map_sync.operate.replay import Outcome, from_peer, into_sink, push
@@ -30,9 +35,8 @@ class Replay(RegionLister):
     Example: ec2map-sync replay --since 2h --dry-run
     """
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Add the arguments."""
-        parser = super().get_parser(prog_name)
+    def add_arguments(self, parser: Parser) -> None:
+        """Say what it takes."""
         where = parser.add_mutually_exclusive_group()
         where.add_argument(
             "--peer", metavar="R", help="compare with this peer only"
@@ -50,11 +54,8 @@ class Replay(RegionLister):
                 help=f"claims made {what} this time",
             )
         add_dry_run(parser, "what was missed, and change nothing")
-        return parser
 
-    def take_action(
-        self, parsed_args: argparse.Namespace
-    ) -> tuple[Sequence[str], Sequence[Any]]:
+    def take_action(self, parsed_args: Arguments) -> Rows:
         """Replay."""
         span = _span(parsed_args.since, parsed_args.until)
         outcomes = list(self._outcomes(parsed_args, span))
@@ -66,9 +67,7 @@ class Replay(RegionLister):
             for outcome in outcomes
         ]
 
-    def _outcomes(
-        self, chosen: argparse.Namespace, span: Span
-    ) -> Iterator[Outcome]:
+    def _outcomes(self, chosen: Arguments, span: Span) -> Iterator[Outcome]:
         if chosen.sink:
             yield self._sink(chosen.sink, span, dry_run=chosen.dry_run)
         elif chosen.push:

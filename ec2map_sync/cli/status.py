@@ -1,6 +1,5 @@
 """ec2map-sync status."""
 
-import argparse
 import signal
 from collections.abc import Sequence
 from typing import Any
@@ -8,7 +7,13 @@ from typing import Any
 from rich.live import Live
 from rich.table import Table
 
-from ec2map_sync.cli.base import FAILURE, NOT_IN_ORDER
+from ec2map_sync.cli.base import (
+    FAILURE,
+    NOT_IN_ORDER,
+    Arguments,
+    Parser,
+    Rows,
+)
 from ec2map_sync.cli.regional import RegionLister
 from ec2map_sync.cli.values import Unmeasured, moment, present, seconds
 from ec2map_sync.monitor.status import Examination, Line
@@ -57,18 +62,16 @@ class Status(RegionLister):
     Example: ec2map-sync status --watch 2
     """
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Add the arguments."""
-        parser = super().get_parser(prog_name)
+    def add_arguments(self, parser: Parser) -> None:
+        """Say what it takes."""
         parser.add_argument(
             "--watch",
             type=seconds,
             metavar="S",
             help="show it again every S seconds, until interrupted",
         )
-        return parser
 
-    def run(self, parsed_args: argparse.Namespace) -> int:
+    def run(self, parsed_args: Arguments) -> int:
         """Look once, or again and again."""
         if parsed_args.watch is None:
             return super().run(parsed_args)
@@ -80,9 +83,7 @@ class Status(RegionLister):
                 if interrupt.comes_within(parsed_args.watch):
                     return code
 
-    def take_action(
-        self, parsed_args: argparse.Namespace
-    ) -> tuple[Sequence[str], list[Sequence[Any]]]:
+    def take_action(self, parsed_args: Arguments) -> Rows:
         """Look."""
         on_screen = self.app.stdout.isatty()
         if (

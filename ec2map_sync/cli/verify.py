@@ -1,13 +1,14 @@
 """ec2map-sync verify."""
 
-import argparse
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
 
 from ec2map_sync.cli.base import (
     NOT_IN_ORDER,
+    Arguments,
     BadArgument,
+    Parser,
+    Rows,
     add_dry_run,
 )
 from ec2map_sync.cli.progress import progress
@@ -56,9 +57,8 @@ class Verify(RegionLister):
     Example: ec2map-sync verify --sinks --repair --dry-run
     """
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Add the arguments."""
-        parser = super().get_parser(prog_name)
+    def add_arguments(self, parser: Parser) -> None:
+        """Say what it takes."""
         for name in ABSENT:
             parser.add_argument(
                 f"--{name}", action="store_true", help=f"check {name}"
@@ -69,11 +69,8 @@ class Verify(RegionLister):
             help="write what sinks lack, or hold otherwise and is ours",
         )
         add_dry_run(parser, "what --repair would write")
-        return parser
 
-    def take_action(
-        self, parsed_args: argparse.Namespace
-    ) -> tuple[Sequence[str], Sequence[Any]]:
+    def take_action(self, parsed_args: Arguments) -> Rows:
         """Check."""
         chosen = parsed_args
         asked = [name for name in ABSENT if getattr(chosen, name)]
@@ -99,7 +96,7 @@ class Verify(RegionLister):
             for verdict in verdicts
         ]
 
-    def _sinks(self, chosen: argparse.Namespace) -> Iterator[Verdict]:
+    def _sinks(self, chosen: Arguments) -> Iterator[Verdict]:
         total = self.region.ledger.head().total.count
         for sink in self.region.sinks:
             with progress(sink.name, total) as advance:
@@ -111,7 +108,7 @@ class Verify(RegionLister):
         self,
         sink: Sink,
         advance: Callable[[int], None],
-        chosen: argparse.Namespace,
+        chosen: Arguments,
     ) -> Verdict:
         check = SinkCheck(self.region.ledger, sink, advance=advance)
         verdict = check_sink(check, sink.name)
