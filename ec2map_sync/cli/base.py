@@ -10,7 +10,7 @@ from typing import Any
 from cliff import command, lister, show
 
 from ec2map_sync.cli.main import add_config_file
-from ec2map_sync.cli.values import present
+from ec2map_sync.cli.values import LARGEST, present
 from ec2map_sync.rules.errors import Ec2MapError, one_line
 from ec2map_sync.settings import config
 
@@ -19,6 +19,9 @@ FAILURE = 2
 
 NOT_IN_ORDER = 1
 """Exit code: it was checked, and is not as it should be."""
+
+LIMIT = 1000
+"""How many a command lists unless it is told otherwise."""
 
 Arguments = argparse.Namespace
 Parser = argparse.ArgumentParser
@@ -144,6 +147,28 @@ class ShowOne(Command, show.ShowOne):
         show_one = _presenter(parsed_args, column_names)
         fields = [show_one(value) for value in data]
         return super().produce_output(parsed_args, column_names, fields)
+
+
+def add_limit(parser: Parser) -> None:
+    """Let a list end early."""
+    parser.add_argument(
+        "--limit",
+        type=int,
+        default=LIMIT,
+        metavar="N",
+        help=f"list at most so many (default: {LIMIT}; 0 lists all)",
+    )
+
+
+def limit_of(parsed_args: Arguments) -> int | None:
+    """Give how many to list; None is all.
+
+    :raises BadArgument: they are fewer than none.
+    """
+    limit: int = parsed_args.limit
+    if limit < 0:
+        raise BadArgument(f"--limit {limit}: it takes 0 or more")
+    return min(limit, LARGEST) or None
 
 
 def add_dry_run(parser: Parser, what: str) -> None:

@@ -1,12 +1,15 @@
 """ec2map-sync config check."""
 
 from functools import cached_property
+from operator import attrgetter
 
 from ec2map_sync.cli.base import NOT_IN_ORDER, Arguments, Rows
 from ec2map_sync.cli.regional import RegionLister
 from ec2map_sync.glance import listener
 from ec2map_sync.operate import checks
 from ec2map_sync.settings import config
+
+COLUMNS = ("check", "result", "advice")
 
 
 class Check(RegionLister):
@@ -33,7 +36,4 @@ class Check(RegionLister):
         findings = checks.run(checks.checks(self.config))
         if not checks.in_order(findings):
             self.exit_code = NOT_IN_ORDER
-        return ("check", "result", "advice"), [
-            (finding.check, finding.result, finding.advice)
-            for finding in findings
-        ]
+        return COLUMNS, map(attrgetter(*COLUMNS), findings)

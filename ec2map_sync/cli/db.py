@@ -1,6 +1,6 @@
 """ec2map-sync db upgrade, db version."""
 
-from sqlalchemy.engine import Engine
+from functools import cached_property
 
 from ec2map_sync.cli.base import Arguments, Parser, add_dry_run
 from ec2map_sync.cli.regional import RegionCommand
@@ -9,15 +9,10 @@ from ec2map_sync.region import Region
 
 
 class _SchemaCommand(RegionCommand):
-    def take_action(self, parsed_args: Arguments) -> None:
-        region = Region(self.config)
-        try:
-            self.act(region.engine, parsed_args)
-        finally:
-            region.close()
-
-    def act(self, engine: Engine, parsed_args: Arguments) -> None:
-        raise NotImplementedError
+    @cached_property
+    def region(self) -> Region:
+        """The region, whatever its schema is."""
+        return Region(self.config)
 
 
 class Upgrade(_SchemaCommand):
@@ -30,8 +25,9 @@ class Upgrade(_SchemaCommand):
         """Say what it takes."""
         add_dry_run(parser, "which versions it would go through")
 
-    def act(self, engine: Engine, parsed_args: Arguments) -> None:
+    def take_action(self, parsed_args: Arguments) -> None:
         """Upgrade."""
+        engine = self.region.engine
         steps = schema.pending(engine)
         if not steps:
             self.out(f"up to date: {schema.newest()}")
@@ -48,6 +44,6 @@ class Version(_SchemaCommand):
     Example: ec2map-sync db version
     """
 
-    def act(self, engine: Engine, _parsed_args: Arguments) -> None:
+    def take_action(self, _parsed_args: Arguments) -> None:
         """Ask."""
-        self.out(schema.version(engine) or "none")
+        self.out(schema.version(self.region.engine) or "none")

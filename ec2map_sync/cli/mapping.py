@@ -6,23 +6,21 @@ from typing import Any
 
 from ec2map_sync.cli.base import (
     Arguments,
-    BadArgument,
     Fields,
     Parser,
     Rows,
     Unknown,
+    add_limit,
+    limit_of,
 )
 from ec2map_sync.cli.regional import RegionLister, RegionShowOne
-from ec2map_sync.cli.values import LARGEST, moment, parse_name
+from ec2map_sync.cli.values import moment, parse_name
 from ec2map_sync.ledger.queries import Mapped
 from ec2map_sync.operate import mapping
 from ec2map_sync.operate.mapping import Explanation
 from ec2map_sync.region import Region
 from ec2map_sync.rules.claims import BEGINNING, Bound
 from ec2map_sync.rules.ec2id import ON_DEMAND, format_id
-
-LIMIT = 1000
-"""Mappings listed unless a command says otherwise."""
 
 
 class Show(RegionShowOne):
@@ -89,19 +87,11 @@ class List(RegionLister):
             metavar="ID",
             help="begin after this image (UUID or EC2 id)",
         )
-        parser.add_argument(
-            "--limit",
-            type=int,
-            default=LIMIT,
-            metavar="N",
-            help=f"list at most so many (default: {LIMIT}; 0 lists all)",
-        )
+        add_limit(parser)
 
     def take_action(self, parsed_args: Arguments) -> Rows:
         """List."""
-        limit = min(parsed_args.limit, LARGEST)
-        if limit < 0:
-            raise BadArgument(f"--limit {limit}: it takes 0 or more")
+        limit = limit_of(parsed_args)
         after = BEGINNING
         if parsed_args.marker:
             after = find(self.region, parsed_args.marker).after

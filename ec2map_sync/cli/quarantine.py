@@ -7,22 +7,22 @@ from typing import Any
 from ec2map_sync.cli.base import (
     NOT_IN_ORDER,
     Arguments,
-    BadArgument,
     Fields,
     Parser,
     Rows,
     Unknown,
     add_dry_run,
+    add_limit,
+    limit_of,
 )
 from ec2map_sync.cli.regional import RegionLister, RegionShowOne
-from ec2map_sync.cli.values import LARGEST, entry_id, moment
+from ec2map_sync.cli.values import entry_id, moment
 from ec2map_sync.ledger import Quarantined
 from ec2map_sync.operate.quarantine import Retrial
 from ec2map_sync.rules.errors import BadMessage
 from ec2map_sync.rules.stamps import earlier, wall_clock
 
 COLUMNS = ("id", "at", "source", "reason")
-LIMIT = 1000
 
 COMPARED_WITHIN = 60.0
 """Seconds since the agent has compared with a peer, at most."""
@@ -36,25 +36,15 @@ class ListQuarantine(RegionLister):
 
     def add_arguments(self, parser: Parser) -> None:
         """Say what it takes."""
-        parser.add_argument(
-            "--limit",
-            type=int,
-            default=LIMIT,
-            metavar="N",
-            help=f"list at most so many (default: {LIMIT}; 0 lists all)",
-        )
+        add_limit(parser)
 
     def take_action(self, parsed_args: Arguments) -> Rows:
         """List."""
         quarantine = self.region.ledger.quarantine
-        limit = min(parsed_args.limit, LARGEST)
-        if limit < 0:
-            raise BadArgument(f"--limit {limit}: it takes 0 or more")
-        entries = quarantine.newest(limit or None)
-        if limit and len(entries) == limit:
-            count = quarantine.count()
-            if count > limit:
-                self.note(f"there are {count - limit} more")
+        entries = quarantine.newest(limit_of(parsed_args))
+        more = quarantine.count() - len(entries)
+        if more > 0:
+            self.note(f"there are {more} more")
         for source, dropped in quarantine.dropped().items():
             self.note(
                 f"{dropped} older entries from {source} were dropped so far "

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import closing
+from operator import attrgetter
 from typing import Any
 
 from ec2map_sync.cli.base import (
@@ -62,10 +63,7 @@ class Replay(RegionLister):
         for outcome in outcomes:
             if outcome.trouble:
                 self.refuse(outcome.trouble)
-        return COLUMNS, [
-            tuple(getattr(outcome, column) for column in COLUMNS)
-            for outcome in outcomes
-        ]
+        return COLUMNS, map(attrgetter(*COLUMNS), outcomes)
 
     def _outcomes(self, chosen: Arguments, span: Span) -> Iterator[Outcome]:
         if chosen.sink:

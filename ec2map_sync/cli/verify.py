@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from operator import attrgetter
 
 from ec2map_sync.cli.base import (
     NOT_IN_ORDER,
@@ -91,10 +92,7 @@ class Verify(RegionLister):
         for verdict in verdicts:
             if verdict.trouble:
                 self.refuse(f"{verdict.name}: {verdict.trouble}")
-        return COLUMNS, [
-            tuple(getattr(verdict, column) for column in COLUMNS)
-            for verdict in verdicts
-        ]
+        return COLUMNS, map(attrgetter(*COLUMNS), verdicts)
 
     def _sinks(self, chosen: Arguments) -> Iterator[Verdict]:
         total = self.region.ledger.head().total.count
