@@ -9,7 +9,7 @@ from oslo_config import cfg
 
 from ec2map_sync.broker import link
 from ec2map_sync.broker.address import Address, Tls, joined
-from ec2map_sync.rules.errors import ConfigError, Ec2MapError
+from ec2map_sync.rules.errors import ConfigError, Ec2MapError, one_line
 from ec2map_sync.settings.config import Notifications
 
 with warnings.catch_warnings():
@@ -111,8 +111,7 @@ def rabbit_options(conf: cfg.ConfigOpts) -> Any:
     try:
         return ConfigOptsProxy(conf, _transport_url(conf), group)[group]
     except (cfg.Error, ValueError) as error:
-        text = " ".join(str(error).split())
-        raise ConfigError(f"transport_url: {text}") from error
+        raise ConfigError(f"transport_url: {one_line(error)}") from error
 
 
 def broker_address(conf: cfg.ConfigOpts) -> Address:
@@ -137,10 +136,16 @@ def broker_address(conf: cfg.ConfigOpts) -> Address:
         ca_file=rabbit.ssl_ca_file,
         cert_file=rabbit.ssl_cert_file,
         key_file=rabbit.ssl_key_file,
-        # Not every release has this one.
-        verify_host=rabbit.get("ssl_enforce_hostname_verification", True),
+        verify_host=_verifies_host(rabbit),
     )
     return Address(";".join(urls), tls if rabbit.ssl else None)
+
+
+def _verifies_host(rabbit: Any) -> bool:
+    try:
+        return bool(rabbit.ssl_enforce_hostname_verification)
+    except cfg.NoSuchOptError:  # older releases have no such option
+        return True
 
 
 def _transport_url(conf: cfg.ConfigOpts) -> oslo_messaging.TransportURL:

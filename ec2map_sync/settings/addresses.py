@@ -113,12 +113,12 @@ def sections(
 def transport(conf: cfg.ConfigOpts) -> None:
     """Check the URLs of Glance's broker, in oslo.messaging's form."""
     notifications = "oslo_messaging_notifications"
-    sections = {"DEFAULT": conf}
+    found = {"DEFAULT": conf}
     if notifications in conf:
-        sections[notifications] = conf[notifications]
-    for name, section in sections.items():
-        if "transport_url" in section and section.transport_url:
-            _transport(section.transport_url, f"[{name}] transport_url")
+        found[notifications] = conf[notifications]
+    for group, options in found.items():
+        if "transport_url" in options and options.transport_url:
+            _transport(options.transport_url, f"[{group}] transport_url")
 
 
 def _transport(url: str, option: str) -> None:

@@ -180,8 +180,9 @@ class NovaSink:
 
     def page(self, start: int, stop: int, limit: int) -> list[Row]:
         """Read the first rows of a range."""
+        last = min(stop, ON_DEMAND.stop) - 1  # what the column takes
         statement = (
-            _ROWS.where(s3_images.c.id >= start, s3_images.c.id < stop)
+            _ROWS.where(s3_images.c.id >= start, s3_images.c.id <= last)
             .order_by(s3_images.c.id)
             .limit(limit)
         )

@@ -52,7 +52,7 @@ def test_under_load_what_is_not_recorded_stays_with_the_broker(region):
 
 def test_with_a_backlog_what_is_not_recorded_stays_with_the_broker(region):
     known = recorded(region)
-    images = region.glance.create(400)
+    images = region.glance.create(3000)
     with running(region):
         wait_until(lambda: recorded(region) > known)
 

@@ -37,7 +37,9 @@ def image(n):
 @pytest.fixture(autouse=True)
 def stand_still(monkeypatch):
     """Let no time pass between what is noted and what is asked."""
-    monkeypatch.setattr("ec2map_sync.cli.status.wall_clock", lambda: NOW)
+    for command in ("status", "peers"):
+        name = f"ec2map_sync.cli.{command}.wall_clock"
+        monkeypatch.setattr(name, lambda: NOW)
 
 
 @pytest.fixture
