@@ -1,6 +1,7 @@
 """A Nova cell: the table s3_images, which makes EC2 ids out of UUIDs."""
 
 import logging
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -10,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 from sqlalchemy.engine import Engine
 
-from ec2map_sync.rules.ec2id import LEGACY, ON_DEMAND
+from ec2map_sync.rules.ec2id import DERIVED, LEGACY, ON_DEMAND
 from ec2map_sync.rules.names import sink_of
 from ec2map_sync.rules.rows import LAST, SinkRow
 from ec2map_sync.rules.settle import Numbered
@@ -39,34 +40,83 @@ _ROWS = sa.select(s3_images.c.id, s3_images.c.uuid)
 _SLICES = 16
 
 
-def _reserve(connection: Connection) -> None:
-    """Push the counter of Nova's own ids above our band.
+def next_id(connection: Connection) -> int:
+    """Tell Nova's next id on this MySQL or MariaDB server; 1 if not shown.
+
+    What information_schema has may be a day old on MySQL.
+    """
+    create = connection.exec_driver_sql("SHOW CREATE TABLE s3_images").one()[1]
+    options = str(create).rpartition("\n)")[2]
+    found = re.search(r"\bAUTO_INCREMENT=(\d+)", options)
+    return int(found[1]) if found else 1
+
+
+class _Counter:
+    """Nova's count of its own ids, pushed above our band.
 
     An explicit id of ours does not do it: it leaves the counter where it
     is, or pushes it just behind itself, into our band. Doing this again
     changes nothing.
     """
-    if connection.dialect.name == "postgresql":
-        _push_sequence(connection)
-    elif connection.dialect.name != "sqlite":
-        _push_auto_increment(connection)
-    # SQLite has no counter: the next id follows the largest row.
+
+    def __init__(self, sink: str) -> None:
+        self._sink = sink
+        self._pushed = False
+
+    def keep(self, connection: Connection) -> None:
+        """Push it unless it is known to be above, before rows of ours come.
+
+        A server restored from a backup has forgotten it, and one that has
+        taken another's place may not have heard of it.
+        """
+        if not self._pushed or self._is_behind(connection):
+            self.push(connection)
+
+    def push(self, connection: Connection) -> None:
+        """Push it on every server there is; on MySQL, this commits."""
+        self._pushed = False
+        if connection.dialect.name == "postgresql":
+            _push_sequence(connection)
+        elif connection.dialect.name != "sqlite":
+            _push_auto_increment(connection, self._sink)
+        # SQLite has no counter: the next id follows the largest row.
+        self._pushed = True
+
+    def _is_behind(self, connection: Connection) -> bool:
+        if connection.dialect.name in {"postgresql", "sqlite"}:
+            return True  # not looked at: pushing costs no more
+        return next_id(connection) < ON_DEMAND.first
 
 
-def _push_auto_increment(connection: Connection) -> None:
-    """Insert the last id below Nova's, and take it back.
+def _push_auto_increment(connection: Connection, sink: str) -> None:
+    """Insert the last id below Nova's, delete it, and commit.
 
-    InnoDB counts on from the largest id that was ever inserted, rolled back
-    or not, and keeps that across restarts; so this needs no right to ALTER.
+    InnoDB counts on from the largest id that was ever inserted, and keeps
+    that across restarts; so this needs no right to ALTER. Rolled back, it
+    would reach no replica, and no other node of a cluster. Committed, both
+    changes do, though together they change nothing: nobody sees the row.
     """
-    # If the row is there, the counter is behind it already.
-    with suppress(sa.exc.IntegrityError):
-        connection.execute(
-            sa.insert(s3_images).values(
-                id=ON_DEMAND.first - 1, uuid=_PLACEHOLDER
-            )
+    found = next_id(connection)
+    if found in DERIVED:
+        LOG.warning(
+            "%s: Nova counted its ids in our band, from %d on, as after a "
+            "failover; no more. 'ec2map-sync divergence list' has those that "
+            "it gave away there",
+            sink,
+            found,
         )
-    connection.rollback()
+    last = ON_DEMAND.first - 1
+    # If an image has this row, every counter is behind it already.
+    with suppress(sa.exc.IntegrityError):
+        connection.exec_driver_sql(
+            "INSERT INTO s3_images (id, uuid) "  # noqa: S608
+            f"VALUES ({last}, '{_PLACEHOLDER}')"
+        )
+    connection.exec_driver_sql(
+        f"DELETE FROM s3_images WHERE id = {last} "  # noqa: S608
+        f"AND uuid = '{_PLACEHOLDER}'"
+    )
+    connection.commit()
 
 
 def _push_sequence(connection: Connection) -> None:
@@ -92,8 +142,9 @@ def _push_sequence(connection: Connection) -> None:
 class NovaSession:
     """One transaction in a cell."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, counter: _Counter) -> None:
         self._connection = connection
+        self._counter = counter
 
     def plan(
         self, settled: Sequence[Numbered], *, judge: Judge, rewrite: bool
@@ -104,15 +155,9 @@ class NovaSession:
         return plan(found, settled, is_ours=is_ours, rewrite=rewrite)
 
     def apply(self, plan: Plan) -> None:
-        """Empty, fill and commit; and see to Nova's own ids.
-
-        Each time, for a cell restored from a backup has forgotten those. No
-        row waits for it, except on PostgreSQL, where the lock behind which
-        it is done ends with the commit.
-        """
-        early = self._connection.dialect.name == "postgresql"
-        if plan.add and early:
-            _reserve(self._connection)
+        """See to Nova's own ids; then empty, fill and commit."""
+        if plan.add:
+            self._counter.keep(self._connection)
         for row in plan.remove:
             self._connection.execute(
                 sa.delete(s3_images).where(
@@ -127,8 +172,6 @@ class NovaSession:
             ((row.number, row.uuid, now, 0) for row in plan.add),
         )
         self._connection.commit()
-        if plan.add and not early:
-            _reserve(self._connection)
 
     def _rows(self, numbers: Iterable[int]) -> Mapping[int, SinkRow]:
         """Read rows by primary key: uuid has no index in Nova."""
@@ -148,6 +191,7 @@ class NovaSink:
 
     def __init__(self, cell: str, engine: Engine) -> None:
         self.name = sink_of(cell)
+        self._counter = _Counter(self.name)
         self.ranges: Ranges | None = self
         self._engine = engine
         self._writing = engine.execution_options(**WRITE)
@@ -162,7 +206,7 @@ class NovaSink:
     def reserve(self) -> None:
         """Push Nova's own ids above our band, also where nothing is ours."""
         with alone(self._writing, self.name) as connection:
-            _reserve(connection)
+            self._counter.push(connection)
             connection.commit()
 
     def scan(self, after: int, limit: int) -> list[SinkRow]:
@@ -229,7 +273,7 @@ class NovaSink:
     def session(self) -> Iterator[NovaSession]:
         """Begin a transaction that no other writer of ours can be in."""
         with alone(self._writing, self.name) as connection:
-            yield NovaSession(connection)
+            yield NovaSession(connection, self._counter)
 
 
 def _place(place: int | str) -> tuple[int, ...]:

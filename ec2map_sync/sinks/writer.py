@@ -32,11 +32,8 @@ class Writer:
         """Write what has changed; True if there may be more."""
         if not self._reserved:
             self._sink.reserve()
-        # Again, if this one fails halfway: the rows may be there already.
-        self._reserved = False
-        more = self._follow()
-        self._reserved = True
-        return more
+            self._reserved = True
+        return self._follow()
 
     def _follow(self) -> bool:
         self.caught_up = False

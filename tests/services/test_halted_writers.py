@@ -26,7 +26,7 @@ from ec2map_sync.sql.database import create_engine, parse_url
 pytestmark = pytest.mark.services
 
 TABLE = schemas.S3_IMAGES
-EMPTY = "DELETE FROM s3_images"
+EMPTY = "DELETE FROM s3_images WHERE s3_images.id"
 FILL = "INSERT INTO s3_images (id, uuid, created_at"
 ADVANCE = "UPDATE cursors"
 SECONDS = 30

@@ -33,6 +33,7 @@ PATH = os.pathsep.join(
     [os.environ.get("PATH", ""), "/usr/sbin", "/usr/bin", "/sbin", "/bin"]
 )
 RABBITMQ_SCRIPTS = "rabbitmq/lib/rabbitmq_server-*/sbin/rabbitmq-server"
+GALERA = "/usr/lib/galera/libgalera_smm.so"
 POSTGRESQL_PROGRAMS = "postgresql/*/bin/postgres"
 
 START_SECONDS = within(90)
@@ -411,9 +412,10 @@ class RabbitMQ(Server):
 class MariaDB(Server):
     """A MariaDB server, as durable as MariaDB is by default."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *options: str) -> None:
         super().__init__(directory)
         self.port = free_port()
+        self._options = options
         self._data = directory / "data"
         # Unix sockets cannot have long paths; a test's directory is one.
         self._sockets: Path | None = None
@@ -489,6 +491,7 @@ class MariaDB(Server):
             "--character-set-server=utf8mb4",
             "--innodb-buffer-pool-size=32M",
             "--innodb-log-file-size=32M",
+            *self._options,
         ]
 
     def _answers(self) -> bool:
@@ -497,6 +500,44 @@ class MariaDB(Server):
         except pymysql.OperationalError:
             return False
         return True
+
+
+class Galera(MariaDB):
+    """A node of a cluster: the first one of it, or one that joins."""
+
+    def __init__(
+        self, directory: Path, joins: "Galera | None" = None, *options: str
+    ) -> None:
+        self._group_port = free_port()
+        members = f"127.0.0.1:{joins._group_port}" if joins else ""
+        place = f"127.0.0.1:{self._group_port}"
+        super().__init__(
+            directory,
+            "--wsrep-on=ON",
+            f"--wsrep-provider={GALERA}",
+            f"--wsrep-cluster-address=gcomm://{members}",
+            f"--wsrep-node-address={place}",
+            f"--wsrep-provider-options=gmcast.listen_addr=tcp://{place};"
+            f"ist.recv_addr=127.0.0.1:{free_port()};gcache.size=16M",
+            "--wsrep-sst-method=rsync",
+            f"--wsrep-sst-receive-address=127.0.0.1:{free_port()}",
+            "--binlog-format=ROW",
+            "--innodb-autoinc-lock-mode=2",
+            *options,
+        )
+
+    def _prepare(self) -> None:
+        if not Path(GALERA).exists():
+            raise _not_installed("Galera", "galera-4")
+        super()._prepare()
+        if os.getuid() == 0:
+            # rsync writes what a new node gets as nobody, if root runs it.
+            for path in (self._data, *self._data.rglob("*")):
+                shutil.chown(path, "nobody")
+
+    def _answers(self) -> bool:
+        ready = "SHOW STATUS WHERE Variable_name = 'wsrep_ready'"
+        return super()._answers() and self.execute(ready)[0][1] == "ON"
 
 
 class PostgreSQL(Server):

@@ -17,13 +17,13 @@ from ec2map_sync.operate.checks.finding import (
     wrong,
 )
 from ec2map_sync.rules.claims import Stamp
-from ec2map_sync.rules.ec2id import Scheme
+from ec2map_sync.rules.ec2id import DERIVED, Scheme
 from ec2map_sync.rules.names import source_of
 from ec2map_sync.rules.stamps import wall_clock
 from ec2map_sync.settings.config import Cell, Config, NovaApi
 from ec2map_sync.sinks.cells import discover
 from ec2map_sync.sinks.ec2api import items
-from ec2map_sync.sinks.nova import s3_images
+from ec2map_sync.sinks.nova import next_id, s3_images
 from ec2map_sync.sql import database
 
 SILENT = 60
@@ -113,6 +113,12 @@ def _cell(cell: Cell) -> Finding:
             "GRANT SELECT, UPDATE ON SEQUENCE s3_images_id_seq TO "
             f"{engine.url.username}",
         )
+    counted = _nova_counts_from(engine)
+    if counted in DERIVED:
+        return wrong(
+            f"Nova's next id is {counted}, in our band, as after a failover",
+            "start the agent, which puts that right before it writes a row",
+        )
     rows = _estimate(engine)
     indexed = any(
         index["column_names"][:1] == ["uuid"]
@@ -190,6 +196,13 @@ def _may_push_sequence(engine: Engine) -> bool:
             for right in ("SELECT", "UPDATE")
         ]
     return False not in rights
+
+
+def _nova_counts_from(engine: Engine) -> int:
+    if engine.dialect.name != "mysql":
+        return 0  # there, rows of ours do not move it
+    with engine.connect() as connection:
+        return next_id(connection)
 
 
 def _is_refused(engine: Engine, statement: sa.Executable) -> bool:
