@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import URL, Engine, make_url
+from sqlalchemy.engine import URL, Engine, ExceptionContext, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from ec2map_sync.rules.errors import ConfigError, one_line
@@ -29,6 +29,17 @@ RESTED = 5.0
 
 _IN_TRANSACTION = 1
 """A bit of what MySQL says after each statement: SERVER_STATUS_IN_TRANS."""
+
+_CANNOT_WRITE = {
+    1290,  # --read-only, or another option
+    1836,  # --super-read-only
+    1792,  # a transaction that may only read
+    1047,  # a node that has left its Galera cluster
+    1053,  # shutting down
+    1927,  # killed
+    "25006",  # PostgreSQL: a standby, or set to read only
+}
+"""Errors of servers that answer, whose work another one may do by now."""
 
 _CONNECT_TIMEOUT = 10
 PATIENCE = 60
@@ -115,7 +126,23 @@ def create_engine(url: URL, *, patience: int = PATIENCE) -> Engine:
     )
     _roll_back_what_is_open(engine)
     _ping_after_rest(engine)
+    _leave_what_cannot_write(engine)
     return engine
+
+
+def _leave_what_cannot_write(engine: Engine) -> None:
+    """Treat a server that writes no more as one that is gone.
+
+    After a switch-over the old primary answers, and keeps its connections:
+    only new ones lead to where the address points now.
+    """
+
+    @sa.event.listens_for(engine, "handle_error")
+    def leave(context: ExceptionContext) -> None:
+        error = context.original_exception
+        codes = {getattr(error, "sqlstate", None), *error.args[:1]}
+        if codes & _CANNOT_WRITE:
+            context.is_disconnect = True
 
 
 def _roll_back_what_is_open(engine: Engine) -> None:

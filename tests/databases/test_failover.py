@@ -191,6 +191,28 @@ def test_a_counter_in_our_band_is_named_and_put_right(cells, tmp_path, caplog):
     assert databases._cell(Cell(name="cell1", url=cell.url)).good
 
 
+def test_a_node_that_rejects_everything_is_left(clustered):
+    node = clustered[1]
+    engine = create_engine(parse_url(node.url("mysql"), "x"))
+    same = sa.text("SELECT connection_id() FROM user LIMIT 1")
+    before = once(engine, same)
+    node.execute("SET GLOBAL wsrep_reject_queries = ALL")
+    try:
+        with pytest.raises(sa.exc.DBAPIError) as raised:
+            once(engine, same)
+    finally:
+        node.execute("SET GLOBAL wsrep_reject_queries = NONE")
+
+    assert raised.value.connection_invalidated
+    assert once(engine, same) != before
+    engine.dispose()
+
+
+def once(engine, statement):
+    with engine.connect() as connection:
+        return connection.scalar(statement)
+
+
 def audit(cell, ledger_url):
     engine = create_engine(parse_url(ledger_url, "x"))
     schema.upgrade(engine)

@@ -1,9 +1,9 @@
-"""A link between regions that can be cut: a TCP proxy that knows AMQP."""
+"""A link that can be cut, or led elsewhere: a TCP proxy that knows AMQP."""
 
 import enum
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
@@ -19,18 +19,39 @@ class Way(enum.Enum):
     TO_BROKER = enum.auto()
 
 
+def frames(source: socket.socket) -> Iterator[bytes]:
+    """Split a stream of AMQP 0-9-1 (section 2.3.5 of its specification)."""
+    with source.makefile("rb") as stream:
+        while head := stream.read(7):
+            greeting = head.startswith(b"AMQP")
+            size = 0 if greeting else int.from_bytes(head[3:7])
+            yield head + stream.read(size + 1)
+
+
+def as_it_comes(source: socket.socket) -> Iterator[bytes]:
+    """Split a stream of anything."""
+    while some := source.recv(65536):
+        yield some
+
+
 class Proxy:
-    """Forwards connections to a broker, frame by frame.
+    """Forwards connections to a broker, frame by frame, or a database.
 
     A connection of which bytes were swallowed stays as it is: what is lost
     is lost, and only a new connection is whole again.
     """
 
-    def __init__(self, broker_port: int) -> None:
+    def __init__(
+        self,
+        leads_to: int,
+        split: Callable[[socket.socket], Iterator[bytes]] = frames,
+    ) -> None:
         self.swallowed = 0
         """Bytes that never arrived."""
-        self._broker_port = broker_port
-        self._port = free_port()
+        self.leads_to = leads_to
+        """The port that new connections reach."""
+        self.port = free_port()
+        self._split = split
         self._listener: socket.socket | None = None
         self._cut: tuple[Way, int] | None = None
         self._silent: Way | None = None
@@ -38,7 +59,7 @@ class Proxy:
 
     def __enter__(self) -> Self:
         """Begin to accept connections."""
-        self._listener = socket.create_server(("127.0.0.1", self._port))
+        self._listener = socket.create_server(("127.0.0.1", self.port))
         threading.Thread(
             target=self._accept, args=(self._listener,), daemon=True
         ).start()
@@ -60,7 +81,7 @@ class Proxy:
     def url(self, url: str, **query: int) -> str:
         """Give a broker's address as it is behind this proxy."""
         parts = urlsplit(url)
-        place = f"{parts.username}:{parts.password}@127.0.0.1:{self._port}"
+        place = f"{parts.username}:{parts.password}@127.0.0.1:{self.port}"
         text = "&".join(f"{name}={value}" for name, value in query.items())
         return urlunsplit(parts._replace(netloc=place, query=text))
 
@@ -91,7 +112,7 @@ class Proxy:
             broker = socket.socket()
             self._open |= {reader, broker}
             try:
-                broker.connect(("127.0.0.1", self._broker_port))
+                broker.connect(("127.0.0.1", self.leads_to))
             except OSError:
                 self._end(reader, broker)
                 continue
@@ -108,7 +129,7 @@ class Proxy:
     ) -> None:
         dead = False
         with suppress(OSError):
-            for frame in _frames(source):
+            for frame in self._split(source):
                 dead = dead or self._silent is way
                 if dead:
                     self.swallowed += len(frame)
@@ -131,15 +152,6 @@ class Proxy:
         for one in ends:
             _shut(one)
             self._open.discard(one)
-
-
-def _frames(source: socket.socket) -> Iterator[bytes]:
-    """Split a stream of AMQP 0-9-1 (section 2.3.5 of its specification)."""
-    with source.makefile("rb") as stream:
-        while head := stream.read(7):
-            greeting = head.startswith(b"AMQP")
-            size = 0 if greeting else int.from_bytes(head[3:7])
-            yield head + stream.read(size + 1)
 
 
 def _shut(one: socket.socket) -> None:
