@@ -23,8 +23,8 @@ class Adopt(RegionLister):
     one id for two images, whoever adopts first is right, and the other is
     counted here. So run --dry-run in every region first.
 
-    All peers have to agree with us at this moment, by a heartbeat of the
-    last minute: a number is in use if any region says so.
+    All peers have to agree with us at this moment, by a heartbeat or an
+    answer of the last minute: a number is in use if any region says so.
 
     Example: ec2map-sync adopt --dry-run
     """

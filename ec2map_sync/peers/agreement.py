@@ -53,7 +53,6 @@ class Agreement:
             self._totals_differ += 1
         self._agrees = heartbeat.before == own
         self._mismatches = 0 if self._agrees else self._mismatches + 1
-        self._say(own.count, heartbeat.before.count)
         return self._agrees and self._totals_differ < self._patient
 
     def _say(self, here: int, there: int) -> None:
@@ -78,7 +77,8 @@ class Agreement:
     def fields(
         self, heartbeat: messages.Heartbeat, own: Print, now: Stamp
     ) -> dict[str, int | None]:
-        """Give what `Ledger.note_peer` should remember of it."""
+        """Give what `Ledger.note_peer` should remember of it, and say it."""
+        self._say(own.count, heartbeat.before.count)
         if self._agrees:
             self._differs_since = None
             return {

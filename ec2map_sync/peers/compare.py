@@ -101,6 +101,8 @@ class Pull:
         """Claims that were news here so far."""
         self.refused = 0
         """Claims, or groups of them, that were not taken in."""
+        self.asked_at = 0.0
+        """When it first put the question that is put now, or was last."""
         self._ledger = ledger
         self._send = send
         self._monotonic = monotonic
@@ -180,6 +182,7 @@ class Pull:
         asked, self._pending = self._pending[-RANGES:], self._pending[:-RANGES]
         self._id = uuid.uuid4().hex
         self._asked = asked
+        self.asked_at = self._monotonic()
         self._put()
 
     def _put(self) -> None:

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import chain
 
 from kombu.message import Message
@@ -29,9 +30,42 @@ LOG = logging.getLogger(__name__)
 BATCH = 20
 """Messages recorded in one transaction: up to 10,000 claims."""
 
+ASK_AGAIN = 30.0
+"""Seconds, at least, between two questions to a peer whose heartbeats are old
+or whose clock is wrong: which of these it is, only an answer tells."""
+
+PROVEN_FOR = 90.0
+"""Seconds after a question within which heartbeats that come behind its
+answer are new, whatever time they bear: messages keep their order."""
+
 REFUSED_PAUSE = 60.0
 """Seconds after a pull of which something was refused: it would bring the
 same again, and we should refuse it again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """A heartbeat, and what is known of its time."""
+
+    heartbeat: messages.Heartbeat
+    at: Stamp
+    sent_at: Stamp
+    clock: str | None
+    """What is wrong with the peer's clock, unless the heartbeat is old."""
+    new: bool
+    """Whether the peer has said it just now, and not before."""
+
+    @property
+    def times(self) -> dict[str, int | None]:
+        """What to remember: a heartbeat is as old as it is.
+
+        Of one that may be old and bears a time to come, nothing is known.
+        """
+        if self.new:
+            return {"received_at": self.at, "sent_at": self.sent_at}
+        if self.sent_at > self.at:
+            return {}
+        return {"received_at": self.sent_at, "sent_at": self.sent_at}
 
 
 class Follower:
@@ -66,7 +100,7 @@ class Follower:
         self._greeted = False
         self._heard = False
         self._clock_said = False
-        self._rests_until = float("-inf")
+        self._rests_until = self._ask_at = self._proven_at = float("-inf")
         self._refusals = Refusals(ledger, f"of {peer.sender}", monotonic)
         self._refused: list[Quarantined] = []
 
@@ -93,10 +127,11 @@ class Follower:
         self._inlet.close()
         self._pull = None
         self._greeted = self._heard = False
+        self._ask_at = self._proven_at = float("-inf")
 
     def _take(self, arrived: Sequence[Message]) -> None:
         batches: list[Sequence[Claim]] = []
-        heard: wire.Received | None = None
+        heard: Heard | None = None
         self._refused = []
         for message in arrived:
             body = body_of(message)
@@ -107,15 +142,14 @@ class Follower:
                 self._refuse(str(error), body, message.headers or {})
             else:
                 if isinstance(received.message, messages.Heartbeat):
-                    heard = received
+                    heard = self._judge_time(
+                        received.message, received.sent_at
+                    )
         if self._record(batches):
             first = next(chain.from_iterable(batches))
             counters.PEER_DELAY.since(first.newest, self._peer.sender)
         if heard:
             self._hear(heard)
-        if heard and len(arrived) < BATCH:
-            # Else it may have waited for us, and says nothing of clocks.
-            self._look_at_clock(heard.sent_at)
         self._refusals.put_away(self._refused)
 
     def _decode(self, message: Message, body: bytes) -> wire.Received:
@@ -156,36 +190,52 @@ class Follower:
             self._refused.append(held)
         return news
 
-    def _hear(self, received: wire.Received) -> None:
-        heartbeat = received.message
-        assert isinstance(heartbeat, messages.Heartbeat)
-        head, own = self._ledger.print_before(heartbeat.until)
+    def _judge_time(
+        self, heartbeat: messages.Heartbeat, sent_at: Stamp
+    ) -> Heard:
         now = self._pen.clock()
+        state = PeerState(
+            name=self._peer.sender, sent_at=sent_at, received_at=now
+        )
+        proven = self._monotonic() - self._proven_at < PROVEN_FOR
+        return Heard(
+            heartbeat=heartbeat,
+            at=now,
+            sent_at=sent_at,
+            clock=state.clock,
+            new=proven or state.clock is None,
+        )
+
+    def _hear(self, heard: Heard) -> None:
+        heartbeat = heard.heartbeat
+        head, own = self._ledger.print_before(heartbeat.until)
         agreed = self._agreement.judge(heartbeat, own, head.total)
+        fields = heard.times
+        if heard.new or heartbeat.before != own:
+            fields |= self._agreement.fields(heartbeat, own, heard.at)
+        if heard.new:
+            self._look_at_clock(heard.clock)
         self._ledger.journal.note_peer(
             self._peer.sender,
-            received_at=now,
-            sent_at=received.sent_at,
             total=heartbeat.total.count,
             newest=heartbeat.newest,
-            **self._agreement.fields(heartbeat, own, now),
+            **fields,
         )
-        rests = self._monotonic() < self._rests_until
-        if not (agreed or rests or self._pull):
-            span = self._agreement.next_span(heartbeat)
-            if span:
-                self._begin(span)
+        if self._pull or self._monotonic() < self._rests_until:
+            return
+        span = None if agreed else self._agreement.next_span(heartbeat)
+        if not span and heard.clock and self._monotonic() >= self._ask_at:
+            if agreed:
+                self._agreement.greet()
+            span = EVERYTHING
+        if span:
+            self._begin(span)
 
-    def _look_at_clock(self, sent_at: Stamp) -> None:
+    def _look_at_clock(self, wrong: str | None) -> None:
         """Say once that a clock is wrong, or right again.
 
         Nothing depends on it: stamps come after all that was heard of.
         """
-        wrong = PeerState(
-            name=self._peer.sender,
-            sent_at=sent_at,
-            received_at=self._pen.clock(),
-        ).clock
         if wrong and not self._clock_said:
             LOG.warning("%s: %s", self._peer.sender, wrong)
         elif self._clock_said and not wrong:
@@ -193,6 +243,8 @@ class Follower:
         self._clock_said = bool(wrong)
 
     def _begin(self, span: Span) -> None:
+        if span == EVERYTHING:
+            self._ask_at = self._monotonic() + ASK_AGAIN
         self._pull = Pull(
             self._ledger, self._ask, span=span, monotonic=self._monotonic
         )
@@ -203,8 +255,10 @@ class Follower:
 
     def _answered(self, reply: messages.Answer) -> None:
         pull = self._pull
+        asked_at = pull.asked_at if pull else 0.0
         if pull is None or not pull.take(reply):
             return  # to a question that was asked again meanwhile
+        self._proven_at = asked_at
         before = len(self._refused)
         pull.found += self._record([reply.claims])
         self._refuse_each(reply.bad)

@@ -2,12 +2,15 @@
 
 import base64
 import json
+from types import SimpleNamespace
 
 import pytest
 from sqlalchemy.exc import SQLAlchemyError
 
+from ec2map_sync.monitor.status import peer_views
 from ec2map_sync.peers.answerer import Answerer
-from ec2map_sync.peers.follower import BATCH, Follower
+from ec2map_sync.peers.follower import ASK_AGAIN, PROVEN_FOR, Follower
+from ec2map_sync.peers.gate import late
 from ec2map_sync.protocol import messages, wire
 from ec2map_sync.protocol.signing import PublicKey, SigningKey
 from ec2map_sync.rules.claims import (
@@ -20,7 +23,9 @@ from ec2map_sync.rules.claims import (
     Wanted,
     print_of,
 )
+from ec2map_sync.settings import config
 
+DAY = 86_400_000_000
 NOW = 1_800_000_000_000_000
 IMAGE = "2a3d51d7-356a-45c5-aa8e-34d805812a68"
 
@@ -131,6 +136,8 @@ def test_a_clock_wrong_by_hours_is_said_once_and_holds_nothing_up(
     inlet, said = follower._inlet, AHEAD_OR_BEHIND[seconds]
     skew = seconds * 1_000_000
     wrong = pen("two", peer_key, clock=lambda: NOW + skew)
+    follower.step()
+    answer(inlet, follower, peer_key)
     claim = Claim(claimed_at=NOW + skew, image=IMAGE)
     for _ in range(3):
         for what in (messages.Claims(claims=(claim,)), beat(NOW + skew)):
@@ -150,16 +157,90 @@ def test_a_clock_wrong_by_hours_is_said_once_and_holds_nothing_up(
     assert "agree again" in clocks[1]
 
 
-def test_a_heartbeat_that_has_waited_says_nothing_of_clocks(
-    follower, inlet, peer_key, caplog
-):
-    before = pen("two", peer_key, clock=lambda: NOW - 3600 * 1_000_000)
-    late = Arrived(*wire.encode(beat(NOW), before))
-    inlet.arrived = [late] * BATCH
+HOURS = (-10, -1, 1, 10)
 
+
+def sent(peer_key, hours):
+    """Give an agreeing heartbeat that bears a time some hours from ours."""
+    then = NOW + hours * 3600 * 1_000_000
+    bearer = pen("two", peer_key, clock=lambda: then)
+    return Arrived(*wire.encode(beat(then), bearer))
+
+
+def view(ledger):
+    peer = config.Peer(name="two", broker=None, keys=(), exchange="x")
+    (found,) = peer_views(
+        ledger, SimpleNamespace(peers=(peer,), heartbeat_interval=4), NOW
+    )
+    return found
+
+
+@pytest.mark.parametrize("hours", HOURS)
+@pytest.mark.parametrize("agreed_before", [False, True])
+def test_an_old_heartbeat_says_nothing_of_now(
+    follower, inlet, peer_key, ledger, caplog, *, hours, agreed_before
+):
+    if agreed_before:
+        ledger.journal.note_peer(
+            "two", received_at=NOW - 9 * DAY, agrees_until=NOW + 9 * DAY
+        )
+    for _ in range(3):
+        inlet.arrived.append(sent(peer_key, hours))
+        follower.step()
+
+    assert view(ledger).state in {"silent", "never heard"}
+    assert view(ledger).heartbeat_age != 0
+    assert late(ledger, ["two"], NOW - 60) == ["two"]
+    assert not [m for m in caplog.messages if "clock" in m or "agrees" in m]
+
+
+@pytest.mark.parametrize("hours", HOURS)
+def test_who_answers_agrees_however_wrong_its_clock_is(
+    follower, inlet, peer_key, ledger, hours
+):
+    inlet.arrived.append(sent(peer_key, hours))
+    follower.step()
+    answer(inlet, follower, peer_key)
+    assert view(ledger).state != "agrees"  # what came before the answer
+
+    inlet.arrived.append(sent(peer_key, hours))
     follower.step()
 
-    assert not [m for m in caplog.messages if "clock" in m]
+    assert (view(ledger).state, view(ledger).heartbeat_age) == ("agrees", 0)
+    assert "clock is" in view(ledger).known.clock
+    assert late(ledger, ["two"], NOW) == []
+
+
+def test_whose_clock_is_wrong_is_asked_every_half_minute(
+    follower, inlet, peer_key, now
+):
+    follower.step()
+    answer(inlet, follower, peer_key)
+    for now[0] in range(0, 120, 4):
+        inlet.arrived.append(sent(peer_key, -1))
+        follower.step()
+        if now[0] == 60:
+            answer(inlet, follower, peer_key)
+        asked = len({json.loads(body)["id"] for _, body in inlet.asked})
+        assert asked <= 1 + now[0] // ASK_AGAIN
+    assert asked > 2
+
+
+def test_an_answer_proves_heartbeats_to_be_new_for_a_while_only(
+    follower, inlet, peer_key, ledger, now
+):
+    follower.step()
+    answer(inlet, follower, peer_key)
+    now[0] = PROVEN_FOR - 1
+    inlet.arrived.append(sent(peer_key, -1))
+    follower.step()
+    assert view(ledger).state == "agrees"
+
+    now[0] = PROVEN_FOR + 1
+    inlet.arrived.append(sent(peer_key, -1))
+    follower.step()
+
+    assert (view(ledger).state, view(ledger).heartbeat_age) == ("silent", 3600)
 
 
 def test_different_forgeries_are_all_kept(follower, inlet, ledger):
