@@ -132,6 +132,11 @@ class Verify(RegionLister):
             with region.asker(peer) as asker:
                 check = partial(check_peer, region.ledger, asker, peer.name)
                 verdict = self._guarded("peer", peer.name, check)
+            if verdict.refused:
+                self.note(
+                    f"{peer.name}: {verdict.refused} claims of it are refused "
+                    "here; see 'ec2map-sync quarantine list'"
+                )
             if not verdict.in_order:
                 self.exit_code = max(self.exit_code, NOT_IN_ORDER)
             yield verdict

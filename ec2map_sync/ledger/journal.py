@@ -11,6 +11,7 @@ from sqlalchemy.engine import Engine
 from ec2map_sync.ledger import tables
 from ec2map_sync.rules.claims import Stamp
 from ec2map_sync.rules.names import follower_of
+from ec2map_sync.rules.stamps import MAX_AHEAD
 from ec2map_sync.sql.database import WRITE
 
 LOG = logging.getLogger(__name__)
@@ -77,11 +78,13 @@ class Journal:
         """Remember some fields of a peer's `PeerState`.
 
         Later stamps follow a peer's newest, so that a new claim never comes
-        before one that is still on its way to us.
+        before one that is still on its way to us; not if it is absurd.
         """
         head, peers = tables.head, tables.peers
         with self._writing.begin() as connection:
             newest = fields.get("newest") or 0
+            if newest >= self._clock() + MAX_AHEAD:
+                newest = 0
             connection.execute(
                 sa.update(head)
                 .where(head.c.last_stamp < newest)

@@ -32,6 +32,7 @@ from ec2map_sync.rules.claims import (
 from ec2map_sync.rules.ec2id import Kind, Scheme, format_id
 from ec2map_sync.rules.errors import SchemeMismatch
 from ec2map_sync.rules.settle import Board, Slot, Wish, wishes
+from ec2map_sync.rules.stamps import next_stamp
 from ec2map_sync.sql.statements import (
     among,
     batched,
@@ -163,8 +164,11 @@ class Recording:
         self._revisions: dict[int, int] = {}
 
     def next_stamp(self) -> Stamp:
-        """Give a stamp later than every one in the ledger."""
-        self.last_stamp = max(self._clock(), self.last_stamp + 1)
+        """Give a stamp later than every one in the ledger.
+
+        :raises StampedAhead: our clock is far behind the last one.
+        """
+        self.last_stamp = next_stamp(self.last_stamp, self._clock())
         return self.last_stamp
 
     def follow(self, stamp: Stamp) -> None:

@@ -6,11 +6,19 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from ec2map_sync.ledger import PUBLISHER, Head, Ledger, PeerState, ServiceState
+from ec2map_sync.ledger import (
+    PUBLISHER,
+    Head,
+    Ledger,
+    PeerState,
+    Quarantined,
+    ServiceState,
+)
 from ec2map_sync.ledger.journal import CLOCK_TOLERANCE
 from ec2map_sync.ledger.queries import Backlog
 from ec2map_sync.rules.claims import Stamp
 from ec2map_sync.rules.names import LoopName, source_of, writer_of
+from ec2map_sync.rules.stamps import StampedAhead, next_stamp
 from ec2map_sync.settings.config import Bus
 
 LOG = logging.getLogger(__name__)
@@ -81,6 +89,7 @@ def peer_views(ledger: Ledger, bus: Bus, now: Stamp) -> list[PeerView]:
     """Look at every peer: those configured, then those only remembered."""
     states = ledger.journal.peer_states()
     refusals = ledger.quarantine.latest()
+    held = ledger.head().total.count
     configured = [peer.name for peer in bus.peers]
     names = [*configured, *sorted(states.keys() - set(configured))]
     # The peers' own interval is not known; usually it is ours.
@@ -107,11 +116,21 @@ def peer_views(ledger: Ledger, bus: Bus, now: Stamp) -> list[PeerView]:
                 if known.differs_since is None
                 else seconds_since(known.differs_since, now),
                 refused=None
-                if state == "agrees" or source_of(name) not in refusals
-                else refusals[source_of(name)].reason,
+                if state == "agrees"
+                else _refused(
+                    refusals.get(source_of(name)), (known.total or 0) - held
+                ),
             )
         )
     return views
+
+
+def _refused(newest: Quarantined | None, lacking: int) -> str | None:
+    if newest is None:
+        return None
+    if lacking <= 0:
+        return newest.reason
+    return f"refuses {lacking} claims of it: {newest.reason}"
 
 
 class Examination:
@@ -143,7 +162,7 @@ class Examination:
         head = self._ledger.head()
         services = self._ledger.journal.service_states()
         return [
-            *_ledger_lines(self._bus.region, head),
+            *_ledger_lines(self._bus.region, head, self._clock()),
             *self._service_lines(services),
             *self._peer_lines(head),
             *self._reader_lines(services),
@@ -312,13 +331,20 @@ def _said(line: Line) -> str:
     return f"{text}: {line.last_error}" if line.last_error else text
 
 
-def _ledger_lines(region: str, head: Head) -> list[Line]:
+def _ledger_lines(region: str, head: Head, now: Stamp) -> list[Line]:
+    trouble: str | None = None
+    try:
+        next_stamp(head.last_stamp, now)
+    except StampedAhead as error:
+        trouble = str(error)
     return [
         Line(
             what="ledger",
             name=region,
-            state="reachable",
+            state="stamped ahead" if trouble else "reachable",
+            healthy=trouble is None,
             position=head.revision,
+            last_error=trouble,
         ),
         Line(
             what="claims", name=region, state="held", position=head.total.count

@@ -7,7 +7,15 @@ from ec2map_sync.glance.audit import Survey, news as news_of_images
 from ec2map_sync.ledger import Ledger
 from ec2map_sync.peers.asking import Asker, news
 from ec2map_sync.protocol import messages
-from ec2map_sync.rules.claims import BEGINNING, Bound, Claim, Print, Span
+from ec2map_sync.rules.claims import (
+    END,
+    EVERYTHING,
+    Bound,
+    Claim,
+    Print,
+    Span,
+)
+from ec2map_sync.rules.stamps import MAX_AHEAD, wall_clock
 from ec2map_sync.sinks.verify import Difference, DifferenceKind, SinkCheck
 
 HEARTBEATS = 3
@@ -25,6 +33,8 @@ class Verdict:
     foreign: int | None = None
     different: int | None = None
     differences: Sequence[Difference] = ()
+    refused: int = 0
+    """Claims of a peer that are refused here; they are missing, too."""
     trouble: str | None = None
 
     @property
@@ -52,50 +62,82 @@ def check_peer(ledger: Ledger, asker: Asker, name: str) -> Verdict:
     """Compare with a peer: claims made before its next heartbeat.
 
     Missing are claims that we lack, foreign those that the peer lacks,
-    different those of which the peer knows more.
+    different those of which the peer knows more. What one side has stamped
+    so far ahead that the other refuses it counts, whenever it was made.
     """
-    heartbeat, own = _heard(ledger, asker)
-    if own == heartbeat.before:
-        return Verdict(
-            what="peer",
-            name=name,
-            checked=own.count,
-            missing=0,
-            foreign=0,
-            different=0,
-        )
-    verdict = Verdict(what="peer", name=name, checked=own.count)
+    heard = _heard(ledger, asker)
+    heartbeat, own = heard.heartbeat, heard.own
+    verdict = Verdict(
+        what="peer",
+        name=name,
+        checked=own.count,
+        missing=0,
+        foreign=0,
+        different=0,
+    )
+    if heard.same:
+        return verdict
     pulled: dict[str, Claim] = {}
-    span = Span(BEGINNING, Bound(heartbeat.until))
-    asker.pull(
-        span,
+    differs = own != heartbeat.before
+    verdict.refused = asker.pull(
+        EVERYTHING if differs else Span(Bound(heartbeat.until), END),
         lambda claims: pulled.update(
-            (claim.image, claim) for claim in news(ledger, claims)
+            (claim.image, claim)
+            for claim in news(ledger, claims)
+            if claim.claimed_at < heartbeat.until
         ),
     )
-    lacking = news(ledger, list(pulled.values()))
-    known = ledger.claims(claim.image for claim in lacking)
-    verdict.missing = len(lacking) - len(known)
-    verdict.foreign = max(
-        0, own.count - heartbeat.before.count + verdict.missing
-    )
-    # Where each side holds the same images and prints still differ, it is
-    # the peer that knows less of some.
-    verdict.different = len(known) or int(
-        not verdict.missing and not verdict.foreign
-    )
+    ahead = Bound(wall_clock() + MAX_AHEAD)
+    verdict.missing = verdict.refused
+    verdict.foreign = ledger.print_of(Span(ahead, END)).count
+    if differs:
+        _count(verdict, ledger, pulled, own.count - heartbeat.before.count)
     return verdict
 
 
-def _heard(ledger: Ledger, asker: Asker) -> tuple[messages.Heartbeat, Print]:
+def _count(
+    verdict: Verdict, ledger: Ledger, pulled: dict[str, Claim], more: int
+) -> None:
+    """Count what was pulled; we hold so many claims ``more``."""
+    lacking = news(ledger, list(pulled.values()))
+    known = ledger.claims(claim.image for claim in lacking)
+    absent = len(lacking) - len(known)
+    missing = verdict.refused + absent
+    foreign = max(verdict.foreign or 0, more + absent)
+    # Where each side holds the same images and prints still differ, it is
+    # the peer that knows less of some.
+    verdict.different = len(known) or int(not missing and not foreign)
+    verdict.missing, verdict.foreign = missing, foreign
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Heard:
+    """A heartbeat, and what we held when it came."""
+
+    heartbeat: messages.Heartbeat
+    own: Print
+    total: Print
+
+    @property
+    def same(self) -> bool:
+        """Whether both sides hold the same."""
+        there = self.heartbeat.before, self.heartbeat.total
+        return there == (self.own, self.total)
+
+
+def _heard(ledger: Ledger, asker: Asker) -> _Heard:
     """Hear what a peer holds, and look what we held then; is patient."""
     for _ in range(HEARTBEATS - 1):
-        heartbeat = asker.heartbeat()
-        own = ledger.print_before(heartbeat.until)[1]
-        if own == heartbeat.before:
-            return heartbeat, own
+        heard = _heard_once(ledger, asker)
+        if heard.same:
+            return heard
+    return _heard_once(ledger, asker)
+
+
+def _heard_once(ledger: Ledger, asker: Asker) -> _Heard:
     heartbeat = asker.heartbeat()
-    return heartbeat, ledger.print_before(heartbeat.until)[1]
+    head, own = ledger.print_before(heartbeat.until)
+    return _Heard(heartbeat=heartbeat, own=own, total=head.total)
 
 
 def check_glance(

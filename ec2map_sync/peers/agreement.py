@@ -2,6 +2,7 @@
 
 import logging
 
+from ec2map_sync.peers.compare import Pull
 from ec2map_sync.protocol import messages
 from ec2map_sync.rules.claims import (
     BEGINNING,
@@ -36,6 +37,7 @@ class Agreement:
         self._totals_differ = 0
         self._patient = PATIENT_HEARTBEATS
         self._own_count = 0
+        self._refused = False
         self._barren: object = None
         self._started_by: object = None
 
@@ -49,9 +51,11 @@ class Agreement:
         if heartbeat.total == own_total:
             self._totals_differ = 0
             self._patient = PATIENT_HEARTBEATS
+            self._refused = False
         else:
             self._totals_differ += 1
-        self._agrees = heartbeat.before == own
+        # What is refused of it may be stamped later than its heartbeats are.
+        self._agrees = heartbeat.before == own and not self._refused
         self._mismatches = 0 if self._agrees else self._mismatches + 1
         return self._agrees and self._totals_differ < self._patient
 
@@ -106,7 +110,7 @@ class Agreement:
             self._totals_differ = 0
             self._patient = min(2 * self._patient, MOST_PATIENT_HEARTBEATS)
             return Span(Bound(heartbeat.until), END)
-        if self._totals_differ >= PATIENT_HEARTBEATS:
+        if self._refused or self._totals_differ >= PATIENT_HEARTBEATS:
             return EVERYTHING
         return Span(BEGINNING, Bound(heartbeat.until))
 
@@ -114,6 +118,9 @@ class Agreement:
         """Note that a pull begins which no heartbeat has caused."""
         self._started_by = None
 
-    def compared(self, *, found: int) -> None:
+    def compared(self, pull: Pull) -> None:
         """Note that a pull is complete."""
-        self._barren = self._started_by if not found else None
+        if pull.refused or pull.everything:
+            self._refused = pull.refused > 0
+        barren = not (pull.found or pull.refused)
+        self._barren = self._started_by if barren else None

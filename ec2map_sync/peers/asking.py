@@ -104,8 +104,12 @@ class Asker:
 
     def pull(
         self, span: Span, take: Callable[[Sequence[Claim]], object]
-    ) -> None:
-        """Give to ``take`` what the peer has and we have not."""
+    ) -> int:
+        """Give to ``take`` what the peer has and we have not.
+
+        Returns how many of its claims we refuse.
+        """
+        refused = 0
         pull = Pull(
             self._ledger, self._ask, span=span, monotonic=self._monotonic
         )
@@ -115,10 +119,12 @@ class Asker:
             for message in self._read():
                 if isinstance(message, messages.Answer) and pull.take(message):
                     take(message.claims)
+                    refused += sum(one.count for one in message.bad)
                     answered = self._monotonic()
             if self._monotonic() - answered > self._deadline:
                 raise self._silent()
             pull.step()
+        return refused
 
     def _ask(self, question: messages.Compare) -> None:
         headers, body = wire.encode(question, self._pen)

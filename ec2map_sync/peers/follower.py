@@ -261,8 +261,9 @@ class Follower:
         self._proven_at = asked_at
         before = len(self._refused)
         pull.found += self._record([reply.claims])
+        held = len(self._refused) - before
         self._refuse_each(reply.bad)
-        pull.refused += len(self._refused) - before
+        pull.refused += held + sum(one.count for one in reply.bad)
         if pull.complete:
             self._pull = None
             self._end(pull)
@@ -271,13 +272,13 @@ class Follower:
         """Note what a complete pull has brought."""
         counters.COMPARES.add(1, self._peer.sender)
         counters.COMPARE_FOUND.add(pull.found, self._peer.sender)
-        fields = {"missing_here": pull.found}
+        fields = {"missing_here": pull.found + pull.refused}
         if pull.refused:
             # We still lack it: nothing is agreed upon, nor barren.
             self._rests_until = self._monotonic() + REFUSED_PAUSE
         elif pull.everything:
             fields["compared_at"] = self._pen.clock()
-        self._agreement.compared(found=pull.found + pull.refused)
+        self._agreement.compared(pull)
         self._ledger.journal.note_peer(self._peer.sender, **fields)
         if pull.found and pull.everything:
             LOG.info(

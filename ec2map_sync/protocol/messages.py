@@ -19,9 +19,8 @@ from ec2map_sync.rules.claims import (
 )
 from ec2map_sync.rules.ec2id import DERIVED, Kind, image_key
 from ec2map_sync.rules.errors import BadId, BadMessage
+from ec2map_sync.rules.stamps import MAX_AHEAD
 
-MAX_AHEAD = 24 * 3600 * 1_000_000
-"""Microseconds by which a stamp may be ahead of our clock."""
 MAX_ID = 64
 MAX_ASKED = 64
 """Ranges in a question: each costs the one who answers a look at its ledger.
@@ -37,10 +36,11 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BadClaim:
-    """A claim of a good message that is not usable itself."""
+    """A claim of a good message that is not usable itself, or several."""
 
     reason: str
     body: bytes
+    count: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,7 +193,7 @@ def _sort_claims(
     more = len(items) - len(good) - len(bad)
     if more:
         reason = f"{more} more malformed claims of one message, not kept"
-        bad.append(BadClaim(reason=reason, body=b""))
+        bad.append(BadClaim(reason=reason, body=b"", count=more))
     return tuple(good), tuple(bad)
 
 

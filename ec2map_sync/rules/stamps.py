@@ -7,6 +7,10 @@ from datetime import UTC, datetime, timedelta
 from ec2map_sync.rules.claims import Stamp
 from ec2map_sync.rules.errors import Ec2MapError
 
+MAX_AHEAD = 24 * 3600 * 1_000_000
+"""Microseconds by which a stamp may be ahead of a clock: of that of whoever
+stamps, and of whoever reads it."""
+
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _AGO = re.compile(r"(\d+(?:\.\d+)?)([smhdw])")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -14,6 +18,32 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 class BadTime(Ec2MapError):
     """A text is no time."""
+
+
+class StampedAhead(Ec2MapError):
+    """A stamp would be one that all other regions refuse."""
+
+    def __init__(self, stamp: Stamp, now: Stamp) -> None:
+        newest, clock = (iso(time_of(at), exact=False) for at in (stamp, now))
+        until = iso(time_of(stamp - MAX_AHEAD), exact=False)
+        super().__init__(
+            f"nothing new is claimed: the ledger's newest stamp is {newest}, "
+            f"the clock here says {clock}, and peers refuse what is more "
+            "than 24 h ahead; set this clock if it is behind, else wait "
+            f"until {until}, or restore the ledger as it was before a clock "
+            "was ahead"
+        )
+
+
+def next_stamp(last: Stamp, now: Stamp) -> Stamp:
+    """Give a stamp later than the last one, and not before ``now``.
+
+    :raises StampedAhead: it would be too far ahead.
+    """
+    stamp = max(now, last + 1)
+    if stamp >= now + MAX_AHEAD:
+        raise StampedAhead(stamp, now)
+    return stamp
 
 
 def wall_clock() -> Stamp:

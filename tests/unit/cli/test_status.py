@@ -169,6 +169,31 @@ def test_clocks_of_hosts_may_differ_by_some_seconds(healthy):
     status(healthy, 0)
 
 
+def test_claims_of_a_peer_that_are_refused_are_counted(healthy):
+    hear(healthy, differs_since=NOW - 70 * SECOND)
+    healthy.ledger.journal.note_peer("RegionTwo", total=251)
+    healthy.ledger.quarantine.put(
+        [Quarantined(source="peer:RegionTwo", reason="too far ahead")]
+    )
+
+    peer = status(healthy, 1)["peer", "RegionTwo"]
+
+    said = "refuses 250 claims of it: too far ahead"
+    assert (peer["state"], peer["last_error"]) == ("differs", said)
+    assert said in healthy.run("peer", "list").stderr
+
+
+def test_a_ledger_that_would_stamp_ahead_is_unhealthy(healthy):
+    ahead = Claim(claimed_at=NOW + 48 * HOUR * SECOND, image=image(9))
+    healthy.ledger.record([ahead])
+    healthy.write_sinks()
+
+    ledger = status(healthy, 1)["ledger", "RegionOne"]
+
+    assert ledger["state"] == "stamped ahead"
+    assert "nothing new is claimed" in ledger["last_error"]
+
+
 def test_a_peer_that_differs_since_the_future_is_not_waited_for(healthy):
     hear(healthy, differs_since=NOW + HOUR * SECOND)
 

@@ -479,6 +479,39 @@ def test_a_claim_stamped_too_far_ahead_is_asked_for_until_it_is_due(
     assert len(inlet.asked) == asked + 1
 
 
+def agrees(inlet, follower, key, ledger, *more):
+    """Send a heartbeat of a ledger that holds ours, and more of later."""
+    own = ledger.head().total
+    then = messages.Heartbeat(
+        until=NOW + 1, before=own, total=own + print_of(more), newest=NOW
+    )
+    say(inlet, follower, then, key)
+
+
+@pytest.mark.parametrize("count", [1, messages.MAX_BAD + 150])
+def test_nobody_agrees_whose_claims_are_refused(
+    follower, inlet, peer_key, ledger, now, *, count
+):
+    early = [
+        Claim(claimed_at=NOW + messages.MAX_AHEAD, image=image(n))
+        for n in range(count)
+    ]
+    follower.step()
+    answer(inlet, follower, peer_key, *early)
+    agrees(inlet, follower, peer_key, ledger, *early)
+    assert view(ledger).state == "differs"
+    assert f"refuses {count} claims of it: " in view(ledger).refused
+    assert view(ledger).known.missing_here == count
+
+    # They are due, or the peer has lost them.
+    now[0] = 61.0
+    agrees(inlet, follower, peer_key, ledger, *early)
+    answer(inlet, follower, peer_key)
+    agrees(inlet, follower, peer_key, ledger)
+
+    assert view(ledger).state == "agrees"
+
+
 def test_a_page_of_claims_too_far_ahead_does_not_end_a_pull(
     follower, inlet, peer_key, ledger
 ):
