@@ -70,8 +70,9 @@ def install() -> None:
 
 def install_reading() -> None:
     """Put in what nobody who reads may do without, a command least of all."""
-    if CONTENT.fits():
-        CONTENT.put_in()
+    for one in (CONTENT, TAGS):
+        if one.fits():
+            one.put_in()
 
 
 def take_as_it_comes(channel: Any) -> None:
@@ -191,6 +192,29 @@ def _read_content() -> None:
     reading.install()
 
 
+def _known_tags() -> bool:
+    known = amqp.Channel
+    return (
+        issubclass(pyamqp.Connection.Channel, pyamqp.Channel)
+        and _speaks_of(amqp.Connection.channel, "Channel")
+        and _speaks_of(known._setup_listeners, "_on_open_ok")
+        and _speaks_of(known._setup_listeners, "_on_basic_deliver")
+        and _parameters(known._on_open_ok) == ["self"]
+        and _parameters(known._on_basic_deliver)[:3]
+        == ["self", "consumer_tag", "delivery_tag"]
+        and _parameters(known.basic_ack)[:3]
+        == ["self", "delivery_tag", "multiple"]
+        and _parameters(known.basic_reject)[:3]
+        == ["self", "delivery_tag", "requeue"]
+    )
+
+
+def _count_on() -> None:
+    from ec2map_sync.broker import channel  # noqa: PLC0415, only if known
+
+    channel.install()
+
+
 READING = Replacement(
     name="how kombu reads a socket",
     look=_known_reading,
@@ -212,4 +236,10 @@ CONTENT = Replacement(
     look=_known_content,
     put_in=_read_content,
 )
-ALL = (READING, MESSAGES, BATCHES, CONTENT)
+TAGS = Replacement(
+    name="how py-amqp numbers messages",
+    cost="an acknowledgement after an error may meet another message",
+    look=_known_tags,
+    put_in=_count_on,
+)
+ALL = (READING, MESSAGES, BATCHES, CONTENT, TAGS)

@@ -2,6 +2,7 @@
 
 from uuid import uuid4
 
+import amqp.exceptions
 import kombu
 import pytest
 from edge import LedgerStub, installed, listening
@@ -143,3 +144,37 @@ def test_what_peers_say_comes_whatever_its_headers_say(broker):
     inbox.close()
 
     assert [body_of(message) for message in arrived] == [b"signed"] * 3
+
+
+def test_an_acknowledgement_of_before_takes_nothing_away(broker):
+    if not inside.TAGS.fits():
+        pytest.skip("py-amqp's numbers begin anew")
+    arrived = []
+    with kombu.Connection(broker.url) as connection:
+        channel = connection.channel()
+        queue = kombu.Queue("again", durable=False)(channel)
+        queue.queue_declare()
+        for number in range(5):
+            kombu.Producer(channel).publish({"n": number}, routing_key="again")
+
+        def read():
+            kombu.Consumer(
+                channel, [queue], on_message=arrived.append
+            ).consume()
+            wait_until(lambda: connection.drain_events() or len(arrived) >= 5)
+            return [arrived.pop(0) for _ in range(5)]
+
+        before = read()
+        with pytest.raises(amqp.exceptions.NotFound):
+            channel.exchange_declare("nowhere", "topic", passive=True)
+        now = read()
+        before[0].requeue()
+        before[4].ack(multiple=True)
+        now[2].ack(multiple=True)
+        with pytest.raises(amqp.exceptions.NotFound):
+            channel.exchange_declare("nowhere", "topic", passive=True)
+
+        left = queue.queue_declare(passive=True).message_count
+        queue.delete()
+
+    assert left == 2

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import amqp
 import kombu.transport
 import pytest
 from amqp import abstract_channel, serialization as serialization_of_amqp
@@ -28,7 +29,8 @@ WAYS = {
     "other messages": ("messages",),
     "other batches": ("batches",),
     "other content": ("content",),
-    "all other": ("reading", "messages", "batches", "content"),
+    "other tags": ("tags",),
+    "all other": ("reading", "messages", "batches", "content", "tags"),
 }
 """What is other than we know."""
 
@@ -39,6 +41,7 @@ def installed(way: str) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pyamqp.Channel, "Message", pyamqp.Message)
         patch.setattr(virtual.Channel, "Message", virtual.Message)
+        patch.setattr(pyamqp.Connection, "Channel", pyamqp.Channel)
         aliases = dict(kombu.transport.TRANSPORT_ALIASES)
         patch.setattr(kombu.transport, "TRANSPORT_ALIASES", aliases)
         patch.setattr(kombu.transport, "_transport_cache", {})
@@ -62,6 +65,7 @@ def _change(part: str, patch: pytest.MonkeyPatch) -> None:
         "reading": (pyamqp.Transport, "drain_events"),
         "messages": (Message, "ack"),
         "batches": (BatchNotificationServer, "_on_incoming"),
+        "tags": (amqp.Channel, "basic_ack"),
         "content": (GenericContent, "_load_properties"),
     }[part]
     known = getattr(kind, name)
