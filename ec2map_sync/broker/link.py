@@ -49,14 +49,19 @@ def describe(error: Exception) -> str | None:
     return text
 
 
-def connect(address: Address) -> kombu.Connection:
-    """Prepare a connection; opened when first used.
+def connect(address: Address, turn: int = 0) -> kombu.Connection:
+    """Open a connection, to whichever node of a cluster lets us.
 
-    :raises OSError: a file that TLS needs cannot be read.
+    ``turn`` tells with which of them to begin.
+
+    :raises Exception: one of `OUTAGES`: none does, or a file that TLS needs
+        cannot be read.
     """
     inside.install_reading()
-    return kombu.Connection(
-        address.urls,
+    nodes = address.urls.split(";")
+    first = turn % len(nodes)
+    connection = kombu.Connection(
+        ";".join(nodes[first:] + nodes[:first]),
         ssl=_checks(address.tls) if address.tls else False,
         connect_timeout=5,
         heartbeat=0 if address.in_memory else HEARTBEAT,
@@ -64,6 +69,9 @@ def connect(address: Address) -> kombu.Connection:
         if address.in_memory
         else {"confirm_publish": True, "max_retries": 0},
     )
+    # By itself kombu gives up after the second.
+    connection.ensure_connection(max_retries=len(nodes))
+    return connection
 
 
 def _checks(tls: Tls) -> dict[str, Any]:
@@ -90,12 +98,14 @@ class Link:
         self._connection: kombu.Connection | None = None
         self._socket: socket.socket | None = None
         self._pumped = 0.0
+        self._turn = -1
 
     def open(self) -> kombu.Connection:
         """Give the connection; the caller's thread is its only user."""
         if self._connection is None:
-            connection = connect(self._address)
-            connection.ensure_connection(max_retries=1)
+            # The node of before may take connections, and close them.
+            self._turn += 1
+            connection = connect(self._address, self._turn)
             self._connection = connection
             inner = getattr(connection.connection, "transport", None)
             self._socket = getattr(inner, "sock", None)

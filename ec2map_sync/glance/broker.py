@@ -72,7 +72,6 @@ def require_exchange(conf: cfg.ConfigOpts, name: str) -> None:
     :raises NoExchange: it is not there yet, or declared otherwise.
     """
     with link.connect(broker_address(conf)) as connection:
-        connection.ensure_connection(max_retries=1)
         try:
             with connection.channel() as channel:
                 channel.exchange_declare(name, "topic", passive=True)

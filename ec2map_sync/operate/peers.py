@@ -45,14 +45,12 @@ def forget(ledger: Ledger, broker: Address, exchange: str, peer: str) -> None:
     :raises Exception: one of `link.OUTAGES` if the broker is away.
     """
     with link.connect(broker) as connection:
-        connection.ensure_connection(max_retries=1)
         connection.default_channel.queue_delete(f"{exchange}.{peer}")
     ledger.journal.forget_peer(peer)
 
 
 def _count(broker: Address, queue: str) -> int | None:
     with link.connect(broker) as connection:
-        connection.ensure_connection(max_retries=1)
         try:
             found = connection.default_channel.queue_declare(
                 queue, passive=True

@@ -5,6 +5,7 @@ import time
 import pytest
 from patience import POLL_SECONDS, wait_until, within
 from proxy import Proxy, Way
+from servers import free_port
 
 from ec2map_sync.broker.address import Address
 from ec2map_sync.broker.link import HEARTBEAT as USUAL, OUTAGES, connect
@@ -78,3 +79,39 @@ def test_a_link_that_dies_while_it_is_set_up_is_given_up(rabbit_a, link):
 
     outlet.close()
     assert time.monotonic() - begun < within(30)
+
+
+def refusing():
+    """Give the address of a node that is down."""
+    return f"amqp://guest:guest@127.0.0.1:{free_port()}/"
+
+
+@pytest.mark.parametrize("down", [1, 2, 4])
+def test_each_node_of_a_cluster_is_tried_in_one_attempt(rabbit_a, down):
+    nodes = [refusing() for _ in range(down)] + [rabbit_a.url()]
+    for turn in range(down + 1):
+        with connect(Address(";".join(nodes)), turn) as connection:
+            assert connection.port == rabbit_a.port
+
+
+def test_an_attempt_ends_where_no_node_is_up():
+    begun = time.monotonic()
+
+    with pytest.raises(OUTAGES):
+        connect(Address(";".join(refusing() for _ in range(3))))
+
+    assert time.monotonic() - begun < within(5)
+
+
+def test_a_node_that_closes_connections_is_left(rabbit_a):
+    with Proxy(rabbit_a.port) as bad:
+        urls = [bad.url(rabbit_a.url()), rabbit_a.url()]
+        outlet = bus.Outlet(Address(";".join(urls)), "x")
+        outlet.open()
+        bad.cut(Way.TO_BROKER)
+        with pytest.raises(OUTAGES):
+            outlet.send("nobody", {}, b"{}")
+        outlet.close()
+
+        assert outlet.open().port == rabbit_a.port
+        outlet.close()

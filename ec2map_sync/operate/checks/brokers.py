@@ -1,7 +1,6 @@
 """Checks of brokers: own, peers', Glance's; exchanges, queues, the key."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -10,7 +9,6 @@ import kombu
 from oslo_config import cfg
 
 from ec2map_sync.broker import link
-from ec2map_sync.broker.address import Address
 from ec2map_sync.glance.broker import (
     NoExchange,
     Queues,
@@ -62,13 +60,6 @@ def _signing_key(
     return ok(key.public, "every peer's public_keys for this region has it")
 
 
-@contextmanager
-def _connected(address: Address) -> Iterator[kombu.Connection]:
-    with link.connect(address) as connection:
-        connection.ensure_connection(max_retries=1)
-        yield connection
-
-
 def _has_exchange(connection: kombu.Connection, name: str) -> bool:
     """Tell whether an exchange is there, without making it."""
     try:
@@ -81,7 +72,7 @@ def _has_exchange(connection: kombu.Connection, name: str) -> bool:
 
 def _own_broker(options: Bus) -> Finding:
     assert options.broker is not None
-    with _connected(options.broker) as connection:
+    with link.connect(options.broker) as connection:
         for name in (options.exchange, bus.requests_of(options.exchange)):
             if not _has_exchange(connection, name):
                 return ok(
@@ -115,7 +106,7 @@ class _Probe(bus.Inlet):
 
 
 def _peer_broker(peer: Peer, options: Bus) -> Finding:
-    with _connected(peer.broker) as connection:
+    with link.connect(peer.broker) as connection:
         if not _has_exchange(connection, peer.exchange):
             return unknown(
                 f"exchange {peer.exchange} is not there yet",
@@ -149,7 +140,7 @@ def of_glance(config: Config) -> Mapping[str, Check]:
 
 def _glance_exchange(conf: cfg.ConfigOpts, options: Notifications) -> Finding:
     name = options.exchange
-    with _connected(broker_address(conf)) as connection:
+    with link.connect(broker_address(conf)) as connection:
         there = _has_exchange(connection, name)
     try:
         require_exchange(conf, name)
@@ -175,7 +166,7 @@ def _glance_queues(conf: cfg.ConfigOpts, options: Notifications) -> Finding:
             "transaction of the ledger",
         )
     there: dict[str, tuple[int, int]] = {}
-    with _connected(broker_address(conf)) as connection:
+    with link.connect(broker_address(conf)) as connection:
         for name in Queues(broker_address(conf), options).names:
             try:
                 with connection.channel() as channel:
