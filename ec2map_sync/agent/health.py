@@ -88,7 +88,7 @@ class Memory:
                     head.revision,
                     revision,
                 )
-                ledger.rewind()
+                ledger.cursors.rewind()
         elif known:
             LOG.info("the ledger is a new one")
         self._write(head.identity, head.revision, known)

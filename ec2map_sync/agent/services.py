@@ -240,7 +240,7 @@ class _Writers:
         self._fan.forget(sink)
         for loop in self._loops.pop(sink, []):
             self.threads.end(loop)
-        self._parts.ledger.forget_reader(sink)
+        self._parts.ledger.cursors.forget(sink)
 
     def follow_cells(self, api: NovaApi) -> None:
         roster = Roster(

@@ -1,17 +1,8 @@
 """The ledger: a region's database, and the one door into it."""
 
-from ec2map_sync.ledger.feeds import Reader
-from ec2map_sync.ledger.journal import (
-    Journal,
-    PeerState,
-    ServiceState,
-)
-from ec2map_sync.ledger.ledger import (
-    PUBLISHER,
-    Head,
-    Ledger,
-    Recorded,
-)
+from ec2map_sync.ledger.feeds import PUBLISHER, Reader
+from ec2map_sync.ledger.journal import Journal, PeerState, ServiceState
+from ec2map_sync.ledger.ledger import Head, Ledger, Recorded
 from ec2map_sync.ledger.quarantine import Quarantined
 
 __all__ = [

@@ -1,25 +1,17 @@
 """What a ledger remembers of its sinks: rows of ours, rows of others."""
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Engine
 
 from ec2map_sync.ledger import tables
-from ec2map_sync.rules.claims import Stamp
+from ec2map_sync.ledger.part import Part
 from ec2map_sync.rules.rows import Divergence, RowClass, SinkRow
-from ec2map_sync.sql.database import WRITE
-from ec2map_sync.sql.statements import batched, select_in
+from ec2map_sync.sql.statements import batched
 
 
-class Divergences:
+class Divergences(Part):
     """Rows that are not as settled, and rows that only memory shows ours."""
-
-    def __init__(self, engine: Engine, clock: Callable[[], Stamp]) -> None:
-        self._engine = engine
-        self._writing = engine.execution_options(**WRITE)
-        self._clock = clock
 
     def replace(
         self,
@@ -66,54 +58,39 @@ class Divergences:
         statement = sa.select(d).order_by(d.c.sink, d.c.number)
         if not kept:
             statement = statement.where(d.c.kept == sa.false())
-        with self._engine.connect() as connection:
-            rows: Iterable[Any] = (
-                connection.execute(statement)
-                if images is None
-                else select_in(connection, statement, d.c.image, images)
+        return [
+            Divergence(
+                sink=row.sink,
+                number=row.number,
+                image=row.image,
+                row_class=RowClass(row.row_class),
+                settled=row.settled,
+                kept=row.kept,
             )
-            return [
-                Divergence(
-                    sink=row.sink,
-                    number=row.number,
-                    image=row.image,
-                    row_class=RowClass(row.row_class),
-                    settled=row.settled,
-                    kept=row.kept,
-                )
-                for row in rows
-            ]
+            for row in (
+                self._rows(statement)
+                if images is None
+                else self._rows_in(statement, d.c.image, images)
+            )
+        ]
 
     def counts(self) -> dict[tuple[str, str, bool], int]:
         """Count what is noted, by sink, class and whether it is kept."""
         d = tables.divergences
         key = (d.c.sink, d.c.row_class, d.c.kept)
         statement = sa.select(*key, sa.func.count()).group_by(*key)
-        with self._engine.connect() as connection:
-            rows = connection.execute(statement)
-            return {(s, name, kept): n for s, name, kept, n in rows}
+        rows = self._rows(statement)
+        return {(sink, name, kept): n for sink, name, kept, n in rows}
 
     def keep(self, found: Sequence[Divergence]) -> None:
         """Remember that the operator leaves these as they are."""
-        d = tables.divergences
-        with self._writing.begin() as connection:
-            for one in found:
-                connection.execute(
-                    sa.update(d)
-                    .where(d.c.sink == one.sink, d.c.number == one.number)
-                    .values(kept=True)
-                )
+        kept = sa.update(tables.divergences).values(kept=True)
+        self._write(*(kept.where(_at(one)) for one in found))
 
     def forget(self, found: Sequence[Divergence]) -> None:
         """Take from the list what has been resolved."""
-        d = tables.divergences
-        with self._writing.begin() as connection:
-            for one in found:
-                connection.execute(
-                    sa.delete(d).where(
-                        d.c.sink == one.sink, d.c.number == one.number
-                    )
-                )
+        gone = sa.delete(tables.divergences)
+        self._write(*(gone.where(_at(one)) for one in found))
 
     def note_inserted(self, sink: str, rows: Sequence[SinkRow]) -> None:
         """Remember, before they are written, rows that will be ours."""
@@ -128,11 +105,7 @@ class Divergences:
             connection.execute(
                 sa.insert(tables.inserted),
                 [
-                    {
-                        "sink": sink,
-                        "number": row.number,
-                        "image": row.uuid,
-                    }
+                    {"sink": sink, "number": row.number, "image": row.uuid}
                     for row in new
                 ],
             )
@@ -141,10 +114,12 @@ class Divergences:
         """Give the rows that we have put under these numbers, ever."""
         i = tables.inserted
         statement = sa.select(i).where(i.c.sink == sink)
-        with self._engine.connect() as connection:
-            return {
-                SinkRow(number=row.number, uuid=row.image)
-                for row in select_in(
-                    connection, statement, i.c.number, numbers
-                )
-            }
+        return {
+            SinkRow(number=row.number, uuid=row.image)
+            for row in self._rows_in(statement, i.c.number, numbers)
+        }
+
+
+def _at(one: Divergence) -> sa.ColumnElement[bool]:
+    d = tables.divergences
+    return sa.and_(d.c.sink == one.sink, d.c.number == one.number)

@@ -1,13 +1,16 @@
 """The feeds: what has changed since a revision, and who has come how far."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from ec2map_sync.ledger import tables
-from ec2map_sync.ledger.recording import claim_of_row
+from ec2map_sync.ledger.known import claim_of_row
+from ec2map_sync.ledger.part import Part
+from ec2map_sync.rules import names
 from ec2map_sync.rules.claims import Claim
 from ec2map_sync.rules.ec2id import Kind
 from ec2map_sync.rules.settle import Numbered
@@ -29,6 +32,9 @@ NUMBERED = sa.select(
 """What a sink should hold under numbers; `numbered_of` reads a row."""
 
 
+_c = tables.cursors.c
+
+
 def _feed(
     statement: sa.Select[Any], revision: sa.Column[Any]
 ) -> sa.Select[Any]:
@@ -37,11 +43,22 @@ def _feed(
     )
 
 
-_ADVANCE = sa.update(tables.cursors).where(
-    tables.cursors.c.name == sa.bindparam("reader")
-)
+_ADVANCE = sa.update(tables.cursors).where(_c.name == sa.bindparam("reader"))
 _CHANGED = _feed(NUMBERED, tables.numbers.c.revision)
 _OWN = _feed(sa.select(tables.claims), tables.claims.c.own_revision)
+
+
+PUBLISHER = str(names.PUBLISHER)
+"""The one reader that is not named after a sink."""
+
+_HOLD = (
+    sa.select(
+        _c.revision,
+        sa.select(tables.head.c.revision).scalar_subquery(),
+    )
+    .where(_c.name == sa.bindparam("reader"))
+    .with_for_update(skip_locked=True)
+)
 
 
 class Reader:
@@ -124,6 +141,65 @@ class Reader:
         """Let the next statement see what is committed then."""
         if self._connection.dialect.name == "sqlite":
             self._connection.rollback()
+
+
+class Cursors(Part):
+    """How far each reader of the feeds has come, and who holds its cursor."""
+
+    def position(self, name: str) -> int:
+        """Tell how far a reader has come."""
+        at = sa.select(_c.revision).where(_c.name == name)
+        return self._scalar(at) or 0
+
+    @contextmanager
+    def reader(self, name: str) -> Iterator[Reader | None]:
+        """Hold a cursor; None while another host or thread holds it.
+
+        The row lock goes when the process or its connection dies, so that
+        somebody else goes on at once. Where there are no row locks (SQLite)
+        every reader has to be the only one of its name.
+        """
+        with self._engine.connect() as connection:
+            held = self._hold(connection, name)
+            if held is None and self._make(name):
+                held = self._hold(connection, name)
+            if held is None:
+                yield None
+                return
+            yield Reader(connection, name, *held)
+            connection.commit()
+
+    def _hold(
+        self, connection: Connection, name: str
+    ) -> tuple[int, int] | None:
+        """Lock a cursor: where it is, and where the head."""
+        row = connection.execute(_HOLD, {"reader": name}).one_or_none()
+        if self._engine.dialect.name == "sqlite":
+            connection.rollback()  # a snapshot would hide what is new
+        return (row[0], row[1]) if row else None
+
+    def _make(self, name: str) -> bool:
+        """Make a cursor; False if there is one, so that somebody holds it."""
+        # An INSERT would wait for whoever holds the row.
+        if self._scalar(sa.select(_c.name).where(_c.name == name)):
+            return False
+        make = sa.insert(tables.cursors).values(name=name, revision=0)
+        # If another host is faster, the row is there as well.
+        with (
+            suppress(sa.exc.IntegrityError),
+            self._writing.begin() as connection,
+        ):
+            connection.execute(make)
+        return True
+
+    def forget(self, name: str) -> None:
+        """Let whoever comes next under this name begin from nothing."""
+        self._write(sa.delete(tables.cursors).where(_c.name == name))
+
+    def rewind(self) -> None:
+        """Let every sink be gone through again from the beginning."""
+        sinks = sa.update(tables.cursors).where(_c.name != PUBLISHER)
+        self._write(sinks.values(revision=0))
 
 
 def numbered_of(row: Any) -> Numbered:

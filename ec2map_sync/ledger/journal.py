@@ -1,20 +1,15 @@
 """What a ledger remembers beside the set: peers and services."""
 
-import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Engine
 
 from ec2map_sync.ledger import tables
+from ec2map_sync.ledger.part import Part, note
 from ec2map_sync.rules.claims import Stamp
 from ec2map_sync.rules.names import follower_of
 from ec2map_sync.rules.stamps import MAX_AHEAD
-from ec2map_sync.sql.database import WRITE
-
-LOG = logging.getLogger(__name__)
 
 CLOCK_TOLERANCE = 60
 """Seconds: a heartbeat that arrives when it was sent, give or take this,
@@ -66,13 +61,8 @@ class ServiceState:
     last_error_at: Stamp | None = None
 
 
-class Journal:
+class Journal(Part):
     """Notes about peers and services."""
-
-    def __init__(self, engine: Engine, clock: Callable[[], Stamp]) -> None:
-        self._engine = engine
-        self._writing = engine.execution_options(**WRITE)
-        self._clock = clock
 
     def note_peer(self, peer: str, **fields: int | None) -> None:
         """Remember some fields of a peer's `PeerState`.
@@ -80,7 +70,7 @@ class Journal:
         Later stamps follow a peer's newest, so that a new claim never comes
         before one that is still on its way to us; not if it is absurd.
         """
-        head, peers = tables.head, tables.peers
+        head = tables.head
         with self._writing.begin() as connection:
             newest = fields.get("newest") or 0
             if newest >= self._clock() + MAX_AHEAD:
@@ -90,36 +80,25 @@ class Journal:
                 .where(head.c.last_stamp < newest)
                 .values(last_stamp=newest)
             )
-            known = connection.execute(
-                sa.update(peers).where(peers.c.name == peer).values(**fields)
-            )
-            if not known.rowcount:
-                connection.execute(
-                    sa.insert(peers).values(name=peer, **fields)
-                )
+            note(connection, tables.peers, {"name": peer}, fields)
 
     def peer_states(self) -> dict[str, PeerState]:
         """Give what is known of every peer that was ever heard."""
-        with self._engine.connect() as connection:
-            rows = connection.execute(sa.select(tables.peers)).mappings()
-            return {row["name"]: PeerState(**row) for row in rows}
+        rows = self._rows(sa.select(tables.peers))
+        return {row.name: PeerState(**row._mapping) for row in rows}
 
     def forget_peer(self, peer: str) -> bool:
         """Drop what is remembered of a peer; tells whether that was any."""
         p, s = tables.peers, tables.services
-        with self._writing.begin() as connection:
-            done = [
-                connection.execute(sa.delete(p).where(p.c.name == peer)),
-                connection.execute(
-                    sa.delete(s).where(s.c.name == str(follower_of(peer)))
-                ),
-            ]
-        return any(result.rowcount for result in done)
+        gone = self._write(
+            sa.delete(p).where(p.c.name == peer),
+            sa.delete(s).where(s.c.name == str(follower_of(peer))),
+        )
+        return gone > 0
 
     def note_service(self, state: ServiceState) -> None:
         """Remember what a loop says of itself."""
-        s = tables.services
-        key = (s.c.host == state.host, s.c.name == state.name)
+        key = {"host": state.host, "name": state.name}
         values: dict[str, Any] = {
             "seen_at": state.seen_at,
             "working": state.working,
@@ -130,21 +109,12 @@ class Journal:
                 "last_error_at": state.last_error_at,
             }
         with self._writing.begin() as connection:
-            known = connection.execute(
-                sa.update(s).where(*key).values(**values)
-            )
-            if not known.rowcount:
-                connection.execute(
-                    sa.insert(s).values(
-                        host=state.host, name=state.name, **values
-                    )
-                )
+            note(connection, tables.services, key, values)
 
     def service_states(self) -> list[ServiceState]:
         """Give what every loop of every host last said of itself."""
-        with self._engine.connect() as connection:
-            rows = connection.execute(sa.select(tables.services)).mappings()
-            return [ServiceState(**row) for row in rows]
+        rows = self._rows(sa.select(tables.services))
+        return [ServiceState(**row._mapping) for row in rows]
 
 
 def plain(text: str) -> str:

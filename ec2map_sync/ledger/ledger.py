@@ -1,27 +1,21 @@
 """The ledger's public face: record, look up, read the feeds."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import Connection
 from sqlalchemy.engine import Engine
 
 from ec2map_sync.ledger import ranges, tables
 from ec2map_sync.ledger.divergences import Divergences
-from ec2map_sync.ledger.feeds import NUMBERED, Reader, numbered_of
+from ec2map_sync.ledger.feeds import NUMBERED, Cursors, numbered_of
 from ec2map_sync.ledger.journal import Journal
+from ec2map_sync.ledger.known import Glimpse, claim_of_row, glimpse
+from ec2map_sync.ledger.part import Part
 from ec2map_sync.ledger.quarantine import Quarantine
 from ec2map_sync.ledger.queries import Queries
-from ec2map_sync.ledger.recording import (
-    Glimpse,
-    Recording,
-    claim_of_row,
-    glimpse,
-)
-from ec2map_sync.rules import names
+from ec2map_sync.ledger.recording import Recording
 from ec2map_sync.rules.claims import (
     Claim,
     Print,
@@ -37,8 +31,6 @@ from ec2map_sync.rules.ec2id import Scheme
 from ec2map_sync.rules.errors import TooManyMoves
 from ec2map_sync.rules.settle import Numbered
 from ec2map_sync.rules.stamps import wall_clock
-from ec2map_sync.sql.database import WRITE
-from ec2map_sync.sql.statements import select_in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,25 +54,13 @@ class Recorded:
     moved: int
 
 
-PUBLISHER = str(names.PUBLISHER)
-"""The one reader that is not named after a sink."""
-
-_HOLD = (
-    sa.select(
-        tables.cursors.c.revision,
-        sa.select(tables.head.c.revision).scalar_subquery(),
-    )
-    .where(tables.cursors.c.name == sa.bindparam("reader"))
-    .with_for_update(skip_locked=True)
-)
-
 _INVOLVED = ("image", "cause")
 """Columns of a move: who moves, and for whom."""
 
 NOTHING = Recorded(revision=None, news=0, moved=0)
 
 
-class Ledger:
+class Ledger(Part):
     """A region's set of claims, the mapping settled from it, its readers.
 
     Every method is one short transaction. Errors of the database come out
@@ -93,10 +73,10 @@ class Ledger:
         scheme: Scheme,
         clock: Callable[[], Stamp] = wall_clock,
     ) -> None:
-        self._engine = engine
-        self._writing = engine.execution_options(**WRITE)
-        self._clock = clock
+        super().__init__(engine, clock)
         self.scheme = scheme
+        self.cursors = Cursors(engine)
+        """How far those have come who read the feeds."""
         self.queries = Queries(engine)
         """What operators ask: reads only."""
         self.journal = Journal(engine, clock)
@@ -145,8 +125,7 @@ class Ledger:
 
     def head(self) -> Head:
         """Tell how far the ledger has come."""
-        with self._engine.connect() as connection:
-            row = connection.execute(sa.select(tables.head)).one()
+        (row,) = self._rows(sa.select(tables.head))
         return _head_of(row)
 
     def print_before(self, until: Stamp) -> tuple[Head, Print]:
@@ -186,17 +165,13 @@ class Ledger:
     def claims(self, images: Iterable[str]) -> dict[str, Claim]:
         """Look claims up by image."""
         c = tables.claims
-        with self._engine.connect() as connection:
-            rows = select_in(connection, sa.select(c), c.c.image, images)
-            return {row.image: claim_of_row(row) for row in rows}
+        rows = self._rows_in(sa.select(c), c.c.image, images)
+        return {row.image: claim_of_row(row) for row in rows}
 
     def numbered(self, numbers: Iterable[int]) -> dict[int, Numbered]:
         """Tell what a sink should hold under each of some numbers."""
-        with self._engine.connect() as connection:
-            rows = select_in(
-                connection, NUMBERED, tables.numbers.c.number, numbers
-            )
-            return {row[0]: numbered_of(row) for row in rows}
+        rows = self._rows_in(NUMBERED, tables.numbers.c.number, numbers)
+        return {row[0]: numbered_of(row) for row in rows}
 
     def numbers_of(self, images: Iterable[str]) -> dict[str, int]:
         """Give the numbers of those images that have one."""
@@ -204,16 +179,8 @@ class Ledger:
         statement = sa.select(c.c.image, c.c.number).where(
             c.c.number.is_not(None)
         )
-        with self._engine.connect() as connection:
-            rows = select_in(connection, statement, c.c.image, images)
-            return {row.image: row.number for row in rows}
-
-    def position(self, name: str) -> int:
-        """Tell how far a reader has come."""
-        cursors = tables.cursors
-        statement = sa.select(cursors.c.revision).where(cursors.c.name == name)
-        with self._engine.connect() as connection:
-            return connection.scalar(statement) or 0
+        rows = self._rows_in(statement, c.c.image, images)
+        return {row.image: row.number for row in rows}
 
     def held_between(self, after: int, upto: int, revision: int) -> list[int]:
         """Give the numbers above ``after``, up to ``upto``, of any image.
@@ -233,70 +200,7 @@ class Ledger:
                 n.c.revision <= revision,
             )
         )
-        with self._engine.connect() as connection:
-            return list(connection.scalars(statement))
-
-    @contextmanager
-    def reader(self, name: str) -> Iterator[Reader | None]:
-        """Hold a cursor; None while another host or thread holds it.
-
-        The row lock goes when the process or its connection dies, so that
-        somebody else goes on at once. Where there are no row locks (SQLite)
-        every reader has to be the only one of its name.
-        """
-        with self._engine.connect() as connection:
-            held = self._hold(connection, name)
-            if held is None and self._make_cursor(name):
-                held = self._hold(connection, name)
-            if held is None:
-                yield None
-                return
-            yield Reader(connection, name, *held)
-            connection.commit()
-
-    def _hold(
-        self, connection: Connection, name: str
-    ) -> tuple[int, int] | None:
-        """Lock a cursor: where it is, and where the head."""
-        row = connection.execute(_HOLD, {"reader": name}).one_or_none()
-        if self._engine.dialect.name == "sqlite":
-            connection.rollback()  # a snapshot would hide what is new
-        return (row[0], row[1]) if row else None
-
-    def _make_cursor(self, name: str) -> bool:
-        """Make a cursor; False if there is one, so that somebody holds it."""
-        cursors = tables.cursors
-        there = sa.select(cursors.c.name).where(cursors.c.name == name)
-        with self._engine.connect() as connection:
-            # An INSERT would wait for whoever holds the row.
-            if connection.scalar(there):
-                return False
-        make = sa.insert(cursors).values(name=name, revision=0)
-        # If another host is faster, the row is there as well.
-        with (
-            suppress(sa.exc.IntegrityError),
-            self._writing.begin() as connection,
-        ):
-            connection.execute(make)
-        return True
-
-    def forget_reader(self, name: str) -> None:
-        """Let whoever comes next under this name begin from nothing."""
-        cursors = tables.cursors
-        with self._writing.begin() as connection:
-            connection.execute(
-                sa.delete(cursors).where(cursors.c.name == name)
-            )
-
-    def rewind(self) -> None:
-        """Let every sink be gone through again from the beginning."""
-        cursors = tables.cursors
-        with self._writing.begin() as connection:
-            connection.execute(
-                sa.update(cursors)
-                .where(cursors.c.name != PUBLISHER)
-                .values(revision=0)
-            )
+        return [number for (number,) in self._rows(statement)]
 
     def _news(self, sightings: Sequence[Sighting], seen: Glimpse) -> bool:
         """Tell whether a batch can have any news."""

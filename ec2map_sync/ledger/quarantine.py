@@ -3,19 +3,18 @@
 import json
 import logging
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Row
-from sqlalchemy.engine import Engine
 
 from ec2map_sync.ledger import tables
 from ec2map_sync.ledger.journal import plain
+from ec2map_sync.ledger.part import Part
 from ec2map_sync.rules.claims import Stamp
 from ec2map_sync.running import counters
-from ec2map_sync.sql.database import WRITE
 from ec2map_sync.sql.statements import delete_in
 
 LOG = logging.getLogger(__name__)
@@ -33,6 +32,10 @@ claims have 700 KB."""
 
 MAX_HEADERS = 32 * 1024
 """Characters: MySQL's TEXT takes 64 KiB."""
+
+_q = tables.quarantine.c
+_BRIEF = sa.select(_q.id, _q.at, _q.source, _q.reason)
+"""An entry without its body."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,13 +60,8 @@ class Quarantined:
         return len(self.body) < MOST_OF_BODY
 
 
-class Quarantine:
+class Quarantine(Part):
     """What was put away, the newest of each source."""
-
-    def __init__(self, engine: Engine, clock: Callable[[], Stamp]) -> None:
-        self._engine = engine
-        self._writing = engine.execution_options(**WRITE)
-        self._clock = clock
 
     def put(self, entries: Sequence[Quarantined]) -> None:
         """Keep entries; older ones of their sources may make room."""
@@ -110,24 +108,16 @@ class Quarantine:
 
         All of them, where no ``limit`` is given.
         """
-        q = tables.quarantine
-        statement = (
-            sa.select(q.c.id, q.c.at, q.c.source, q.c.reason)
-            .order_by(q.c.id.desc())
-            .limit(limit)
-        )
-        with self._engine.connect() as connection:
-            rows = connection.execute(statement).mappings()
-            return [Quarantined(**row) for row in rows]
+        newest_first = tables.quarantine.c.id.desc()
+        rows = self._rows(_BRIEF.order_by(newest_first).limit(limit))
+        return [Quarantined(**row._mapping) for row in rows]
 
     def entry(self, id_: int) -> Quarantined | None:
         """Return one entry with its body."""
         q = tables.quarantine
-        with self._engine.connect() as connection:
-            row = connection.execute(
-                sa.select(q).where(q.c.id == id_)
-            ).one_or_none()
-        return _read(row) if row else None
+        for row in self._rows(sa.select(q).where(q.c.id == id_)):
+            return _read(row)
+        return None
 
     def count(self) -> int:
         """Return how many entries there are."""
@@ -137,26 +127,20 @@ class Quarantine:
         """Return how many entries there are, by source."""
         q = tables.quarantine
         statement = sa.select(q.c.source, sa.func.count()).group_by(q.c.source)
-        with self._engine.connect() as connection:
-            return {row[0]: row[1] for row in connection.execute(statement)}
+        return {row[0]: row[1] for row in self._rows(statement)}
 
     def dropped(self) -> dict[str, int]:
         """Return how many entries had to make room so far, by source."""
         d = tables.quarantine_dropped
-        with self._engine.connect() as connection:
-            rows = connection.execute(sa.select(d.c.source, d.c.count))
-            return {row[0]: row[1] for row in rows}
+        rows = self._rows(sa.select(d.c.source, d.c.count))
+        return {row[0]: row[1] for row in rows}
 
     def latest(self) -> dict[str, Quarantined]:
         """Return the newest entry of each source, without its body."""
         q = tables.quarantine
         newest = sa.select(sa.func.max(q.c.id)).group_by(q.c.source)
-        statement = sa.select(q.c.id, q.c.at, q.c.source, q.c.reason).where(
-            q.c.id.in_(newest)
-        )
-        with self._engine.connect() as connection:
-            rows = connection.execute(statement).mappings()
-            return {row["source"]: Quarantined(**row) for row in rows}
+        rows = self._rows(_BRIEF.where(q.c.id.in_(newest)))
+        return {row.source: Quarantined(**row._mapping) for row in rows}
 
     def _make_room(self, connection: Connection, source: str) -> int:
         """Drop what is too much of a source; return how many that were."""

@@ -6,16 +6,15 @@ from itertools import pairwise
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Engine
 
 from ec2map_sync.ledger import tables
+from ec2map_sync.ledger.known import claim_of_row, wish_of
+from ec2map_sync.ledger.part import Part
 from ec2map_sync.ledger.ranges import within
-from ec2map_sync.ledger.recording import claim_of_row
 from ec2map_sync.rules.claims import Bound, Claim, Span, Stamp
 from ec2map_sync.rules.ec2id import format_id
 from ec2map_sync.rules.settle import Wish
 from ec2map_sync.sql.rowprints import Prints, add_up
-from ec2map_sync.sql.statements import select_in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,11 +68,8 @@ Settled = tuple[int, str]
 """A number, and the UUID that a sink should hold under it."""
 
 
-class Queries:
+class Queries(Part):
     """Reads the ledger for an operator; changes nothing."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
 
     def by_image(self, image: str) -> Mapped | None:
         """Look an image up."""
@@ -126,11 +122,10 @@ class Queries:
         )
         if known_kind:
             statement = statement.where(c.c.kind.is_not(None))
-        with self._engine.connect() as connection:
-            return [
-                (number, spelling or image)
-                for number, image, spelling in connection.execute(statement)
-            ]
+        return [
+            (number, spelling or image)
+            for number, image, spelling in self._rows(statement)
+        ]
 
     def settled_prints(self, start: int, stop: int) -> Prints:
         """Give the prints of the rows that a sink should hold in a range.
@@ -161,18 +156,11 @@ class Queries:
     def wishes(self, numbers: Iterable[int]) -> dict[int, Wish]:
         """Tell who sits on some numbers, as mapping or reserved."""
         n = tables.numbers
-        with self._engine.connect() as connection:
-            return {
-                row.number: Wish(
-                    row.wish_at,
-                    row.wish_image,
-                    row.number if row.wish_wanted else 0,
-                )
-                for row in select_in(
-                    connection, sa.select(n), n.c.number, numbers
-                )
-                if row.wish_image is not None
-            }
+        return {
+            row.number: wish_of(row)
+            for row in self._rows_in(sa.select(n), n.c.number, numbers)
+            if row.wish_image is not None
+        }
 
     def moves(self, images: Iterable[str]) -> list[Move]:
         """Give the moves of some images, in order."""
@@ -180,17 +168,14 @@ class Queries:
         statement = sa.select(
             m.c.at, m.c.revision, m.c.image, m.c.old, m.c.new, m.c.cause
         )
-        with self._engine.connect() as connection:
-            rows = list(select_in(connection, statement, m.c.image, images))
+        rows = self._rows_in(statement, m.c.image, images)
         found = [Move(**row._mapping) for row in rows]
         return sorted(found, key=lambda move: (move.at, move.revision))
 
     def cursors(self) -> dict[str, int]:
         """Tell how far each reader has come."""
-        cursors = tables.cursors
-        with self._engine.connect() as connection:
-            rows = connection.execute(sa.select(cursors))
-            return {row.name: row.revision for row in rows}
+        rows = self._rows(sa.select(tables.cursors))
+        return {row.name: row.revision for row in rows}
 
     def numbers_after(self, revision: int) -> Backlog:
         """Tell what a sink at this revision has not come to yet."""
@@ -216,10 +201,8 @@ class Queries:
             .subquery()
         )
         statement = sa.select(c).join(some, some.c.wish_image == c.c.image)
-        with self._engine.connect() as connection:
-            rows = connection.execute(statement)
-            stamps = [claim_of_row(row).newest for row in rows]
-        return max(stamps, default=None)
+        rows = self._rows(statement)
+        return max((claim_of_row(row).newest for row in rows), default=None)
 
     def own_claims_after(self, revision: int) -> Backlog:
         """Tell what a publisher at this revision has not come to yet."""
@@ -231,9 +214,7 @@ class Queries:
 
     def move_count(self) -> int:
         """Count the moves so far."""
-        m = tables.moves
-        with self._engine.connect() as connection:
-            return connection.scalar(sa.select(sa.func.count(m.c.id))) or 0
+        return int(self._scalar(sa.select(sa.func.count(tables.moves.c.id))))
 
     def _mapped(
         self, *conditions: sa.ColumnElement[bool], limit: int | None = None
@@ -245,11 +226,10 @@ class Queries:
             .order_by(c.c.claimed_at, c.c.image)
             .limit(limit)
         )
-        with self._engine.connect() as connection:
-            return [
-                Mapped(claim=claim_of_row(row), number=row.number)
-                for row in connection.execute(statement)
-            ]
+        return [
+            Mapped(claim=claim_of_row(row), number=row.number)
+            for row in self._rows(statement)
+        ]
 
     def _backlog(
         self, column: sa.Column[Any], revision: int, oldest: sa.Select[Any]

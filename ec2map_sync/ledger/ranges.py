@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from ec2map_sync.ledger import tables
-from ec2map_sync.ledger.recording import claim_of_row
+from ec2map_sync.ledger.known import claim_of_row
 from ec2map_sync.rules.claims import (
     BEGINNING,
     SUM_MODULUS,

@@ -5,41 +5,21 @@ whatever its size and however many images the ledger knows.
 """
 
 import logging
-from collections.abc import (
-    Callable,
-    Collection,
-    Iterable,
-    Mapping,
-    Sequence,
-)
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection
 
 from ec2map_sync.ledger import tables
-from ec2map_sync.rules.claims import (
-    Claim,
-    Print,
-    SeenKind,
-    Stamp,
-    Wanted,
-    join,
-    print_of,
-)
-from ec2map_sync.rules.ec2id import Kind, Scheme, format_id
+from ec2map_sync.ledger.known import Glimpse, Known, look_up, row_of, wish_of
+from ec2map_sync.rules.claims import Claim, Print, Stamp, join, print_of
+from ec2map_sync.rules.ec2id import Scheme, format_id
 from ec2map_sync.rules.errors import SchemeMismatch
-from ec2map_sync.rules.settle import Board, Slot, Wish, wishes
+from ec2map_sync.rules.settle import Board, Slot, wishes
 from ec2map_sync.rules.stamps import next_stamp
-from ec2map_sync.sql.statements import (
-    among,
-    batched,
-    delete_in,
-    insert,
-    select_in,
-)
+from ec2map_sync.sql.statements import delete_in, insert, select_in
 
 LOG = logging.getLogger(__name__)
 
@@ -50,88 +30,6 @@ _LOCK = sa.select(tables.head).with_for_update()
 MOVES_SAID = 20
 """Moves of one transaction that are logged one by one: an adoption may move
 every image there is."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Known:
-    """A claim as the ledger has it."""
-
-    claim: Claim
-    number: int | None = None
-    own_revision: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Glimpse:
-    """What a ledger knew of some images at a revision, read without lock."""
-
-    revision: int
-    known: Mapping[str, Known]
-
-
-def claim_of_row(row: Row[Any]) -> Claim:
-    """Read a claim from a row of the claims table."""
-    return Claim(
-        claimed_at=row.claimed_at,
-        image=row.image,
-        spelling=row.spelling,
-        wanted=None
-        if row.wanted_at is None
-        else Wanted(row.wanted_at, row.wanted),
-        kind=None
-        if row.kind_at is None
-        else SeenKind(row.kind_at, Kind(row.kind)),
-    )
-
-
-def _row_of(known: Known, hash_: int) -> tuple[Any, ...]:
-    """Give the values of a row of the claims table, in its order."""
-    claim = known.claim
-    return (
-        claim.image,
-        claim.spelling,
-        claim.claimed_at,
-        claim.wanted.at if claim.wanted else None,
-        claim.wanted.number if claim.wanted else None,
-        claim.kind.at if claim.kind else None,
-        str(claim.kind.kind) if claim.kind else None,
-        hash_,
-        known.number,
-        known.own_revision,
-    )
-
-
-def glimpse(connection: Connection, images: Iterable[str]) -> Glimpse:
-    """Look without the lock, which most batches do not need."""
-    head, c = tables.head, tables.claims
-    revision = 0
-    known: dict[str, Known] = {}
-    for some in batched(images):
-        # In one statement: if the revision is still the same behind the
-        # lock, nothing was committed since the claims were read.
-        there = head.outerjoin(c, among(c.c.image, some))
-        rows = connection.execute(
-            sa.select(head.c.revision, *c.c).select_from(there)
-        ).all()
-        revision = revision or rows[0].revision
-        known |= _known_of(row for row in rows if row.image is not None)
-    return Glimpse(revision=revision, known=known)
-
-
-def _known(connection: Connection, images: Iterable[str]) -> dict[str, Known]:
-    c = tables.claims
-    return _known_of(select_in(connection, sa.select(c), c.c.image, images))
-
-
-def _known_of(rows: Iterable[Row[Any]]) -> dict[str, Known]:
-    return {
-        row.image: Known(
-            claim=claim_of_row(row),
-            number=row.number,
-            own_revision=row.own_revision,
-        )
-        for row in rows
-    }
 
 
 class Recording:
@@ -187,7 +85,7 @@ class Recording:
             self.known |= seen.known
             return
         missing = {i for i in images if i not in self.known}
-        self.known |= _known(self._connection, missing)
+        self.known |= look_up(self._connection, missing)
 
     def claim(self, image: str) -> Claim | None:
         """Give what is known of an image that was looked up."""
@@ -257,7 +155,7 @@ class Recording:
         self._replace(
             tables.claims,
             self.known.keys() & after.keys(),
-            [_row_of(known, hashes[i]) for i, known in after.items()],
+            [row_of(known, hashes[i]) for i, known in after.items()],
         )
         self._write_numbers(board, after)
         self._write_moves(board, after)
@@ -352,12 +250,12 @@ class Recording:
         ):
             self._revisions[row.number] = row.revision
             slots[row.number] = Slot(
-                _wish(row) if row.wish_image is not None else None
+                wish_of(row) if row.wish_image is not None else None
             )
         for row in select_in(
             self._connection, sa.select(p), p.c.number, slots
         ):
-            slots[row.number].passed.add(_wish(row))
+            slots[row.number].passed.add(wish_of(row))
         return slots
 
     def _replace(
@@ -376,8 +274,3 @@ class Recording:
         # Rows that go into a tree in its order cost the server less.
         ordered = sorted(rows, key=itemgetter(0))
         insert(self._connection, columns, ordered)
-
-
-def _wish(row: Row[Any]) -> Wish:
-    wanted = row.number if row.wish_wanted else 0
-    return Wish(row.wish_at, row.wish_image, wanted)

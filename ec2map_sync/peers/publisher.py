@@ -35,7 +35,7 @@ class Publisher:
 
     def step(self) -> bool:
         """Publish what is new; True if there may be more."""
-        with self._ledger.reader(PUBLISHER) as reader:
+        with self._ledger.cursors.reader(PUBLISHER) as reader:
             if reader is None:
                 return False  # another host publishes
             self._beat_if_due()

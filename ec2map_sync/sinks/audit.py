@@ -83,7 +83,7 @@ class Sweep:
         if self.position == 0:
             # A restored cell may lack no row, and count in our band still.
             self._sink.reserve()
-        written = self._ledger.position(self._sink.name)
+        written = self._ledger.cursors.position(self._sink.name)
         rows = self._sink.scan(self.position, PAGE)
         self.complete = len(rows) < PAGE
         upto = LAST if self.complete else rows[-1].number

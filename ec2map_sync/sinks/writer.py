@@ -37,7 +37,7 @@ class Writer:
 
     def _follow(self) -> bool:
         self.caught_up = False
-        with self._ledger.reader(self._sink.name) as reader:
+        with self._ledger.cursors.reader(self._sink.name) as reader:
             if reader is None:
                 return False  # another host writes
             after = reader.revision

@@ -56,7 +56,7 @@ class AdvancesFirst(Publisher):
     """Its cursor is committed before the broker has the claims."""
 
     def step(self):
-        with self._ledger.reader(PUBLISHER) as reader:
+        with self._ledger.cursors.reader(PUBLISHER) as reader:
             claims, upto = reader.own_claims(self._batch_size)
             reader.advance(upto)
         for claim in claims:
@@ -75,7 +75,7 @@ class WritesLast(Writer):
     """Its cursor is committed before the sink has the rows."""
 
     def step(self):
-        with self._ledger.reader(self._sink.name) as reader:
+        with self._ledger.cursors.reader(self._sink.name) as reader:
             upto, _ = reader.numbers(1000)
             changed = reader.changed(upto)
             reader.advance(upto)

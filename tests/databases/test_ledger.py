@@ -69,7 +69,7 @@ def test_a_kind_that_became_known_is_news_for_sinks_and_peers(ledger):
     ledger.see([seen(1)])
     ledger.see([seen(1, Kind.ARI)])
 
-    with ledger.reader("x") as reader:
+    with ledger.cursors.reader("x") as reader:
         assert reader.numbers(10) == (2, False)
         (held,) = reader.changed(2)
         claims, upto = reader.own_claims(10)
@@ -87,7 +87,7 @@ def test_a_batch_may_name_an_image_twice(ledger):
 def test_claims_of_peers_are_not_published_again(ledger):
     ledger.record([Claim(claimed_at=5, image=image(1))])
 
-    with ledger.reader("publisher") as reader:
+    with ledger.cursors.reader("publisher") as reader:
         assert reader.own_claims(10)[0] == []
 
 
@@ -95,7 +95,7 @@ def test_own_news_is_published_even_if_a_peer_joins_in_first(ledger):
     ledger.see([seen(1)])
     ledger.record([Claim(claimed_at=5, image=image(1))])
 
-    with ledger.reader("publisher") as reader:
+    with ledger.cursors.reader("publisher") as reader:
         (claim,), _ = reader.own_claims(10)
     assert claim.claimed_at == 5
 
@@ -112,11 +112,11 @@ def test_a_reader_gets_whole_revisions(ledger):
     ledger.see([seen(n) for n in range(5)])
     ledger.see([seen(5)])
 
-    with ledger.reader("x") as reader:
+    with ledger.cursors.reader("x") as reader:
         assert reader.numbers(2) == (1, True)
         assert len(reader.changed(1)) == 5
         reader.advance(1)
-    with ledger.reader("x") as reader:
+    with ledger.cursors.reader("x") as reader:
         assert reader.numbers(2) == (2, False)
         assert len(reader.changed(2)) == 1
 

@@ -86,7 +86,7 @@ def test_an_upgraded_ledger_goes_on_where_it_was(engine, revision):
     assert new.revision == before.revision + 1
     assert {i: ledger.queries.by_image(i).number for i in known} == mappings
     assert len(ledger.queries.moves(known)) == 1
-    with ledger.reader("nova:cell1") as reader:
+    with ledger.cursors.reader("nova:cell1") as reader:
         assert reader.revision == 5
         assert reader.numbers(100) == (new.revision, False)
         numbers = [n.number for n in reader.changed(new.revision)]

@@ -76,7 +76,7 @@ def test_four_processes_write_and_a_reader_misses_nothing(url):
 
     def read():
         """Take the next part of the feed, as a service does."""
-        with ledger.reader("test") as reader:
+        with ledger.cursors.reader("test") as reader:
             at = reader.revision
             upto, _ = reader.numbers(50)
             changed = reader.changed(upto)

@@ -130,7 +130,7 @@ def await_published(region: Region, seconds: float = 30) -> None:
     ledger = open_ledger(region)
 
     def published() -> bool:
-        with ledger.reader(PUBLISHER) as reader:
+        with ledger.cursors.reader(PUBLISHER) as reader:
             return reader is not None and not reader.own_claims(1)[0]
 
     wait_until(published, seconds)

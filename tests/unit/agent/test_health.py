@@ -24,7 +24,7 @@ def see(ledger: Ledger, n: int) -> None:
 
 
 def position(ledger: Ledger) -> int:
-    with ledger.reader("nova:cell1") as reader:
+    with ledger.cursors.reader("nova:cell1") as reader:
         return reader.revision
 
 
@@ -36,7 +36,7 @@ def memory(tmp_path):
 def test_a_restored_ledger_goes_through_its_sinks_again(tmp_path, memory):
     ledger = open_ledger(tmp_path / "db")
     see(ledger, 1)
-    with ledger.reader("nova:cell1") as reader:
+    with ledger.cursors.reader("nova:cell1") as reader:
         reader.advance(1)
     shutil.copy(tmp_path / "db", tmp_path / "backup")
     see(ledger, 2)
@@ -53,7 +53,7 @@ def test_a_ledger_that_went_on_is_left_alone(tmp_path, memory):
     ledger = open_ledger(tmp_path / "db")
     see(ledger, 1)
     memory.check(ledger)
-    with ledger.reader("nova:cell1") as reader:
+    with ledger.cursors.reader("nova:cell1") as reader:
         reader.advance(1)
     see(ledger, 2)
 
@@ -69,7 +69,7 @@ def test_a_new_ledger_is_no_restored_one(tmp_path, memory):
     memory.check(old)
     new = open_ledger(tmp_path / "new")
     see(new, 1)
-    with new.reader("nova:cell1") as reader:
+    with new.cursors.reader("nova:cell1") as reader:
         reader.advance(1)
 
     memory.check(new)

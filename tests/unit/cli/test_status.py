@@ -72,7 +72,7 @@ def healthy(region):
     """A region as an agent leaves it that works."""
     region.ledger.record([Claim(claimed_at=NOW, image=image(1))])
     region.write_sinks()
-    with region.ledger.reader("publisher") as reader:
+    with region.ledger.cursors.reader("publisher") as reader:
         reader.advance(0)
     for loop in LOOPS:
         note(region, loop)

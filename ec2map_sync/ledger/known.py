@@ -1,0 +1,103 @@
+"""What the ledger knows of images: its rows, read as values."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, Row
+
+from ec2map_sync.ledger import tables
+from ec2map_sync.rules.claims import Claim, SeenKind, Wanted
+from ec2map_sync.rules.ec2id import Kind
+from ec2map_sync.rules.settle import Wish
+from ec2map_sync.sql.statements import among, batched, select_in
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """A claim as the ledger has it."""
+
+    claim: Claim
+    number: int | None = None
+    own_revision: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Glimpse:
+    """What a ledger knew of some images at a revision, read without lock."""
+
+    revision: int
+    known: Mapping[str, Known]
+
+
+def claim_of_row(row: Row[Any]) -> Claim:
+    """Read a claim from a row of the claims table."""
+    return Claim(
+        claimed_at=row.claimed_at,
+        image=row.image,
+        spelling=row.spelling,
+        wanted=None
+        if row.wanted_at is None
+        else Wanted(row.wanted_at, row.wanted),
+        kind=None
+        if row.kind_at is None
+        else SeenKind(row.kind_at, Kind(row.kind)),
+    )
+
+
+def row_of(known: Known, hash_: int) -> tuple[Any, ...]:
+    """Give the values of a row of the claims table, in its order."""
+    claim = known.claim
+    return (
+        claim.image,
+        claim.spelling,
+        claim.claimed_at,
+        claim.wanted.at if claim.wanted else None,
+        claim.wanted.number if claim.wanted else None,
+        claim.kind.at if claim.kind else None,
+        str(claim.kind.kind) if claim.kind else None,
+        hash_,
+        known.number,
+        known.own_revision,
+    )
+
+
+def glimpse(connection: Connection, images: Iterable[str]) -> Glimpse:
+    """Look without the lock, which most batches do not need."""
+    head, c = tables.head, tables.claims
+    revision = 0
+    known: dict[str, Known] = {}
+    for some in batched(images):
+        # In one statement: if the revision is still the same behind the
+        # lock, nothing was committed since the claims were read.
+        there = head.outerjoin(c, among(c.c.image, some))
+        rows = connection.execute(
+            sa.select(head.c.revision, *c.c).select_from(there)
+        ).all()
+        revision = revision or rows[0].revision
+        known |= _known_of(row for row in rows if row.image is not None)
+    return Glimpse(revision=revision, known=known)
+
+
+def look_up(connection: Connection, images: Iterable[str]) -> dict[str, Known]:
+    """Read what is known of some images."""
+    c = tables.claims
+    return _known_of(select_in(connection, sa.select(c), c.c.image, images))
+
+
+def _known_of(rows: Iterable[Row[Any]]) -> dict[str, Known]:
+    return {
+        row.image: Known(
+            claim=claim_of_row(row),
+            number=row.number,
+            own_revision=row.own_revision,
+        )
+        for row in rows
+    }
+
+
+def wish_of(row: Row[Any]) -> Wish:
+    """Read a wish from a row of the tables numbers or passed."""
+    wanted = row.number if row.wish_wanted else 0
+    return Wish(row.wish_at, row.wish_image, wanted)
