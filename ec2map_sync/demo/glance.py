@@ -21,8 +21,9 @@ with warnings.catch_warnings():
 
 _SIZE = 4096
 
-# What Glance tells of an upload, in this order: (notification, status).
-_UPLOAD = (
+# What Glance tells of a new image, in this order: (notification, status).
+_CREATION = (
+    ("image.create", "queued"),
     ("image.update", "saving"),
     ("image.prepare", "saving"),
     ("image.upload", "active"),
@@ -40,6 +41,11 @@ class Image:
     kind: Kind = Kind.AMI
     kernel: str = ""
     ramdisk: str = ""
+
+    @property
+    def short(self) -> str:
+        """What tells it from the others on a screen."""
+        return self.uuid[:8]
 
     @property
     def properties(self) -> dict[str, str]:
@@ -99,12 +105,8 @@ class Glance:
         self._send("image.send", {"image_id": image, "bytes_sent": _SIZE})
 
     def create(self, image: Image) -> None:
-        """Announce a new image; its data will follow."""
-        self._send("image.create", _payload(image, "queued"))
-
-    def upload(self, image: Image) -> None:
-        """Take its data in."""
-        for name, status in _UPLOAD:
+        """Announce a new image, and take its data in."""
+        for name, status in _CREATION:
             self._send(name, _payload(image, status))
 
     def _send(self, name: str, payload: dict[str, Any]) -> None:

@@ -1,11 +1,10 @@
 """A region of the demonstration: its files, databases and services."""
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-import sqlalchemy as sa
 from oslo_config import cfg
 
 from ec2map_sync.agent import services
@@ -15,7 +14,8 @@ from ec2map_sync.broker.address import Address
 from ec2map_sync.demo.glance import Glance
 from ec2map_sync.demo.nova import Cell
 from ec2map_sync.glance import listener
-from ec2map_sync.ledger import Ledger, schema, tables
+from ec2map_sync.ledger import Ledger, schema
+from ec2map_sync.ledger.queries import Move
 from ec2map_sync.peers import bus
 from ec2map_sync.protocol.signing import SigningKey
 from ec2map_sync.running.threads import Threads
@@ -51,7 +51,7 @@ hash_key = demo
 connection = sqlite:///{directory}/{name}.ledger
 [bus]
 url = memory://
-exchange = ec2map_sync_{name}
+exchange = {exchange}
 signing_key_file = {directory}/{name}.key
 heartbeat_interval = 0.5
 [nova]
@@ -66,30 +66,14 @@ public_keys = {public_key}
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Move:
-    """That an image's number changed, as a ledger has recorded it."""
-
-    image: str
-    old: int
-    new: int
-    cause: str
-
-
 class OneProcessConfig(Config):
     """Adds what the files cannot say: that each bus has its own exchange.
 
     ``only`` leaves one peer, so that its follower can be stopped alone.
     """
 
-    def __init__(
-        self,
-        conf: cfg.ConfigOpts,
-        exchanges: Mapping[str, str],
-        only: str | None = None,
-    ) -> None:
+    def __init__(self, conf: cfg.ConfigOpts, only: str | None) -> None:
         super().__init__(conf)
-        self._exchanges = exchanges
         self._only = only
 
     @property
@@ -97,7 +81,7 @@ class OneProcessConfig(Config):
         """How to reach the other regions."""
         bus = super().bus
         peers = tuple(
-            replace(peer, exchange=self._exchanges[peer.name])
+            replace(peer, exchange=_exchange_of(peer.name))
             for peer in bus.peers
             if self._only in {None, peer.name}
         )
@@ -126,7 +110,6 @@ class Region:
         self, name: str, directory: Path, earlier: Iterable[str]
     ) -> None:
         self.name = name
-        self.exchange = f"ec2map_sync_{name}"
         self._directory = directory
         self.earlier = list(earlier)
         self.cell = Cell(directory / f"{name}.nova", self.earlier)
@@ -144,11 +127,13 @@ class Region:
     def configure(self, regions: "Sequence[Region]") -> None:
         """Write the configuration, read it, and make the ledger."""
         peers = [region for region in regions if region is not self]
-        file = self._directory / f"{self.name}.conf"
+        self.peers = [peer.name for peer in peers]
+        self._file = self._directory / f"{self.name}.conf"
         sections = [
             _CONF.format(
                 name=self.name,
-                peers=",".join(peer.name for peer in peers),
+                peers=",".join(self.peers),
+                exchange=_exchange_of(self.name),
                 directory=self._directory,
                 cell=CELL,
                 cell_url=self.cell.url,
@@ -158,24 +143,21 @@ class Region:
             _PEER_CONF.format(name=peer.name, public_key=peer.public_key)
             for peer in peers
         ]
-        file.write_text("".join(sections))
-        self._exchanges = {peer.name: peer.exchange for peer in peers}
-        self.config = self._read(file)
+        self._file.write_text("".join(sections))
+        self.config = self._read()
         self.config.check()
         engine = database.create_engine(self.config.ledger)
         schema.upgrade(engine)
-        self._engine = engine
         self._ledger = Ledger(engine, self.config.scheme)
         self._host = Host()
-        self._file = file
 
-    def _read(self, file: Path, only: str | None = None) -> OneProcessConfig:
+    def _read(self, only: str | None = None) -> OneProcessConfig:
         # Each service gets an oslo.config object of its own, as it does in
         # a process of its own.
         loaded = config.load(
-            [], files=[str(file)], prepare=listener.register_options
+            [], files=[str(self._file)], prepare=listener.register_options
         )
-        return OneProcessConfig(loaded.conf, self._exchanges, only)
+        return OneProcessConfig(loaded.conf, only)
 
     def start(self) -> None:
         """Start every service but the followers."""
@@ -184,7 +166,7 @@ class Region:
 
     def link(self, peer: str) -> None:
         """Follow a peer."""
-        only = self._read(self._file, peer)
+        only = self._read(peer)
         self._links[peer] = _Running(services.follower(only, self._host))
 
     def cut(self, peers: Iterable[str]) -> None:
@@ -199,18 +181,13 @@ class Region:
 
     def answers(self) -> bool:
         """Whether peers can ask this region already."""
-        queue = bus.requests_of(self.exchange)
+        queue = bus.requests_of(_exchange_of(self.name))
         with link.connect(Address("memory://")) as connection:
             try:
                 connection.default_channel.queue_declare(queue, passive=True)
             except link.OUTAGES:
                 return False
         return True
-
-    @property
-    def peers(self) -> list[str]:
-        """The other regions."""
-        return list(self._exchanges)
 
     @property
     def linked(self) -> frozenset[str]:
@@ -223,24 +200,16 @@ class Region:
 
     def met(self) -> set[str]:
         """Give the peers that this ledger has been compared with."""
-        p = tables.peers
-        compared = sa.select(p.c.name).where(p.c.compared_at.is_not(None))
-        with self._engine.connect() as connection:
-            return set(connection.scalars(compared))
+        states = self._ledger.journal.peer_states().values()
+        return {state.name for state in states if state.compared_at}
 
-    def moves(self) -> list[Move]:
+    def moves(self, images: Iterable[str]) -> list[Move]:
         """Give what this region has recorded as moved."""
-        m = tables.moves
-        with self._engine.connect() as connection:
-            return [
-                Move(
-                    image=row.image,
-                    old=row.old,
-                    new=row.new,
-                    cause=row.cause,
-                )
-                for row in connection.execute(sa.select(m).order_by(m.c.id))
-            ]
+        return self._ledger.queries.moves(images)
+
+
+def _exchange_of(region: str) -> str:
+    return f"ec2map_sync_{region}"
 
 
 def stop(regions: Iterable[Region]) -> None:

@@ -68,7 +68,6 @@ class Ending:
     copies: int
     ready: int
     """Copies whose row was there before Glance announced them."""
-    moves: int
     trouble: str = ""
 
     @property

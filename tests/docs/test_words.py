@@ -28,8 +28,8 @@ delay derive difference ending error examination explanation finding front held
 help interrupt item known late line listen lister lookout many map mapped
 mismatch name no not numbered one outcome pace part pause picture plain process
 program received recorded recorder replacement reporter retrial run sample
-screen seen silent spread state step story survey taken tally time too trace
-unknown unmeasured verdict view waiting watchdog worker
+screen seen silent spread stage state step story survey taken tally time too
+trace unknown unmeasured verdict view waiting watchdog worker
 
 amqp api command counter exchange fan gauge histogram nudge public queries
 queue schema server signing ssl thread tls transport virtual wake
@@ -48,7 +48,6 @@ SAME = {
 
 OPEN = {
     "Check",
-    "Move",
     "Sample",
     "Server",
     "Tally",
