@@ -1,6 +1,7 @@
 """ec2map-sync backfill."""
 
 import argparse
+from contextlib import closing
 
 from ec2map_sync.cli.base import Arguments, Parser, Rows, add_dry_run
 from ec2map_sync.cli.progress import progress
@@ -67,19 +68,18 @@ class Backfill(RegionLister):
         if not (parsed_args.dry_run or parsed_args.without_peers):
             self._require_peers()
 
-        catalogue = Catalogue(self.config.conf, options)
-        survey = Survey(catalogue)
-        try:
-            with progress("images", None) as advance:
-                backfill(
-                    self.region.ledger,
-                    survey,
-                    rate=parsed_args.rate,
-                    dry_run=parsed_args.dry_run,
-                    advance=advance,
-                )
-        finally:
-            catalogue.close()
+        with (
+            closing(Catalogue(self.config.conf, options)) as catalogue,
+            progress("images", None) as advance,
+        ):
+            survey = Survey(catalogue)
+            backfill(
+                self.region.ledger,
+                survey,
+                rate=parsed_args.rate,
+                dry_run=parsed_args.dry_run,
+                advance=advance,
+            )
         if survey.unusable:
             self.note(
                 f"{len(survey.unusable)} images have ids that are no UUIDs, "

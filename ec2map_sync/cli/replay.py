@@ -1,7 +1,6 @@
 """ec2map-sync replay."""
 
 from collections.abc import Iterator
-from contextlib import closing
 from operator import attrgetter
 from typing import Any
 
@@ -15,7 +14,6 @@ from ec2map_sync.cli.base import (
 from ec2map_sync.cli.progress import progress
 from ec2map_sync.cli.regional import RegionLister
 from ec2map_sync.operate.replay import Outcome, from_peer, into_sink, push
-from ec2map_sync.peers.asking import PeerSilent
 from ec2map_sync.rules.claims import BEGINNING, END, Bound, Span
 from ec2map_sync.rules.stamps import parse_time, wall_clock
 
@@ -66,67 +64,20 @@ class Replay(RegionLister):
         return COLUMNS, map(attrgetter(*COLUMNS), outcomes)
 
     def _outcomes(self, chosen: Arguments, span: Span) -> Iterator[Outcome]:
+        region, dry_run = self.region, chosen.dry_run
         if chosen.sink:
-            yield self._sink(chosen.sink, span, dry_run=chosen.dry_run)
+            with self._progress(chosen.sink, span) as advance:
+                yield into_sink(region, chosen.sink, span, dry_run, advance)
         elif chosen.push:
-            yield self._push(span, dry_run=chosen.dry_run)
+            with self._progress("own claims", span) as advance:
+                yield push(region, span, dry_run, advance)
         else:
-            peers = self.region.peers(chosen.peer)
+            peers = region.peers(chosen.peer)
             if not peers:
                 self.refuse("[DEFAULT] peers is empty: nobody to compare with")
             for peer in peers:
-                yield self._peer(peer, span, dry_run=chosen.dry_run)
-
-    def _peer(self, peer: Any, span: Span, *, dry_run: bool) -> Outcome:
-        region = self.region
-        try:
-            with (
-                region.asker(peer) as asker,
-                progress(f"claims of {peer.name}", None) as advance,
-            ):
-                return from_peer(
-                    region.ledger,
-                    asker,
-                    peer.name,
-                    span,
-                    max_moves=region.bus.max_moves,
-                    dry_run=dry_run,
-                    advance=advance,
-                )
-        except PeerSilent as error:
-            return Outcome(
-                what="peer", name=peer.name, trouble=self.explain(error)
-            )
-
-    def _sink(self, sink: str, span: Span, *, dry_run: bool) -> Outcome:
-        region = self.region
-        writer = region.writer(region.sink(sink))
-        with self._progress(sink, span) as advance:
-            return into_sink(
-                region.ledger,
-                writer,
-                sink,
-                span,
-                dry_run=dry_run,
-                advance=advance,
-            )
-
-    def _push(self, span: Span, *, dry_run: bool) -> Outcome:
-        region = self.region
-        with (
-            closing(region.outlet()) as outlet,
-            self._progress("own claims", span) as advance,
-        ):
-            return push(
-                region.ledger,
-                outlet,
-                region.pen,
-                span,
-                batch_size=region.bus.batch_size,
-                exchange=region.bus.exchange,
-                dry_run=dry_run,
-                advance=advance,
-            )
+                with progress(f"claims of {peer.name}", None) as advance:
+                    yield from_peer(region, peer, span, dry_run, advance)
 
     def _progress(self, what: str, span: Span) -> Any:
         return progress(what, self.region.ledger.print_of(span).count)

@@ -1,6 +1,7 @@
 """ec2map-sync verify."""
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from functools import partial
 from operator import attrgetter
 
@@ -24,11 +25,11 @@ from ec2map_sync.operate.verify import (
 )
 from ec2map_sync.outages import OUTAGES
 from ec2map_sync.rules.ec2id import format_id
+from ec2map_sync.settings.config import Glance, Peer
 from ec2map_sync.sinks import Sink
 from ec2map_sync.sinks.verify import SinkCheck, repair
 
 COLUMNS = ("what", "name", "checked", "missing", "foreign", "different")
-NOT_CONFIGURED = "not configured"
 ABSENT = {
     "sinks": "no cell and no [ec2api] connection is configured",
     "peers": "[DEFAULT] peers is empty",
@@ -73,99 +74,40 @@ class Verify(RegionLister):
 
     def take_action(self, parsed_args: Arguments) -> Rows:
         """Check."""
-        chosen = parsed_args
-        asked = [name for name in ABSENT if getattr(chosen, name)]
-        if chosen.repair and asked and "sinks" not in asked:
+        asked = [name for name in ABSENT if getattr(parsed_args, name)]
+        if parsed_args.repair and asked and "sinks" not in asked:
             raise BadArgument("--repair writes into sinks: add --sinks")
-        parts: dict[str, Callable[[], Iterator[Verdict]]] = {
-            "sinks": partial(self._sinks, chosen),
-            "peers": self._peers,
-            "glance": self._glance,
-        }
+        needed = asked or (["sinks"] if parsed_args.repair else [])
         verdicts: list[Verdict] = []
-        for name in asked or parts:
-            found = list(parts[name]())
-            verdicts += found
-            needed = name in asked or (chosen.repair and name == "sinks")
-            if needed and all(one.name == NOT_CONFIGURED for one in found):
-                self.refuse(f"{name} cannot be checked: {ABSENT[name]}")
+        for part in asked or ABSENT:
+            checks = list(self._checks(part, parsed_args))
+            if part in needed and not checks:
+                self.refuse(f"{part} cannot be checked: {ABSENT[part]}")
+            if part == "glance" and not checks:
+                verdicts.append(Verdict(what=part, name="not configured"))
+            verdicts += [self._judged(*one) for one in checks]
         for verdict in verdicts:
+            if not verdict.in_order:
+                self.exit_code = max(self.exit_code, NOT_IN_ORDER)
             if verdict.trouble:
                 self.refuse(f"{verdict.name}: {verdict.trouble}")
         return COLUMNS, map(attrgetter(*COLUMNS), verdicts)
 
-    def _sinks(self, chosen: Arguments) -> Iterator[Verdict]:
-        total = self.region.ledger.head().total.count
-        for sink in self.region.sinks:
-            with progress(sink.name, total) as advance:
-                check = partial(self._sink, sink, advance, chosen)
-                verdict = self._guarded("sink", sink.name, check)
-            yield verdict
+    def _checks(
+        self, part: str, chosen: Arguments
+    ) -> Iterator[tuple[str, str, Callable[[], Verdict]]]:
+        """Give what there is of a part: what it is, its name, and how."""
+        if part == "sinks":
+            for sink in self.region.sinks:
+                yield "sink", sink.name, partial(self._sink, sink, chosen)
+        elif part == "peers":
+            for peer in self.region.peers():
+                yield "peer", peer.name, partial(self._peer, peer)
+        elif self.config.glance is not None:
+            check = partial(self._glance, self.config.glance)
+            yield "glance", self.config.region, check
 
-    def _sink(
-        self,
-        sink: Sink,
-        advance: Callable[[int], None],
-        chosen: Arguments,
-    ) -> Verdict:
-        check = SinkCheck(self.region.ledger, sink, advance=advance)
-        verdict = check_sink(check, sink.name)
-        for one in verdict.differences[:EXAMPLES]:
-            self.note(
-                f"{sink.name}: {format_id(one.number)} is settled for "
-                f"{one.settled or 'nobody'}, and holds "
-                f"{one.found or 'nothing'}"
-            )
-        left = verdict.differences
-        if chosen.repair and left:
-            writer = self.region.writer(sink)
-            changed, left = repair(check, writer, left, dry_run=chosen.dry_run)
-            said = "would be" if chosen.dry_run else "were"
-            self.note(f"{sink.name}: {changed} rows {said} put right")
-        if left:
-            self.exit_code = max(self.exit_code, NOT_IN_ORDER)
-        return verdict
-
-    def _peers(self) -> Iterator[Verdict]:
-        region = self.region
-        for peer in region.peers():
-            with region.asker(peer) as asker:
-                check = partial(check_peer, region.ledger, asker, peer.name)
-                verdict = self._guarded("peer", peer.name, check)
-            if verdict.refused:
-                self.note(
-                    f"{peer.name}: {verdict.refused} claims of it are refused "
-                    "here; see 'ec2map-sync quarantine list'"
-                )
-            if not verdict.in_order:
-                self.exit_code = max(self.exit_code, NOT_IN_ORDER)
-            yield verdict
-
-    def _glance(self) -> Iterator[Verdict]:
-        """Compare with Glance's images, where that is configured."""
-        if self.config.glance is None:
-            yield Verdict(what="glance", name=NOT_CONFIGURED)
-            return
-        verdict = self._guarded("glance", self.config.region, self._images)
-        if verdict.missing or verdict.trouble:
-            self.exit_code = max(self.exit_code, NOT_IN_ORDER)
-        yield verdict
-
-    def _images(self) -> Verdict:
-        assert self.config.glance is not None
-        catalogue = Catalogue(self.config.conf, self.config.glance)
-        try:
-            with progress("images", None) as advance:
-                return check_glance(
-                    self.region.ledger,
-                    Survey(catalogue),
-                    self.config.region,
-                    advance=advance,
-                )
-        finally:
-            catalogue.close()
-
-    def _guarded(
+    def _judged(
         self, what: str, name: str, check: Callable[[], Verdict]
     ) -> Verdict:
         """Check one thing; one that does not answer spoils no other."""
@@ -173,3 +115,48 @@ class Verify(RegionLister):
             return check()
         except OUTAGES as error:
             return Verdict(what=what, name=name, trouble=self.explain(error))
+
+    def _sink(self, sink: Sink, chosen: Arguments) -> Verdict:
+        ledger = self.region.ledger
+        with progress(sink.name, ledger.head().total.count) as advance:
+            check = SinkCheck(ledger, sink, advance=advance)
+            verdict = check_sink(check, sink.name)
+            for one in verdict.differences[:EXAMPLES]:
+                self.note(
+                    f"{sink.name}: {format_id(one.number)} is settled for "
+                    f"{one.settled or 'nobody'}, and holds "
+                    f"{one.found or 'nothing'}"
+                )
+            if chosen.repair and verdict.differences:
+                changed, left = repair(
+                    check,
+                    self.region.writer(sink),
+                    verdict.differences,
+                    dry_run=chosen.dry_run,
+                )
+                said = "would be" if chosen.dry_run else "were"
+                self.note(f"{sink.name}: {changed} rows {said} put right")
+                verdict.repaired = not left
+        return verdict
+
+    def _peer(self, peer: Peer) -> Verdict:
+        with self.region.asker(peer) as asker:
+            verdict = check_peer(self.region.ledger, asker, peer.name)
+        if verdict.refused:
+            self.note(
+                f"{peer.name}: {verdict.refused} claims of it are refused "
+                "here; see 'ec2map-sync quarantine list'"
+            )
+        return verdict
+
+    def _glance(self, options: Glance) -> Verdict:
+        with (
+            closing(Catalogue(self.config.conf, options)) as catalogue,
+            progress("images", None) as advance,
+        ):
+            return check_glance(
+                self.region.ledger,
+                Survey(catalogue),
+                self.config.region,
+                advance=advance,
+            )

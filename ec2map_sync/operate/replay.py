@@ -1,17 +1,19 @@
 """Replaying: a range of claims compared, written or published once more."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
-from ec2map_sync.ledger import Ledger, Quarantined
+from ec2map_sync.ledger import Quarantined
 from ec2map_sync.ledger.queries import Mapped
-from ec2map_sync.peers.asking import Asker, news
-from ec2map_sync.peers.bus import Outlet
+from ec2map_sync.peers.asking import PeerSilent, news
 from ec2map_sync.peers.refusals import take as record
 from ec2map_sync.protocol import messages, wire
+from ec2map_sync.region import Region
 from ec2map_sync.rules.claims import Bound, Claim, Span
 from ec2map_sync.rules.names import source_of
-from ec2map_sync.sinks.writer import BATCH, Writer
+from ec2map_sync.settings.config import Peer
+from ec2map_sync.sinks.writer import BATCH
 
 Advance = Callable[[int], None]
 """Is told how many more claims are done."""
@@ -33,53 +35,46 @@ class Outcome:
 
 
 def from_peer(
-    ledger: Ledger,
-    asker: Asker,
-    peer: str,
-    span: Span,
-    *,
-    max_moves: int,
-    dry_run: bool,
-    advance: Advance,
+    region: Region, peer: Peer, span: Span, dry_run: bool, advance: Advance
 ) -> Outcome:
     """Compare a range with a peer now, and record what was missed.
 
     What would move too many ids is held, as when the agent hears it.
     """
+    ledger, source = region.ledger, source_of(peer.name)
     missed: set[str] = set()
     refused: list[Quarantined] = []
 
     def take(claims: Sequence[Claim]) -> None:
         missed.update(claim.image for claim in news(ledger, claims))
         if not dry_run:
-            _, held = record(ledger, claims, source_of(peer), max_moves)
+            _, held = record(ledger, claims, source, region.bus.max_moves)
             refused.extend([held] if held else [])
         advance(len(claims))
 
-    asker.pull(span, take)
+    try:
+        with region.asker(peer) as asker:
+            asker.pull(span, take)
+    except PeerSilent as error:
+        return Outcome(what="peer", name=peer.name, trouble=str(error))
     ledger.quarantine.put(refused)
     return Outcome(
         what="peer",
-        name=peer,
+        name=peer.name,
         examined=ledger.print_of(span).count,
         missed=len(missed),
-        trouble=f"{peer}: {refused[-1].reason}" if refused else None,
+        trouble=f"{peer.name}: {refused[-1].reason}" if refused else None,
     )
 
 
 def into_sink(
-    ledger: Ledger,
-    writer: Writer,
-    sink: str,
-    span: Span,
-    *,
-    dry_run: bool,
-    advance: Advance,
+    region: Region, sink: str, span: Span, dry_run: bool, advance: Advance
 ) -> Outcome:
     """Write all images that were claimed in a range into a sink again."""
+    queries, writer = region.ledger.queries, region.writer(region.sink(sink))
     examined = missed = 0
-    for page in _pages(ledger.queries.mappings, span, BATCH):
-        moves = ledger.queries.moves(m.claim.image for m in page)
+    for page in _pages(queries.mappings, span, BATCH):
+        moves = queries.moves(m.claim.image for m in page)
         # Also where an image was before: a restored sink may hold that.
         numbers = {m.number for m in page} | {move.old for move in moves}
         steps = writer.write(
@@ -93,28 +88,22 @@ def into_sink(
 
 
 def push(
-    ledger: Ledger,
-    outlet: Outlet,
-    pen: wire.Pen,
-    span: Span,
-    *,
-    batch_size: int,
-    exchange: str,
-    dry_run: bool,
-    advance: Advance,
+    region: Region, span: Span, dry_run: bool, advance: Advance
 ) -> Outcome:
     """Publish the claims of a range again that were made here.
 
     Who had missed them is not known here: peers do not answer.
     """
+    bus, own = region.bus, region.ledger.queries.own
     examined = 0
-    for page in _pages(ledger.queries.own, span, batch_size):
-        if not dry_run:
-            message = messages.Claims(claims=tuple(m.claim for m in page))
-            outlet.send("claims", *wire.encode(message, pen))
-        examined += len(page)
-        advance(len(page))
-    return Outcome(what="push", name=exchange, examined=examined)
+    with closing(region.outlet()) as outlet:
+        for page in _pages(own, span, bus.batch_size):
+            if not dry_run:
+                message = messages.Claims(claims=tuple(m.claim for m in page))
+                outlet.send("claims", *wire.encode(message, region.pen))
+            examined += len(page)
+            advance(len(page))
+    return Outcome(what="push", name=bus.exchange, examined=examined)
 
 
 def _pages(

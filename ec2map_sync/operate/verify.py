@@ -36,11 +36,13 @@ class Verdict:
     refused: int = 0
     """Claims of a peer that are refused here; they are missing, too."""
     trouble: str | None = None
+    repaired: bool = False
 
     @property
     def in_order(self) -> bool:
-        """Whether nothing at all was found."""
-        return not (self.missing or self.foreign or self.different)
+        """Whether nothing was found, or all of it was put right."""
+        found = self.missing or self.foreign or self.different
+        return self.repaired or not found
 
 
 def check_sink(check: SinkCheck, name: str) -> Verdict:
