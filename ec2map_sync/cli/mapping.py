@@ -20,7 +20,7 @@ from ec2map_sync.operate import mapping
 from ec2map_sync.operate.mapping import Explanation
 from ec2map_sync.region import Region
 from ec2map_sync.rules.claims import BEGINNING, Bound
-from ec2map_sync.rules.ec2id import ON_DEMAND, format_id
+from ec2map_sync.rules.ec2id import ON_DEMAND
 
 
 class Show(RegionShowOne):
@@ -45,16 +45,13 @@ class Show(RegionShowOne):
         for one in held:
             if one.trouble:
                 self.note(f"{one.sink} does not answer: {one.trouble}")
-        wanted = claim.wanted and format_id(
-            claim.wanted.number, claim.kind and claim.kind.kind
-        )
         fields = {
             "image": claim.uuid,
             "ec2_id": mapped.ec2_id,
             "number": mapped.number,
             "kind": claim.kind and claim.kind.kind.value,
             "claimed_at": moment(claim.claimed_at),
-            "wanted": wanted,
+            "wanted": claim.wanted and claim.ec2_id(claim.wanted.number),
             "sinks": {one.sink: one.text for one in held},
         }
         return tuple(fields), tuple(fields.values())

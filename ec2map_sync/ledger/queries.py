@@ -12,7 +12,6 @@ from ec2map_sync.ledger.known import claim_of_row, wish_of
 from ec2map_sync.ledger.part import Part
 from ec2map_sync.ledger.ranges import within
 from ec2map_sync.rules.claims import Bound, Claim, Span, Stamp
-from ec2map_sync.rules.ec2id import format_id
 from ec2map_sync.rules.settle import Wish
 from ec2map_sync.sql.rowprints import Prints, add_up
 
@@ -27,10 +26,7 @@ class Mapped:
     @property
     def ec2_id(self) -> str | None:
         """The EC2 id; None if the image has got no number."""
-        if self.number is None:
-            return None
-        kind = self.claim.kind
-        return format_id(self.number, kind.kind if kind else None)
+        return self.claim.ec2_id(self.number)
 
     @property
     def after(self) -> Bound:

@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from ec2map_sync.ledger import tables
 from ec2map_sync.ledger.known import Glimpse, Known, look_up, row_of, wish_of
 from ec2map_sync.rules.claims import Claim, Print, Stamp, join, print_of
-from ec2map_sync.rules.ec2id import Scheme, format_id
+from ec2map_sync.rules.ec2id import Scheme
 from ec2map_sync.rules.errors import SchemeMismatch
 from ec2map_sync.rules.settle import Board, Slot, wishes
 from ec2map_sync.rules.stamps import next_stamp
@@ -123,17 +123,11 @@ class Recording:
         """Log what has moved: somebody may have booted by the old id."""
         for move in self.moved[:MOVES_SAID]:
             claim = self.known[move["image"]].claim
-            old, new = (
-                "no id"
-                if number is None
-                else format_id(number, claim.kind and claim.kind.kind)
-                for number in (move["old"], move["new"])
-            )
             LOG.warning(
                 "image %s has moved from %s to %s, because of the claim of %s",
                 claim.uuid,
-                old,
-                new,
+                claim.ec2_id(move["old"]),
+                claim.ec2_id(move["new"]) or "no id",
                 "itself" if move["cause"] == move["image"] else move["cause"],
             )
         more = len(self.moved) - MOVES_SAID

@@ -9,7 +9,7 @@ from ec2map_sync.ledger import Ledger
 from ec2map_sync.ledger.queries import Mapped
 from ec2map_sync.outages import said as answered
 from ec2map_sync.rules.claims import END, Bound, Claim, Span
-from ec2map_sync.rules.ec2id import DERIVED, LEGACY, Kind, format_id
+from ec2map_sync.rules.ec2id import DERIVED, LEGACY
 from ec2map_sync.rules.settle import Wish, wishes
 from ec2map_sync.rules.stamps import iso, time_of
 from ec2map_sync.sinks import Sink
@@ -97,17 +97,15 @@ def moves(ledger: Ledger, page: Sequence[Mapped]) -> list[tuple[str, str]]:
     said = []
     for move in found:
         claim = claims[move.image]
-        old, new = (
-            "nothing" if n is None else format_id(n, _kind(claim))
-            for n in (move.old, move.new)
-        )
+        old, new = claim.ec2_id(move.old), claim.ec2_id(move.new)
         cause = _cause(causes.get(move.cause), move.cause)
         if move.cause == move.image:
             cause = "its own claim"
         said.append(
             (
                 claim.uuid,
-                f"{old} became {new} at {stamp(move.at)}, because of {cause}",
+                f"{old} became {new or 'nothing'} at {stamp(move.at)}, "
+                f"because of {cause}",
             )
         )
     return said
@@ -123,7 +121,7 @@ class Explanation:
         self._sinks = sinks
         self._mapped = mapped
         self._claim = mapped.claim
-        self._kind = _kind(mapped.claim)
+        self._id = mapped.claim.ec2_id
 
     def steps(self) -> list[Step]:
         """Give the steps in order."""
@@ -244,13 +242,6 @@ class Explanation:
         if number == self._mapped.number:
             return f"{self._id(number)}, as settled"
         return f"{self._id(number)}, {_origin(number)}"
-
-    def _id(self, number: int) -> str:
-        return format_id(number, self._kind)
-
-
-def _kind(claim: Claim) -> Kind | None:
-    return claim.kind.kind if claim.kind else None
 
 
 def stamp(at: int) -> str:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from ec2map_sync.rules.ec2id import (
     Kind,
+    format_id,
     image_key,
     is_beyond,
     kind_of,
@@ -103,6 +104,12 @@ class Claim:
     def uuid(self) -> str:
         """The UUID as Glance spells it."""
         return self.spelling or self.image
+
+    def ec2_id(self, number: int | None) -> str | None:
+        """Write a number as the image's EC2 id; None stays None."""
+        if number is None:
+            return None
+        return format_id(number, self.kind.kind if self.kind else None)
 
     @property
     def bound(self) -> Bound:
