@@ -150,7 +150,7 @@ class Explain(RegionLister):
         steps = Explanation(region.ledger, region.sinks, mapped).steps()
         return (
             ("step", "what", "detail"),
-            [(n, s.what, s.detail) for n, s in enumerate(steps, start=1)],
+            [(n, *step) for n, step in enumerate(steps, start=1)],
         )
 
 

@@ -35,12 +35,8 @@ class Held:
         return "unknown" if self.trouble else self.uuid
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """One step of an explanation."""
-
-    what: str
-    detail: str
+Step = tuple[str, str]
+"""One step of an explanation: what it is about, and what there is to say."""
 
 
 def find(ledger: Ledger, name: str | int) -> Mapped | None:
@@ -135,37 +131,34 @@ class Explanation:
 
     def _known(self) -> Iterator[Step]:
         claim, mapped = self._claim, self._mapped
-        yield Step(
-            what="image",
-            detail=f"{claim.uuid} is {mapped.ec2_id or 'without an id'}",
-        )
+        yield "image", f"{claim.uuid} is {mapped.ec2_id or 'without an id'}"
         kind = "not known yet, so it reads as ami"
         if claim.kind:
             kind = f"{claim.kind.kind}, known since {stamp(claim.kind.at)}"
-        yield Step(what="claim", detail=f"made at {stamp(claim.claimed_at)}")
-        yield Step(what="kind", detail=kind)
+        yield "claim", f"made at {stamp(claim.claimed_at)}"
+        yield "kind", kind
 
     def _derivation(self) -> Iterator[Step]:
         scheme = self._ledger.scheme
         band = scheme.band
         key = "the hash_key" if scheme.hash_key else "an empty hash_key"
-        yield Step(
-            what="derivation",
-            detail=f"BLAKE2b of {self._claim.image} with {key}, into the "
+        yield (
+            "derivation",
+            f"BLAKE2b of {self._claim.image} with {key}, into the "
             f"numbers {band.first} to {band.stop - 1}; scheme "
             f"{scheme.fingerprint}",
         )
         wish = wishes(self._claim)[0]
         # Up to the number held; the next one is read only if need be.
         for attempt, number in enumerate(wish.choices(scheme)):
-            holder = self._ledger.queries.wishes([number]).get(number)
-            yield Step(
-                what=f"probe {attempt}",
-                detail=f"{self._id(number)} (number {number}): "
-                + self._sitting(wish, holder),
-            )
+            holder = self._holder(number)
+            where = f"{self._id(number)} (number {number})"
+            yield f"probe {attempt}", f"{where}: {self._sitting(wish, holder)}"
             if holder is None or holder == wish:
                 return
+
+    def _holder(self, number: int) -> Wish | None:
+        return self._ledger.queries.wishes([number]).get(number)
 
     def _sitting(self, wish: Wish, holder: Wish | None) -> str:
         if holder is None:
@@ -181,37 +174,30 @@ class Explanation:
     def _wanted(self) -> Iterator[Step]:
         wanted = self._claim.wanted
         if wanted is None:
-            yield Step(what="wanted", detail="no existing id was adopted")
+            yield "wanted", "no existing id was adopted"
             return
-        holder = self._ledger.queries.wishes([wanted.number]).get(
-            wanted.number
-        )
+        holder = self._holder(wanted.number)
         got = "it got that, and keeps the derived one in reserve"
         if self._mapped.number != wanted.number:
             got = "it did not get that"
             if holder:
                 got += f": held by {holder.image}, {_at(holder)}"
-        yield Step(
-            what="wanted",
-            detail=f"{self._id(wanted.number)} was adopted at "
-            f"{stamp(wanted.at)}; {got}",
-        )
+        done = f"{self._id(wanted.number)} was adopted at {stamp(wanted.at)}"
+        yield "wanted", f"{done}; {got}"
 
     def _moves(self) -> Iterator[Step]:
         found = moves(self._ledger, [self._mapped])
         for _, detail in found:
-            yield Step(what="move", detail=detail)
+            yield "move", detail
         if not found:
-            yield Step(what="moves", detail="never")
+            yield "moves", "never"
 
     def _in_sinks(self) -> Iterator[Step]:
-        number = self._mapped.number
-        for sink, one in zip(
-            self._sinks, held(self._sinks, number), strict=True
-        ):
-            yield Step(what=f"sink {one.sink}", detail=self._holds(one))
+        there = held(self._sinks, self._mapped.number)
+        for sink, one in zip(self._sinks, there, strict=True):
+            yield f"sink {one.sink}", self._holds(one)
             if not one.trouble:
-                yield Step(what=f"guest {one.sink}", detail=self._guest(sink))
+                yield f"guest {one.sink}", self._guest(sink)
 
     def _holds(self, one: Held) -> str:
         if one.trouble:
