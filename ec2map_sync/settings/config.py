@@ -137,9 +137,7 @@ class Config:
     @property
     def ledger(self) -> "URL":
         """The ledger's database."""
-        return addresses.database(
-            self.conf.ledger.connection, "[ledger] connection"
-        )
+        return self._database("ledger")
 
     @property
     def notifications(self) -> Notifications:
@@ -176,16 +174,10 @@ class Config:
     def cells(self) -> tuple[Cell, ...]:
         """The Nova cells to write that are named here."""
         names = self.conf.nova.cells
-        self._require_sections("cell", names, "[nova] cells")
-        sections = self._register("cell", names, options.CELL)
+        self._sections("cell", names, "[nova] cells", options.CELL)
         return tuple(
-            Cell(
-                name=name,
-                url=addresses.database(
-                    section.connection, f"[cell:{name}] connection"
-                ),
-            )
-            for name, section in sections.items()
+            Cell(name=name, url=self._database(f"cell:{name}"))
+            for name in names
         )
 
     @property
@@ -225,22 +217,19 @@ class Config:
                 "[nova] cells and api_connection are both given: either "
                 "name the cells, or have them discovered"
             )
-        template = conf.cell_template_connection
-        if template:
-            addresses.database(template, "[nova] cell_template_connection")
+        if conf.cell_template_connection:
+            self._database("nova", "cell_template_connection")
         return NovaApi(
-            url=addresses.database(
-                conf.api_connection, "[nova] api_connection"
-            ),
-            template=template or None,
+            url=self._database("nova", "api_connection"),
+            template=conf.cell_template_connection or None,
             interval=conf.cells_interval,
         )
 
     @property
     def ec2api(self) -> "URL | None":
         """The database of ec2-api, if there is one."""
-        url = self.conf.ec2api.connection
-        return addresses.database(url, "[ec2api] connection") if url else None
+        there = self.conf.ec2api.connection
+        return self._database("ec2api") if there else None
 
     @property
     def selection(self) -> Selection:
@@ -278,34 +267,29 @@ class Config:
         _ = (self.bus, self.cells, self.glance, self.metrics)
 
     def _peers(self) -> tuple[Peer, ...]:
+        option = "[DEFAULT] peers"
+        found = self._sections("peer", self.conf.peers, option, options.PEER)
+        if self.region in found:
+            raise ConfigError(
+                f"{option} names {self.region}, this region itself"
+            )
+        return tuple(self._peer(name, found[name]) for name in found)
+
+    def _peer(self, name: str, section: Any) -> Peer:
         from ec2map_sync.protocol.signing import PublicKey  # noqa: PLC0415, slow
 
-        names = self.conf.peers
-        self._require_sections("peer", names, "[DEFAULT] peers")
-        if self.region in names:
+        addresses.name(name, "[DEFAULT] peers")
+        if not section.public_keys:
             raise ConfigError(
-                f"[DEFAULT] peers names {self.region}, this region itself"
+                f"[peer:{name}] public_keys is missing: run 'ec2map-sync key "
+                f"generate FILE' in {name} and copy what it prints"
             )
-        peers = []
-        for name, section in self._register(
-            "peer", names, options.PEER
-        ).items():
-            addresses.name(name, "[DEFAULT] peers")
-            where = f"[peer:{name}]"
-            if not section.public_keys:
-                raise ConfigError(
-                    f"{where} public_keys is missing: run 'ec2map-sync key "
-                    f"generate FILE' in {name} and copy what it prints"
-                )
-            peers.append(
-                Peer(
-                    name=name,
-                    broker=self._broker(section.url, f"{where} url"),
-                    keys=tuple(PublicKey(k) for k in section.public_keys),
-                    exchange=self.conf.bus.exchange,
-                )
-            )
-        return tuple(peers)
+        return Peer(
+            name=name,
+            broker=self._broker(section.url, f"[peer:{name}] url"),
+            keys=tuple(PublicKey(k) for k in section.public_keys),
+            exchange=self.conf.bus.exchange,
+        )
 
     def _broker(self, urls: str | None, option: str) -> Address:
         conf = self.conf.bus
@@ -330,15 +314,20 @@ class Config:
             )
         return None
 
-    def _require_sections(
-        self, kind: str, names: Sequence[str], option: str
-    ) -> None:
-        there = self.conf.list_all_sections()
-        addresses.sections(kind, names, option, there)
+    def _database(self, group: str, option: str = "connection") -> "URL":
+        return addresses.database(
+            self.conf[group][option], f"[{group}] {option}"
+        )
 
-    def _register(
-        self, kind: str, names: Sequence[str], opts: Sequence[cfg.Opt]
+    def _sections(
+        self,
+        kind: str,
+        names: Sequence[str],
+        option: str,
+        opts: Sequence[cfg.Opt],
     ) -> Mapping[str, Any]:
+        """Read the sections of the peers, or cells, with these names."""
+        addresses.sections(kind, names, option, self.conf.list_all_sections())
         for name in names:
             self.conf.register_opts(opts, group=f"{kind}:{name}")
         return {name: self.conf[f"{kind}:{name}"] for name in names}
@@ -379,8 +368,6 @@ def load(
     except cfg.ConfigFilesNotFoundError as error:
         missing = ", ".join(error.config_files)
         raise ConfigError(f"no configuration file {missing}") from error
-    except cfg.ConfigFileParseError as error:
-        raise ConfigError(one_line(error)) from error
     except OSError as error:  # a directory, or not ours to read
         raise ConfigError(f"{error.filename}: {error.strerror}") from error
     except UnicodeDecodeError as error:
