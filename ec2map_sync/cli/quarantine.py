@@ -141,7 +141,7 @@ class RetryQuarantined(_Each):
                 continue
             if not parsed_args.dry_run:
                 region.ledger.quarantine.release([entry.id])
-            rows.append(_row(entry, taken.outcome))
+            rows.append(_row(entry, taken))
         return COLUMNS, rows
 
     def _await_peers(self) -> None:

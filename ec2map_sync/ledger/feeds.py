@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -61,6 +62,7 @@ _HOLD = (
 )
 
 
+@dataclass(slots=True)
 class Reader:
     """A cursor over the feeds, held by one reader at a time.
 
@@ -68,14 +70,12 @@ class Reader:
     each statement sees what is committed by then.
     """
 
-    def __init__(
-        self, connection: Connection, name: str, at: int, newest: int
-    ) -> None:
-        """Begin ``at`` a revision, when ``newest`` was that of the head."""
-        self._connection = connection
-        self._name = name
-        self._newest = newest
-        self.revision = at
+    _connection: Connection
+    _name: str
+    revision: int
+    """Everything up to there has taken effect."""
+    _newest: int
+    """The revision of the head, when reading began."""
 
     def own_claims(self, limit: int) -> tuple[list[Claim], int]:
         """Give about ``limit`` claims made here since, and up to when."""

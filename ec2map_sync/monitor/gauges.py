@@ -127,6 +127,7 @@ def families(
     return [family for family in found.values() if family.samples]
 
 
+@dataclass(eq=False)
 class LedgerGauges(Collector):
     """Asks the ledger anew at each scrape: a few short statements.
 
@@ -134,22 +135,12 @@ class LedgerGauges(Collector):
     that have given a sign of life in this run of its agent.
     """
 
-    def __init__(
-        self,
-        ledger: Ledger,
-        bus: Bus,
-        sinks: Callable[[], Sequence[str]],
-        host: str,
-        *,
-        since: Stamp,
-        clock: Callable[[], Stamp],
-    ) -> None:
-        self._ledger = ledger
-        self._bus = bus
-        self._sinks = sinks
-        self._host = host
-        self._since = since
-        self._clock = clock
+    _ledger: Ledger
+    _bus: Bus
+    _sinks: Callable[[], Sequence[str]]
+    _host: str
+    since: Stamp
+    clock: Callable[[], Stamp]
 
     def collect(self) -> Iterable[Family]:
         """Measure everything; without the ledger, only that it is away."""
@@ -185,7 +176,7 @@ class LedgerGauges(Collector):
         yield from self._loops(sinks)
 
     def _peers(self) -> Iterator[Sample]:
-        now = self._clock()
+        now = self.clock()
         for view in peer_views(self._ledger, self._bus, now):
             if view.state not in PEER_STATES:
                 continue  # retired, and not forgotten yet
@@ -200,13 +191,13 @@ class LedgerGauges(Collector):
             yield PEER_MISSING, known.missing_there, (peer, "there")
 
     def _loops(self, sinks: Sequence[str]) -> Iterator[Sample]:
-        now = self._clock()
+        now = self.clock()
         # What a loop says after a clock was put back is noted by it.
-        self._since = min(self._since, now)
+        self.since = min(self.since, now)
         for state in self._ledger.journal.service_states():
             sink = LoopName.read(state.name).subject
             retired = is_cell(sink) and sink not in sinks
-            ours = state.host == self._host and state.seen_at >= self._since
+            ours = state.host == self._host and state.seen_at >= self.since
             if ours and not retired:
                 yield LOOP_WORKING, float(state.working), (state.name,)
                 seen = seconds_since(state.seen_at, now)
@@ -219,4 +210,4 @@ class LedgerGauges(Collector):
     def _age(self, waiting: Backlog) -> float | None:
         if not waiting.count:
             return 0.0
-        return seconds_since(waiting.oldest, self._clock())
+        return seconds_since(waiting.oldest, self.clock())

@@ -1,6 +1,6 @@
 """Adopting ids that images have had before: rows become wanted numbers."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -62,16 +62,14 @@ class Adoption:
 
     def go_through(self, sink: Sink) -> Iterator[int]:
         """Adopt a sink's rows; gives how many rows each step has done."""
+        ours = self._ledger.scheme.could_derive
         for rows in _pages(sink, 0, sink.adoptable_below):
-            self._adopt([row for row in rows if not self._is_derived(row)])
+            self._adopt([r for r in rows if not ours(r.uuid, r.number)])
             yield len(rows)
         for rows in _pages(sink, ON_DEMAND.first - 1, LAST + 1):
             for row in rows:
                 self.counted.note(AdoptionClass.ON_DEMAND, row)
             yield len(rows)
-
-    def _is_derived(self, row: SinkRow) -> bool:
-        return self._ledger.scheme.could_derive(row.uuid, row.number)
 
     def _adopt(self, rows: Sequence[SinkRow]) -> None:
         known = self._ledger.claims({row.uuid.lower() for row in rows})
@@ -117,13 +115,9 @@ def _pages(sink: Sink, after: int, stop: int) -> Iterator[list[SinkRow]]:
     """Read a sink's rows above ``after`` and below ``stop``."""
     while True:
         page = sink.scan(after, PAGE)
-        rows = _below(page, stop)
+        rows = [row for row in page if row.number < stop]
         if rows:
             yield rows
         if len(page) < PAGE or len(rows) < len(page):
             return
         after = page[-1].number
-
-
-def _below(rows: Iterable[SinkRow], stop: int) -> list[SinkRow]:
-    return [row for row in rows if row.number < stop]

@@ -1,7 +1,7 @@
 """Trying again what lies in the quarantine."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -14,30 +14,17 @@ from ec2map_sync.rules.names import GLANCE, peer_of
 from ec2map_sync.rules.selection import Selection
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Taken:
-    """That an entry was understood this time, and what it has brought."""
-
-    outcome: str
-
-
+@dataclass(frozen=True, slots=True)
 class Retrial:
     """Understands entries of the quarantine as if they came now."""
 
-    def __init__(
-        self,
-        ledger: Ledger,
-        trusted: Mapping[str, wire.Trust],
-        pen: wire.Pen,
-        selection: Selection,
-    ) -> None:
-        self._ledger = ledger
-        self._selection = selection
-        self._trusted = trusted
-        self._pen = pen
+    _ledger: Ledger
+    _trusted: Mapping[str, wire.Trust]
+    _pen: wire.Pen
+    _selection: Selection
 
-    def take(self, entry: Quarantined, *, dry_run: bool) -> Taken:
-        """Try an entry again.
+    def take(self, entry: Quarantined, *, dry_run: bool) -> str:
+        """Try an entry again; tells what has become of it.
 
         :raises BadMessage: it still cannot be understood or trusted.
         """
@@ -53,19 +40,19 @@ class Retrial:
         claims = [messages.claim_from_json(item, now) for item in items]
         return self._claims(claims, dry_run=dry_run)
 
-    def _notification(self, entry: Quarantined, *, dry_run: bool) -> Taken:
+    def _notification(self, entry: Quarantined, *, dry_run: bool) -> str:
         sighting = sighted(_parse(entry), self._selection)
         if sighting is None:
-            return Taken(outcome="it tells of no image that gets an id")
+            return "it tells of no image that gets an id"
         if dry_run:
-            return Taken(outcome=f"it would make image {sighting.uuid} known")
+            return f"it would make image {sighting.uuid} known"
         news = self._ledger.see([sighting]).news
         told = "is known now" if news else "was known already"
-        return Taken(outcome=f"image {sighting.uuid} {told}")
+        return f"image {sighting.uuid} {told}"
 
     def _message(
         self, entry: Quarantined, headers: wire.Headers, *, dry_run: bool
-    ) -> Taken:
+    ) -> str:
         trusted = self._trusted
         peer = peer_of(entry.source)
         if peer is not None:
@@ -73,24 +60,18 @@ class Retrial:
         if not entry.whole:
             raise BadMessage("only its beginning was kept: it was too long")
         received = wire.decode(headers, entry.body, trusted, self._pen.clock())
-        match received.message:
-            case messages.Claims(claims=claims, bad=bad):
-                pass
-            case messages.Answer(claims=claims, bad=bad):
-                pass
-            case _:
-                return Taken(outcome="nobody waits for it any more")
-        if bad:
-            raise BadMessage(bad[0].reason)
-        return self._claims(claims, dry_run=dry_run)
+        message = received.message
+        if not isinstance(message, messages.Claims | messages.Answer):
+            return "nobody waits for it any more"
+        if message.bad:
+            raise BadMessage(message.bad[0].reason)
+        return self._claims(message.claims, dry_run=dry_run)
 
-    def _claims(
-        self, claims: "list[Claim] | tuple[Claim, ...]", *, dry_run: bool
-    ) -> Taken:
+    def _claims(self, claims: Sequence[Claim], *, dry_run: bool) -> str:
         if dry_run:
-            return Taken(outcome=f"{len(claims)} claims could be taken")
+            return f"{len(claims)} claims could be taken"
         news = self._ledger.record(claims).news
-        return Taken(outcome=f"{len(claims)} claims, {news} of them news")
+        return f"{len(claims)} claims, {news} of them news"
 
 
 def _parse(entry: Quarantined) -> object:
