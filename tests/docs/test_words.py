@@ -28,7 +28,7 @@ delay derive difference ending error examination explanation finding front held
 help interrupt item known late line listen lister lookout many map mapped
 mismatch name no not numbered one outcome pace part pause picture plain process
 program received recorded recorder replacement reporter retrial run sample
-screen seen silent spread stage state story survey taken tally time too
+screen seen silent spread stage state story survey tally time too
 trace unknown unmeasured verdict view waiting watchdog worker
 
 amqp api command counter exchange fan gauge histogram nudge public queries
