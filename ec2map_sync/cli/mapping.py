@@ -93,9 +93,7 @@ class List(RegionLister):
         if parsed_args.marker:
             after = find(self.region, parsed_args.marker).after
         found = self._found(
-            after,
-            moved=parsed_args.moved,
-            divergent=parsed_args.divergent,
+            after, moved=parsed_args.moved, divergent=parsed_args.divergent
         )
         if limit:
             found = self._some(found, limit)

@@ -7,13 +7,7 @@ from typing import Any
 from rich.live import Live
 from rich.table import Table
 
-from ec2map_sync.cli.base import (
-    FAILURE,
-    NOT_IN_ORDER,
-    Arguments,
-    Parser,
-    Rows,
-)
+from ec2map_sync.cli.base import FAILURE, NOT_IN_ORDER, Arguments, Parser, Rows
 from ec2map_sync.cli.regional import RegionLister
 from ec2map_sync.cli.values import Unmeasured, moment, present, seconds
 from ec2map_sync.monitor.status import Examination, Line

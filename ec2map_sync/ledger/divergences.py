@@ -14,11 +14,7 @@ class Divergences(Part):
     """Rows that are not as settled, and rows that only memory shows ours."""
 
     def replace(
-        self,
-        sink: str,
-        after: int,
-        upto: int,
-        found: Sequence[Divergence],
+        self, sink: str, after: int, upto: int, found: Sequence[Divergence]
     ) -> int:
         """Note what a sink holds above ``after``, up to ``upto``.
 

@@ -53,10 +53,7 @@ PUBLISHER = str(names.PUBLISHER)
 """The one reader that is not named after a sink."""
 
 _HOLD = (
-    sa.select(
-        _c.revision,
-        sa.select(tables.head.c.revision).scalar_subquery(),
-    )
+    sa.select(_c.revision, sa.select(tables.head.c.revision).scalar_subquery())
     .where(_c.name == sa.bindparam("reader"))
     .with_for_update(skip_locked=True)
 )

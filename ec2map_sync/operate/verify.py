@@ -155,8 +155,5 @@ def check_glance(
         survey.done(images, missing)
         advance(len(images))
     return Verdict(
-        what="glance",
-        name=region,
-        checked=survey.seen,
-        missing=survey.claimed,
+        what="glance", name=region, checked=survey.seen, missing=survey.claimed
     )

@@ -112,9 +112,7 @@ NOTIFICATION_DELAY = Histogram(
     "From the oldest notification of a batch to the ledger's commit.",
 )
 CLAIMS = Counter(
-    "claims_recorded_total",
-    "Claims that were news to the ledger.",
-    "origin",
+    "claims_recorded_total", "Claims that were news to the ledger.", "origin"
 )
 PUBLISHED = Counter(
     "claims_published_total",
@@ -142,9 +140,7 @@ MISSING_ROWS = Counter(
     "sink",
 )
 COMPARES = Counter(
-    "compares_total",
-    "Compares with a peer that were completed.",
-    "peer",
+    "compares_total", "Compares with a peer that were completed.", "peer"
 )
 COMPARE_FOUND = Counter(
     "compare_claims_found_total",
