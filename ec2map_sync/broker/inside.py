@@ -210,9 +210,9 @@ def _known_tags() -> bool:
 
 
 def _count_on() -> None:
-    from ec2map_sync.broker import channel  # noqa: PLC0415, only if known
+    from ec2map_sync.broker import channels  # noqa: PLC0415, only if known
 
-    channel.install()
+    channels.install()
 
 
 READING = Replacement(

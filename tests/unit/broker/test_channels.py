@@ -5,7 +5,7 @@ from itertools import pairwise
 from amqp import spec
 from hypothesis import given, strategies as st
 
-from ec2map_sync.broker.channel import Channel
+from ec2map_sync.broker.channels import Channel
 
 
 class Broker:
