@@ -7,9 +7,10 @@ from kombu.message import Message
 from ec2map_sync.broker.link import body_of
 from ec2map_sync.ledger import Ledger, Quarantined
 from ec2map_sync.peers import compare
+from ec2map_sync.peers.addressee import Answered
 from ec2map_sync.peers.bus import Inbox, Outlet
 from ec2map_sync.peers.refusals import Refusals
-from ec2map_sync.protocol import messages, wire
+from ec2map_sync.protocol import wire
 from ec2map_sync.rules.errors import BadMessage
 from ec2map_sync.rules.names import REQUESTS
 
@@ -36,6 +37,7 @@ class Answerer:
         self._pen = pen
         self._trusted = trusted
         self._patience = patience
+        self._answered = Answered(pen)
         self._refusals = Refusals(ledger, "among the questions to us")
 
     def step(self) -> bool:
@@ -58,9 +60,7 @@ class Answerer:
             received = wire.decode(
                 message.headers or {}, body, self._trusted, self._pen.clock()
             )
-            question = received.message
-            if not isinstance(question, messages.Compare):
-                raise BadMessage("no question, where only questions belong")
+            question = self._answered.checked(received)
         except BadMessage as error:
             bad = Quarantined(
                 source=REQUESTS,
@@ -70,7 +70,10 @@ class Answerer:
             )
             self._refusals.put_away([bad])
             return
+        if self._answered.knows(received, body):
+            return
         reply = compare.answer(self._ledger, question)
         self._outlet.send(
             f"answer.{received.sender}", *wire.encode(reply, self._pen)
         )
+        self._answered.note(received, body)

@@ -10,6 +10,7 @@ import kombu
 from ec2map_sync.broker import link
 from ec2map_sync.ledger import Ledger
 from ec2map_sync.peers import bus
+from ec2map_sync.peers.addressee import Addressee
 from ec2map_sync.peers.compare import Pull
 from ec2map_sync.protocol import messages, wire
 from ec2map_sync.rules.claims import Claim, Span, join
@@ -83,6 +84,7 @@ class Asker:
         self._pen = pen
         self._deadline = deadline
         self._monotonic = monotonic
+        self._addressee = Addressee(trust.sender, pen.clock, monotonic)
         self._refused = ""
 
     def __enter__(self) -> "Asker":
@@ -127,7 +129,8 @@ class Asker:
         return refused
 
     def _ask(self, question: messages.Compare) -> None:
-        headers, body = wire.encode(question, self._pen)
+        addressed = self._addressee.address(question)
+        headers, body = wire.encode(addressed, self._pen)
         try:
             self._inlet.ask(headers, body)
         except link.OUTAGES as error:
@@ -142,15 +145,18 @@ class Asker:
             raise self._unreachable(error) from error
         for one in arrived:
             try:
-                yield wire.decode(
+                received = wire.decode(
                     one.headers or {},
                     link.body_of(one),
                     {self._trust.sender: self._trust},
                     self._pen.clock(),
-                ).message
+                )
             except BadMessage as error:
                 # The agent has got it too, and keeps it in quarantine.
                 self._refused = str(error)
+            else:
+                self._addressee.heard(received.sent_at)
+                yield received.message
 
     def _silent(self) -> PeerSilent:
         return PeerSilent(

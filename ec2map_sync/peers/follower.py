@@ -10,6 +10,7 @@ from kombu.message import Message
 
 from ec2map_sync.broker.link import body_of
 from ec2map_sync.ledger import Ledger, PeerState, Quarantined
+from ec2map_sync.peers.addressee import Addressee
 from ec2map_sync.peers.agreement import Agreement
 from ec2map_sync.peers.bus import Inlet
 from ec2map_sync.peers.compare import Pull
@@ -96,6 +97,7 @@ class Follower:
         self._patience = patience
         self._monotonic = monotonic
         self._agreement = Agreement(peer.sender)
+        self._addressee = Addressee(peer.sender, pen.clock, monotonic)
         self._pull: Pull | None = None
         self._greeted = False
         self._heard = False
@@ -137,6 +139,7 @@ class Follower:
             body = body_of(message)
             try:
                 received = self._decode(message, body)
+                self._addressee.heard(received.sent_at)
                 self._sort(received.message, batches)
             except BadMessage as error:
                 self._refuse(str(error), body, message.headers or {})
@@ -251,7 +254,8 @@ class Follower:
         self._pull.step()
 
     def _ask(self, question: messages.Compare) -> None:
-        self._inlet.ask(*wire.encode(question, self._pen))
+        addressed = self._addressee.address(question)
+        self._inlet.ask(*wire.encode(addressed, self._pen))
 
     def _answered(self, reply: messages.Answer) -> None:
         pull = self._pull

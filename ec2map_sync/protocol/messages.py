@@ -71,6 +71,10 @@ class Compare:
 
     id: str
     ranges: tuple[Range, ...]
+    to: str = ""
+    """Who is asked; empty where one of the first releases asks."""
+    until: Stamp = 0
+    """Until when, by the clock of who is asked; 0 as above."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -282,9 +286,11 @@ def _bound_from_json(value: Any) -> Bound:
 
 
 def _compare_to_json(message: Compare) -> tuple[str, Json]:
+    address = {"to": message.to, "until": message.until} if message.to else {}
     return "compare", {
         "id": message.id,
         "ranges": [_range_to_json(r) for r in message.ranges],
+        **address,
     }
 
 
@@ -292,6 +298,8 @@ def _compare_from_json(fields: Json, _now: Stamp) -> Compare:
     return Compare(
         id=_id(fields["id"]),
         ranges=_ranges_from_json(fields["ranges"], MAX_ASKED),
+        to=str(fields.get("to", "")),
+        until=_int(fields.get("until", 0), 0, 2**63, "until"),
     )
 
 

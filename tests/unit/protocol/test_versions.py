@@ -7,6 +7,7 @@ upgraded one after the other would stop to understand each other.
 
 import base64
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -115,6 +116,26 @@ def test_what_we_write_is_what_older_releases_read(kind):
     assert {**headers, **old_headers, "signature": headers["signature"]} == (
         headers
     )
+
+
+def test_a_question_without_an_address_is_one_of_a_release_of_before():
+    question = received(*golden("compare"))
+
+    assert (question.to, question.until) == ("", 0)
+
+
+def test_whom_a_question_is_for_stands_where_older_releases_do_not_look():
+    question = replace(MESSAGES["compare"], to="RegionTwo", until=AT)
+    headers, body = wire.encode(question, PEN)
+    old_headers, old_body = golden("compare")
+
+    assert headers.keys() == old_headers.keys()
+    assert json.loads(body) == json.loads(old_body) | {
+        "to": "RegionTwo",
+        "until": AT,
+    }
+    assert received(headers, body) == question
+    assert received(*golden("compare-addressed")) == question
 
 
 @pytest.mark.parametrize("kind", MESSAGES)
