@@ -20,6 +20,7 @@ from ec2map_sync.rules.claims import (
 from ec2map_sync.rules.ec2id import Band, Kind, Scheme, format_id
 from ec2map_sync.rules.errors import SchemaError, SchemeMismatch
 from ec2map_sync.rules.settle import settle
+from ec2map_sync.rules.stamps import wall_clock
 from ec2map_sync.sql.database import create_engine, parse_url
 
 SMALL = Scheme(b"test", Band(100, 132))
@@ -101,7 +102,7 @@ def test_own_news_is_published_even_if_a_peer_joins_in_first(ledger):
 
 
 def test_stamps_come_after_all_that_was_heard_of(ledger):
-    future = 2**52
+    future = wall_clock() + 3600 * 1_000_000
     ledger.record([Claim(claimed_at=future, image=image(1))])
     ledger.see([seen(2)])
 
