@@ -40,6 +40,9 @@ def fill_template(url: str, base: str) -> str:
     host, _, port = address.rpartition(":")
     if not port.isdigit():
         host, port = address, ""
+    if host.startswith("["):
+        # Nova leaves out the brackets of an IPv6 address.
+        url = url.replace("[{hostname}]", "{hostname}")
     values = {
         "scheme": parts.scheme,
         "username": username,

@@ -1,10 +1,9 @@
 """Engines for the ledger and the sinks, set up the same way."""
 
-import inspect
 import logging
+import os
 import time
 from collections.abc import Iterable
-from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,6 +11,7 @@ from sqlalchemy.engine import URL, Engine, ExceptionContext, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from ec2map_sync.rules.errors import ConfigError, one_line
+from ec2map_sync.sql import tls
 
 LOG = logging.getLogger(__name__)
 
@@ -24,6 +24,22 @@ _DRIVERS = {
     "postgresql": "postgresql+psycopg",
     "sqlite": "sqlite",
 }
+_MYSQL = {"mysql", "mariadb"}
+
+_TAKEN = frozenset(
+    {
+        "bind_address",
+        "charset",
+        "collation",
+        "init_command",
+        "program_name",
+        "read_default_file",
+        "read_default_group",
+        "unix_socket",
+    }
+)
+"""Options of PyMySQL that are texts, and not ours to choose."""
+
 RESTED = 5.0
 """Seconds after which a connection is asked whether it still works."""
 
@@ -75,14 +91,21 @@ def parse_url(url: str, option: str) -> URL:
             f"{option}: the driver of {backend} cannot be loaded "
             f"({one_line(error)})"
         ) from error
-    unknown = parsed.query.keys() - _arguments(backend, parsed.query)
+    known = _known(backend, parsed.query)
+    unknown = parsed.query.keys() - known
     if unknown:
-        _say_left_out(option, ", ".join(sorted(unknown)))
-    return parsed.difference_update_query(unknown)
+        LOG.debug("%s: left out: %s", option, ", ".join(sorted(unknown)))
+    parsed = parsed.difference_update_query(unknown)
+    if backend in _MYSQL:
+        try:
+            _require_usable(parsed)
+        except ConfigError as error:
+            raise ConfigError(f"{option}: {error}") from error
+    return parsed
 
 
-def _arguments(backend: str, given: Iterable[str]) -> set[str]:
-    """Tell which arguments of a URL the driver takes.
+def _known(backend: str, given: Iterable[str]) -> set[str]:
+    """Tell which arguments of a URL are used.
 
     Nova's drivers take others, and its URLs are not ours to change: devstack
     adds a plugin where its query counter is on.
@@ -92,19 +115,36 @@ def _arguments(backend: str, given: Iterable[str]) -> set[str]:
 
         options = pq.Conninfo.get_defaults()
         return {option.keyword.decode() for option in options}
-    if backend == "sqlite":
-        return set(given)
-    from pymysql import Connection  # noqa: PLC0415, slow
-
-    known = set(inspect.signature(Connection).parameters)
-    return known | {name for name in given if name.startswith("ssl_")}
+    if backend in _MYSQL:
+        # What asks for TLS is not left out: it is refused, if unknown.
+        return {*_TAKEN, *(name for name in given if name.startswith("ssl"))}
+    return set(given)
 
 
-@cache
-def _say_left_out(option: str, names: str) -> None:
-    LOG.warning(
-        "%s: left out, as the driver here does not know it: %s", option, names
-    )
+def _require_usable(url: URL) -> None:
+    """Look at what the driver would stumble over, or would pass over."""
+    from pymysql.charset import charset_by_name  # noqa: PLC0415, slow
+
+    query = _single(url)
+    if url.host and "," in url.host:
+        raise ConfigError(
+            f"{url.host} are several hosts; the driver here takes one"
+        )
+    for name in sorted(query.keys() - _TAKEN - tls.OPTIONS):
+        raise ConfigError(f"{name}: not known here")
+    if "charset" in query and charset_by_name(query["charset"]) is None:
+        raise ConfigError(f"charset: {query['charset']} is not known here")
+    if "read_default_file" in query:
+        # It may ask for TLS: without it, we would not know.
+        path = os.path.expanduser(query["read_default_file"])
+        tls.require_file("read_default_file", path)
+    tls.arguments(query)
+
+
+def _single(url: URL) -> dict[str, str]:
+    """Give the options of a URL; of one that is there twice, the last."""
+    lists = url.normalized_query.items()
+    return {name: values[-1] for name, values in lists}
 
 
 def create_engine(url: URL, *, patience: int = PATIENCE) -> Engine:
@@ -118,11 +158,11 @@ def create_engine(url: URL, *, patience: int = PATIENCE) -> Engine:
     # A row lock that is taken first has to see what its predecessor has
     # committed: with REPEATABLE READ any SELECT before it pins the past.
     engine = sa.create_engine(
-        url,
+        url.difference_update_query(tls.OPTIONS),
         isolation_level="READ COMMITTED",
         pool_recycle=3600,
         pool_reset_on_return=None,
-        connect_args=_connect_args(backend, patience),
+        connect_args=_connect_args(url, patience),
     )
     _roll_back_what_is_open(engine)
     _ping_after_rest(engine)
@@ -185,13 +225,16 @@ def _ping_after_rest(engine: Engine) -> None:
             raise sa.exc.DisconnectionError
 
 
-def _connect_args(backend: str, patience: int) -> dict[str, Any]:
+def _connect_args(url: URL, patience: int) -> dict[str, Any]:
     connecting = min(_CONNECT_TIMEOUT, patience)
-    if backend == "mysql":
+    if url.get_backend_name() in _MYSQL:
         return {
             "connect_timeout": connecting,
             "read_timeout": patience,
             "write_timeout": patience,
+            # Text would be encoded as Latin-1, which has not all letters.
+            "password": str(url.password or "").encode(),
+            **tls.arguments(_single(url)),
         }
     return {
         "connect_timeout": connecting,

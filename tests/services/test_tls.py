@@ -1,7 +1,5 @@
 """TLS to brokers: the right certificate is taken, any other refused."""
 
-import datetime
-import ipaddress
 import re
 import socket
 from collections import Counter
@@ -9,10 +7,7 @@ from itertools import pairwise
 
 import kombu
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from certificates import make_certificate
 from edge import installed
 from fleet import Region, pair, running
 from one_set import claim_many, open_ledger
@@ -27,38 +22,6 @@ pytestmark = pytest.mark.services
 
 LOOPS = ("listener", "publisher", "answerer", "follower of RegionTwo")
 """Those of an agent that go to a broker."""
-
-
-def make_certificate(path, *addresses):
-    """Write a self-signed certificate for addresses, and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(
-            x509.SubjectAlternativeName(
-                [x509.IPAddress(ipaddress.ip_address(a)) for a in addresses]
-            ),
-            critical=False,
-        )
-        .sign(key, hashes.SHA256())
-    )
-    path.write_bytes(
-        certificate.public_bytes(serialization.Encoding.PEM)
-        + key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    return path
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,6 @@ SAID_BY_AN_ARGUMENT = {
     "%s counts nothing: %s": "the error, with the file",
     "%s; a ledger that is restored goes unnoticed": "[DEFAULT] state_path",
     "%s waits and tries again: %s": "what was raised: a server, an option",
-    "%s: left out, as the driver here does not know it: %s": "the option",
     "%s: %s (sender, wrong)": "whose clock it is",
     "%s (line)": "the cell that cannot be used, and its option",
     "%s (_said(amiss[key]))": "the line that status shows",
