@@ -9,6 +9,8 @@ from ec2map_sync.rules.errors import SchemaError
 
 _FOLDER = Path(__file__).parent / "migrations"
 
+_SYNTAX_ERROR = 1064
+"""MySQL's and MariaDB's code for it."""
 
 # As alembic has it; every command looks at it, and would wait for alembic.
 _alembic_version = sa.Table(
@@ -70,12 +72,28 @@ def pending(engine: Engine) -> list[str]:
 
 
 def require(engine: Engine) -> None:
-    """Make sure that the schema is the one that this release needs.
+    """Make sure that schema and server are what this release needs.
 
-    :raises SchemaError: it is not; says what to run.
+    :raises SchemaError: they are not; says what to run.
     """
     if pending(engine):
         raise SchemaError(
             f"the ledger's schema is {version(engine) or 'missing'}, this "
             f"release needs {newest()}: run 'ec2map-sync db upgrade'"
         )
+    _require_skip_locked(engine)
+
+
+def _require_skip_locked(engine: Engine) -> None:
+    """Try what older servers have no word for; a version may be a proxy's."""
+    statement = sa.select(_alembic_version).where(sa.false())
+    try:
+        with engine.connect() as connection:
+            connection.execute(statement.with_for_update(skip_locked=True))
+    except sa.exc.DBAPIError as error:
+        if _SYNTAX_ERROR not in getattr(error.orig, "args", ()):
+            raise
+        raise SchemaError(
+            "the ledger's server knows no SKIP LOCKED: the oldest that do are "
+            "MariaDB 10.6 and MySQL 8.0"
+        ) from error

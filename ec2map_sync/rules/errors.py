@@ -26,7 +26,7 @@ class BadMessage(Ec2MapError):
 
 
 class SchemaError(Ec2MapError):
-    """The ledger's schema is missing, or of another version."""
+    """The ledger's schema or server is missing, or of another version."""
 
 
 class SchemeMismatch(Ec2MapError):

@@ -21,6 +21,7 @@ from ec2map_sync.rules.ec2id import DERIVED, Scheme
 from ec2map_sync.rules.names import source_of
 from ec2map_sync.rules.stamps import wall_clock
 from ec2map_sync.settings.config import Cell, Config, NovaApi
+from ec2map_sync.sinks import lock
 from ec2map_sync.sinks.cells import discover
 from ec2map_sync.sinks.ec2api import items
 from ec2map_sync.sinks.nova import next_id, s3_images
@@ -95,8 +96,12 @@ def _heartbeats(engine: Engine, scheme: Scheme, peer: str) -> Finding:
 
 def _cell(cell: Cell) -> Finding:
     engine = database.create_engine(cell.url)
-    inspector = sa.inspect(engine)
-    if not inspector.has_table(s3_images.name):
+    return _amiss(engine) or _size(engine)
+
+
+def _amiss(engine: Engine) -> Finding | None:
+    """Look for what keeps a cell from being written."""
+    if not sa.inspect(engine).has_table(s3_images.name):
         return wrong(
             f"there is no table {s3_images.name}",
             "name the database of the cell, not that of the API, and run "
@@ -107,6 +112,8 @@ def _cell(cell: Cell) -> Finding:
         return wrong(
             f"no right to {', '.join(denied)}", _grant(engine, "s3_images")
         )
+    if refused := _lock_refused(engine):
+        return refused
     if not _may_push_sequence(engine):
         return wrong(
             "no right to push the sequence of s3_images",
@@ -119,10 +126,15 @@ def _cell(cell: Cell) -> Finding:
             f"Nova's next id is {counted}, in our band, as after a failover",
             "start the agent, which puts that right before it writes a row",
         )
+    return None
+
+
+def _size(engine: Engine) -> Finding:
+    """Tell what Nova's look-ups cost."""
     rows = _estimate(engine)
     indexed = any(
         index["column_names"][:1] == ["uuid"]
-        for index in inspector.get_indexes(s3_images.name)
+        for index in sa.inspect(engine).get_indexes(s3_images.name)
     )
     if indexed:
         return ok(f"about {rows} rows, index on uuid")
@@ -161,7 +173,19 @@ def _ec2api(url: URL) -> Finding:
         return wrong(
             f"no right to {', '.join(denied)}", _grant(engine, items.name)
         )
-    return ok()
+    return _lock_refused(engine) or ok()
+
+
+def _lock_refused(engine: Engine) -> Finding | None:
+    try:
+        lock.try_once(engine)
+    except DBAPIError as error:
+        return wrong(
+            f"GET_LOCK is refused: {error.orig}",
+            "allow it; a cluster of Percona's does with pxc_strict_mode = "
+            "MASTER, where one node is written to",
+        )
+    return None
 
 
 def _denied(engine: Engine, table: sa.Table) -> list[str]:
