@@ -45,7 +45,7 @@ NOTHING_TO_DO = {
     "%s: %d rows of others have given way to what is settled; Nova's "
     "processes remember old ids for up to a week": "it was asked for",
     "py-amqp %s, kombu %s and oslo.messaging %s are used as they are, since "
-    "we do not know: %s": "nothing is lost; a newer release may know it",
+    "we do not know: %s": "it tells what that costs; a newer release may know",
 }
 
 
