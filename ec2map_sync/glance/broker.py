@@ -4,12 +4,11 @@ import warnings
 from typing import Any
 from urllib.parse import quote
 
-import amqp.exceptions
 from oslo_config import cfg
 
 from ec2map_sync.broker import link
 from ec2map_sync.broker.address import Address, Tls, joined
-from ec2map_sync.rules.errors import ConfigError, Ec2MapError, one_line
+from ec2map_sync.rules.errors import ConfigError, one_line
 from ec2map_sync.settings.config import Notifications
 
 with warnings.catch_warnings():
@@ -20,10 +19,6 @@ with warnings.catch_warnings():
 
 PRIORITIES = ("info", "warn", "error")
 """Those that Glance uses; each is a queue, and an unread one would grow."""
-
-
-class NoExchange(Ec2MapError):
-    """Glance's exchange is not there, or not as our options say."""
 
 
 class Queues(link.Link):
@@ -58,45 +53,6 @@ def is_durable(conf: cfg.ConfigOpts) -> bool:
     """Tell whether our options take Glance's exchange for durable."""
     rabbit = rabbit_options(conf)
     return bool(rabbit.amqp_durable_queues or rabbit.rabbit_quorum_queue)
-
-
-def require_exchange(conf: cfg.ConfigOpts, name: str) -> None:
-    """Make sure that Glance's exchange exists, and is as our options say.
-
-    Whoever declares it first decides whether it is durable. Were that us,
-    and Glance of another mind, Glance would log an error for each
-    notification and lose it. Were it Glance, and we of another mind,
-    oslo.messaging would make do with queues that we did not ask for, or
-    read nothing at all, and not say so.
-
-    :raises NoExchange: it is not there yet, or declared otherwise.
-    """
-    with link.connect(broker_address(conf)) as connection:
-        try:
-            with connection.channel() as channel:
-                channel.exchange_declare(name, "topic", passive=True)
-        except amqp.exceptions.NotFound as error:
-            raise NoExchange(
-                f"Glance's exchange {name!r} is not there yet: waiting for "
-                "Glance's first notification "
-                "([oslo_messaging_notifications] driver = messagingv2 in "
-                "glance-api.conf)"
-            ) from error
-        if connection.transport.driver_type != "amqp":
-            return  # the memory transport has no durability
-        try:
-            # It exists, so this makes nothing: it is compared.
-            with connection.channel() as channel:
-                channel.exchange_declare(
-                    name, "topic", durable=is_durable(conf), auto_delete=False
-                )
-        except amqp.exceptions.PreconditionFailed as error:
-            raise NoExchange(
-                f"our options do not fit Glance's exchange {name!r} "
-                f"({error.reply_text}): [oslo_messaging_rabbit] "
-                "amqp_durable_queues and rabbit_quorum_queue must be as in "
-                f"glance-api.conf (durable is {is_durable(conf)} here)"
-            ) from error
 
 
 def rabbit_options(conf: cfg.ConfigOpts) -> Any:

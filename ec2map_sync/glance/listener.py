@@ -13,11 +13,8 @@ from oslo_config import cfg
 
 from ec2map_sync import outages
 from ec2map_sync.glance import intake
-from ec2map_sync.glance.broker import (
-    PRIORITIES,
-    rabbit_options,
-    require_exchange,
-)
+from ec2map_sync.glance.broker import PRIORITIES, rabbit_options
+from ec2map_sync.glance.fit import require_fit
 from ec2map_sync.glance.notifications import sighted, stamp_of, type_of
 from ec2map_sync.ledger import Ledger, Quarantined
 from ec2map_sync.rules.claims import Sighting
@@ -214,11 +211,11 @@ class Listener:
         """Begin to listen, once Glance's exchange is there.
 
         :raises Exception: one of `link.OUTAGES` if the broker is away;
-            NoExchange, if Glance has not declared its exchange there yet,
-            or otherwise than our options say.
+            NoExchange or Misfit, if Glance's exchange is not there yet, or
+            otherwise than our options say.
         """
-        require_exchange(self._conf, self._options.exchange)
         options = self._options
+        require_fit(self._conf, options)
         self._conf.set_default(
             "rabbit_qos_prefetch_count",
             max(2 * options.batch_size, MIN_PREFETCH),

@@ -63,7 +63,8 @@ class Agent(Collector):
     def deaf(self) -> list[str]:
         """Say of the listeners that do not listen why that is."""
         return [
-            f"{process}: waits for Glance's exchange or its broker"
+            f"{process}: waits for Glance's exchange or its broker; "
+            "'ec2map-sync status' says why"
             if self._has(f"{process}.open")
             else f"{process}: claims wait until every peer was compared with"
             for process in self._listeners()

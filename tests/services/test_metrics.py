@@ -325,7 +325,8 @@ def test_until_it_listens_it_says_what_it_waits_for(
         wait_until(
             lambda: (
                 exporter.get("/readyz").text
-                == "listener-0: waits for Glance's exchange or its broker\n"
+                == "listener-0: waits for Glance's exchange or its broker; "
+                "'ec2map-sync status' says why\n"
             )
         )
         assert exporter.scrape().one("listening") == 0

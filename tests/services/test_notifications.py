@@ -233,7 +233,7 @@ def test_an_exchange_that_is_declared_otherwise_is_said_and_waited_for(
     region.durable = True  # as our options say; Glance is of another mind
     region.configure()
     with running(region):
-        region.await_log("must be as in glance-api.conf (durable is True")
+        region.await_log("set amqp_durable_queues = false")
         wait_until(lambda: "our options do not fit" in said(region))
         region.stop()
         region.durable = False
@@ -242,3 +242,35 @@ def test_an_exchange_that_is_declared_otherwise_is_said_and_waited_for(
         region.start()
 
         region.await_images(images)
+
+
+def test_queues_of_another_type_are_said_everywhere_and_left_alone(
+    rabbit_a, mariadb, tmp_path
+):
+    region = Region("RegionOne", rabbit_a, mariadb, tmp_path, durable=True)
+    region.glance.declare()
+    region.configure()
+    ours = region.config_file.read_text()
+    region.config_file.write_text(
+        ours.replace(
+            "amqp_durable_queues = True", "rabbit_quorum_queue = true"
+        )
+    )
+    line = f"our options do not fit the queue '{INFO}' "
+    advice = "set rabbit_quorum_queue = false, amqp_durable_queues = true in "
+    with running(region):
+        region.await_log(line)
+        region.await_log(advice)
+        wait_until(lambda: line in said(region))
+
+        checked = region.command("config", "check", code=1)
+
+        assert line in checked
+        assert advice in checked
+        made = rabbit_a.queue_depths(region.vhost)
+        assert [n for n in made if n.startswith("notifications")] == [INFO]
+        assert "Traceback" not in region.log()
+        region.stop()
+        region.config_file.write_text(ours)
+        region.start()
+        region.await_images(region.glance.create(3))

@@ -10,13 +10,12 @@ from oslo_config import cfg
 
 from ec2map_sync.broker import link
 from ec2map_sync.glance.broker import (
-    NoExchange,
     Queues,
     broker_address,
     is_durable,
     rabbit_options,
-    require_exchange,
 )
+from ec2map_sync.glance.fit import Misfit, NoExchange, require_fit
 from ec2map_sync.operate.checks.finding import (
     Check,
     Finding,
@@ -140,14 +139,13 @@ def of_glance(config: Config) -> Mapping[str, Check]:
 
 def _glance_exchange(conf: cfg.ConfigOpts, options: Notifications) -> Finding:
     name = options.exchange
-    with link.connect(broker_address(conf)) as connection:
-        there = _has_exchange(connection, name)
     try:
-        require_exchange(conf, name)
-    except NoExchange as error:
+        require_fit(conf, options)
+    except (NoExchange, Misfit) as error:
         # The last colon is ours: what the broker says may have some.
         found, _, advice = str(error).rpartition(": ")
-        return wrong(found, advice) if there else unknown(found, advice)
+        judge = wrong if isinstance(error, Misfit) else unknown
+        return judge(found, advice)
     except amqp.exceptions.AccessRefused as error:
         return wrong(
             error.reply_text,
