@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from ec2map_sync.ledger import tables
-from ec2map_sync.ledger.known import claim_of_row
+from ec2map_sync.ledger.known import MAPPED, claim_of_row
 from ec2map_sync.ledger.part import Part
 from ec2map_sync.rules import names
 from ec2map_sync.rules.claims import Claim
@@ -22,14 +22,7 @@ NUMBERED = sa.select(
     tables.claims.c.spelling,
     tables.claims.c.kind,
     tables.numbers.c.wish_wanted,
-).outerjoin(
-    tables.claims,
-    # A number that is only reserved is nobody's mapping.
-    sa.and_(
-        tables.claims.c.image == tables.numbers.c.wish_image,
-        tables.claims.c.number == tables.numbers.c.number,
-    ),
-)
+).outerjoin(tables.claims, MAPPED)
 """What a sink should hold under numbers; `numbered_of` reads a row."""
 
 

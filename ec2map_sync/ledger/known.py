@@ -13,6 +13,13 @@ from ec2map_sync.rules.ec2id import Kind
 from ec2map_sync.rules.settle import Wish
 from ec2map_sync.sql.statements import among, batched, select_in
 
+# A number that is only reserved is nobody's mapping.
+MAPPED = sa.and_(
+    tables.claims.c.image == tables.numbers.c.wish_image,
+    tables.claims.c.number == tables.numbers.c.number,
+)
+"""Which claim a row of numbers belongs to."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:

@@ -11,7 +11,7 @@ from ec2map_sync.ledger import ranges, tables
 from ec2map_sync.ledger.divergences import Divergences
 from ec2map_sync.ledger.feeds import NUMBERED, Cursors, numbered_of
 from ec2map_sync.ledger.journal import Journal
-from ec2map_sync.ledger.known import Glimpse, claim_of_row, glimpse
+from ec2map_sync.ledger.known import MAPPED, Glimpse, claim_of_row, glimpse
 from ec2map_sync.ledger.part import Part
 from ec2map_sync.ledger.quarantine import Quarantine
 from ec2map_sync.ledger.queries import Queries
@@ -187,13 +187,10 @@ class Ledger(Part):
 
         Only those that were the same already at a revision.
         """
-        n, c = tables.numbers, tables.claims
+        n = tables.numbers
         statement = (
             sa.select(n.c.number)
-            .join(
-                c,
-                sa.and_(c.c.image == n.c.wish_image, c.c.number == n.c.number),
-            )
+            .join(tables.claims, MAPPED)
             .where(
                 n.c.number > after,
                 n.c.number <= upto,

@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ec2map_sync.ledger import tables
-from ec2map_sync.ledger.known import claim_of_row, wish_of
+from ec2map_sync.ledger.known import MAPPED, claim_of_row, wish_of
 from ec2map_sync.ledger.part import Part
 from ec2map_sync.ledger.ranges import within
 from ec2map_sync.rules.claims import Bound, Claim, Span, Stamp
@@ -69,8 +69,7 @@ class Queries(Part):
 
     def by_image(self, image: str) -> Mapped | None:
         """Look an image up."""
-        found = self._mapped(tables.claims.c.image == image)
-        return found[0] if found else None
+        return next(iter(self._mapped(tables.claims.c.image == image)), None)
 
     def by_number(self, number: int) -> Mapped | None:
         """Look the image up whose mapping a number is."""
@@ -108,10 +107,7 @@ class Queries(Part):
         n, c = tables.numbers, tables.claims
         statement = (
             sa.select(n.c.number, c.c.image, c.c.spelling)
-            .join(
-                c,
-                sa.and_(c.c.image == n.c.wish_image, c.c.number == n.c.number),
-            )
+            .join(c, MAPPED)
             .where(n.c.number >= start, n.c.number < stop)
             .order_by(n.c.number)
             .limit(limit)
