@@ -81,7 +81,7 @@ def _ledger_trouble(engine: Engine) -> list[str]:
 
 def _loop(
     name: str,
-    step: Callable[[], bool],
+    step: Callable[[], bool | None],
     release: Callable[[], None],
     *,
     interval: float = 1.0,

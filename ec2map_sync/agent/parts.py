@@ -44,7 +44,7 @@ class Parts:
     def loop(
         self,
         name: LoopName,
-        step: Callable[[], bool],
+        step: Callable[[], bool | None],
         *,
         wake: Wake | Nudge | None = None,
         interval: float = POLL,

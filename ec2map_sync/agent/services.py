@@ -53,21 +53,16 @@ def listener(config: Config, host: Host) -> Threads:
     ears = Listener(config.conf, options, recorder)
     gate = parts.gate()
 
-    def step() -> bool:
+    def step() -> None:
         # Once it listens, oslo.messaging's own threads do the work.
         if gate.is_open() and not ears.listening:
             host.tell("open")
             ears.start()
             host.tell("listening")
-        return False
-
-    def remember() -> bool:
-        parts.check_memory()
-        return False
 
     threads = [
         parts.loop(names.LISTENER, step, interval=GATE_POLL),
-        parts.loop(names.MEMORY, remember),
+        parts.loop(names.MEMORY, parts.check_memory),
         parts.loop(names.LOOKOUT, _lookout(parts).step, interval=LOOKOUT),
     ]
     if not broker_address(config.conf).in_memory:
@@ -130,20 +125,13 @@ def auditor(config: Config, host: Host) -> Threads:
         poll_interval=options.poll_interval,
     )
     gate = parts.gate()
-
-    def step() -> bool:
-        return gate.is_open() and worker.step()
-
-    return Threads(
-        [
-            parts.loop(
-                names.AUDITOR,
-                step,
-                interval=min(POLL, options.poll_interval),
-                release=worker.reset,
-            )
-        ]
+    loop = parts.loop(
+        names.AUDITOR,
+        lambda: gate.is_open() and worker.step(),
+        interval=min(POLL, options.poll_interval),
+        release=worker.reset,
     )
+    return Threads([loop])
 
 
 def publisher(config: Config, host: Host) -> Threads:

@@ -135,7 +135,7 @@ class Loop:
     def __init__(
         self,
         name: str,
-        step: Callable[[], bool],
+        step: Callable[[], bool | None],
         *,
         wake: Wake | Nudge,
         interval: float,

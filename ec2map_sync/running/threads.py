@@ -75,8 +75,7 @@ class Fan:
         """Set it no longer."""
         self._nudges.pop(name, None)
 
-    def step(self) -> bool:
+    def step(self) -> None:
         """Wake all."""
         for nudge in list(self._nudges.values()):
             nudge.set()
-        return False
