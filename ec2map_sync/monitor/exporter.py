@@ -3,7 +3,7 @@
 import logging
 import socket
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from http import HTTPStatus
 from wsgiref.simple_server import WSGIRequestHandler
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -14,7 +14,7 @@ from prometheus_client.registry import Collector
 
 from ec2map_sync.broker import link
 from ec2map_sync.glance.broker import Queues
-from ec2map_sync.monitor.gauges import Family, Gauge, families
+from ec2map_sync.monitor.gauges import Family, Gauge, Sample, families
 from ec2map_sync.rules.errors import Ec2MapError
 from ec2map_sync.running.roll import Roll
 from ec2map_sync.settings.addresses import Listen
@@ -31,7 +31,6 @@ WAITING = Gauge(
     "notifications_waiting",
     "Notifications in our queues that no listener has got yet.",
 )
-ALL = (INFO, PROCESS_UP, LISTENING, WAITING)
 
 
 class CannotListen(Ec2MapError):
@@ -73,22 +72,16 @@ class Agent(Collector):
 
     def collect(self) -> Iterable[Family]:
         """Look at each process."""
-        waiting = self._waiting.count if self._waiting else None
-        return families(
-            ALL,
-            [
-                (INFO, 1.0, self._info),
-                (WAITING, waiting, ()),
-                *(
-                    (PROCESS_UP, float(self._has(p)), (p,))
-                    for p in self._expected
-                ),
-                *(
-                    (LISTENING, float(self._has(f"{p}.listening")), (p,))
-                    for p in self._listeners()
-                ),
-            ],
-        )
+        return families(self._samples())
+
+    def _samples(self) -> Iterator[Sample]:
+        yield INFO, 1.0, self._info
+        yield WAITING, self._waiting.count if self._waiting else None, ()
+        for process in self._expected:
+            yield PROCESS_UP, float(self._has(process)), (process,)
+        for process in self._listeners():
+            listening = self._has(f"{process}.listening")
+            yield LISTENING, float(listening), (process,)
 
     def _listeners(self) -> list[str]:
         return [p for p in self._expected if p.startswith("listener-")]
@@ -104,13 +97,12 @@ class Waiting:
         self._queues = queues
         self.count: int | None = None
 
-    def step(self) -> bool:
+    def step(self) -> None:
         """Ask the broker; that it is away, the listener says."""
         try:
             self.count = self._queues.waiting()
         except link.OUTAGES:
             self.forget()
-        return False
 
     def forget(self) -> None:
         """Know nothing, and connect anew."""

@@ -107,24 +107,15 @@ LOOP_SEEN = Gauge(
     "loop_seen_seconds", "Since a loop last gave a sign of life.", ("loop",)
 )
 
-ALL: Sequence[Gauge] = (
-    *(LEDGER_UP, KNOWN_CLAIMS, REVISION, MOVES),
-    *(PEER_STATE, PEER_HEARD, PEER_AGREES, PEER_DIFFERS, PEER_MISSING),
-    *(SINK_LAG, SINK_LAG_SECONDS, SINK_REVISION),
-    *(PUBLISHER_LAG, PUBLISHER_LAG_SECONDS),
-    *(DIVERGENCES, QUARANTINE, LOOP_WORKING, LOOP_SEEN),
-)
 
-
-def families(
-    gauges: Iterable[Gauge], samples: Iterable[Sample]
-) -> list[Family]:
-    """Put values in their families; leaves out what has none."""
-    found = {gauge: gauge.family() for gauge in gauges}
+def families(samples: Iterable[Sample]) -> Iterable[Family]:
+    """Put values in their families; leaves out what is not known."""
+    found: dict[Gauge, Family] = {}
     for gauge, value, labels in samples:
         if value is not None:
-            found[gauge].add_metric(labels, value)
-    return [family for family in found.values() if family.samples]
+            family = found.setdefault(gauge, gauge.family())
+            family.add_metric(labels, value)
+    return found.values()
 
 
 @dataclass(eq=False)
@@ -148,7 +139,7 @@ class LedgerGauges(Collector):
             samples = [*self._samples(), (LEDGER_UP, 1.0, ())]
         except (SQLAlchemyError, Ec2MapError):
             samples = [(LEDGER_UP, 0.0, ())]
-        return families(ALL, samples)
+        return families(samples)
 
     def _samples(self) -> Iterator[Sample]:
         queries = self._ledger.queries
