@@ -24,6 +24,7 @@ from ec2map_sync.running.roll import roll as made_roll
 from ec2map_sync.running.threads import Threads
 from ec2map_sync.settings import config
 from ec2map_sync.settings.config import Config
+from ec2map_sync.settings.loading import load
 from ec2map_sync.settings.services import SERVICES, processes
 
 LOG = logging.getLogger(__name__)
@@ -140,7 +141,7 @@ def main() -> None:
     # Until cotyledon has its own: a stop so early is a clean one too.
     signal.signal(signal.SIGTERM, lambda _signal, _frame: sys.exit(0))
     try:
-        conf = config.load(sys.argv[1:], prepare=_register)
+        conf = load(sys.argv[1:], prepare=_register)
         conf.check()
         listener.check_options(conf.conf)
     except Ec2MapError as error:

@@ -8,11 +8,13 @@ from functools import cached_property
 from typing import Any
 
 from cliff import command, lister, show
+from oslo_config import cfg
 
 from ec2map_sync.cli.main import add_config_file
 from ec2map_sync.cli.values import LARGEST, present
 from ec2map_sync.rules.errors import Ec2MapError, one_line
 from ec2map_sync.settings import config
+from ec2map_sync.settings.loading import load
 
 FAILURE = 2
 """Exit code: usage, configuration, or something does not answer."""
@@ -43,6 +45,8 @@ class Command(command.Command):
     """
 
     config_files: tuple[str, ...] = ()
+    register: Callable[[cfg.ConfigOpts], None] | None = None
+    """Adds options to those of ours that a command reads besides."""
     exit_code = 0
 
     def get_parser(self, prog_name: str) -> Parser:
@@ -77,7 +81,8 @@ class Command(command.Command):
     @cached_property
     def config(self) -> config.Config:
         """The configuration, read when a command first needs it."""
-        return config.load([], files=self.config_files or None)
+        files = self.config_files or None
+        return load([], files=files, prepare=self.register)
 
     def out(self, text: Any) -> None:
         """Print a line."""

@@ -1,13 +1,11 @@
 """ec2map-sync config check."""
 
-from functools import cached_property
 from operator import attrgetter
 
 from ec2map_sync.cli.base import NOT_IN_ORDER, Arguments, Rows
 from ec2map_sync.cli.regional import RegionLister
 from ec2map_sync.glance import listener
 from ec2map_sync.operate import checks
-from ec2map_sync.settings import config
 
 COLUMNS = ("check", "result", "advice")
 
@@ -22,14 +20,7 @@ class Check(RegionLister):
     Example: ec2map-sync config check
     """
 
-    @cached_property
-    def config(self) -> config.Config:
-        """The configuration, with oslo.messaging's options."""
-        return config.load(
-            [],
-            files=self.config_files or None,
-            prepare=listener.register_options,
-        )
+    register = staticmethod(listener.register_options)
 
     def take_action(self, _parsed_args: Arguments) -> Rows:
         """Check."""

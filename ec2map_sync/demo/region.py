@@ -21,6 +21,7 @@ from ec2map_sync.protocol.signing import SigningKey
 from ec2map_sync.running.threads import Threads
 from ec2map_sync.settings import config
 from ec2map_sync.settings.config import Config
+from ec2map_sync.settings.loading import load
 from ec2map_sync.sql import database
 
 CELL = "cell1"
@@ -154,7 +155,7 @@ class Region:
     def _read(self, only: str | None = None) -> OneProcessConfig:
         # Each service gets an oslo.config object of its own, as it does in
         # a process of its own.
-        loaded = config.load(
+        loaded = load(
             [], files=[str(self._file)], prepare=listener.register_options
         )
         return OneProcessConfig(loaded.conf, only)

@@ -1,6 +1,6 @@
 """The configuration of a region as frozen, checked values."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
@@ -10,9 +10,10 @@ from oslo_config import cfg
 
 from ec2map_sync.broker.address import Address, Tls
 from ec2map_sync.rules.ec2id import Scheme
-from ec2map_sync.rules.errors import ConfigError, one_line
+from ec2map_sync.rules.errors import ConfigError
 from ec2map_sync.rules.selection import ALL_IMAGES, Selection
 from ec2map_sync.settings import addresses, options
+from ec2map_sync.settings.glance import keystone_opts
 
 if TYPE_CHECKING:  # `ec2map-sync id` should not wait for these imports
     from sqlalchemy.engine import URL
@@ -188,7 +189,7 @@ class Config:
         from keystoneauth1 import loading  # noqa: PLC0415, slow
 
         loading.register_auth_conf_options(self.conf, "glance")
-        self.conf.register_opts(options.keystone_opts(), group="glance")
+        self.conf.register_opts(keystone_opts(), group="glance")
         conf = self.conf.glance
         endpoint = conf.endpoint_override
         if not (endpoint or conf.auth_section or conf.auth_type):
@@ -337,50 +338,3 @@ def _filled(kind: type[_T], section: Mapping[str, Any], **given: Any) -> _T:
     """Fill a dataclass from the options that its fields are named after."""
     names = kind.__annotations__.keys() - given.keys()
     return kind(**{name: section[name] for name in names}, **given)
-
-
-def load(
-    args: Sequence[str],
-    *,
-    files: Sequence[str] | None = None,
-    prepare: Callable[[cfg.ConfigOpts], None] | None = None,
-) -> Config:
-    """Read configuration files.
-
-    ``args`` is a command line of oslo.config's own options; ``files``
-    replaces the usual places. ``prepare`` may register further options.
-
-    :raises ConfigError: a file is missing or a value does not fit.
-    """
-    conf = cfg.ConfigOpts()
-    for group, opts in options.GROUPS.items():
-        conf.register_opts(opts, group=group)
-    if prepare:
-        prepare(conf)
-    try:
-        conf(
-            list(args),
-            project=PROJECT,
-            prog=f"{PROJECT}-agent",
-            default_config_files=None if files is None else list(files),
-        )
-        _read_all(conf)
-    except cfg.ConfigFilesNotFoundError as error:
-        missing = ", ".join(error.config_files)
-        raise ConfigError(f"no configuration file {missing}") from error
-    except OSError as error:  # a directory, or not ours to read
-        raise ConfigError(f"{error.filename}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(
-            f"a configuration file is not in UTF-8: {error}"
-        ) from error
-    except (cfg.Error, ValueError) as error:
-        raise ConfigError(one_line(error)) from error
-    return Config(conf)
-
-
-def _read_all(conf: cfg.ConfigOpts) -> None:
-    """Read each value once: oslo.config checks it only then."""
-    for group, opts in options.GROUPS.items():
-        for opt in opts:
-            _ = (conf if group is None else conf[group])[opt.dest]

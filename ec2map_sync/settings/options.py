@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 
 from oslo_config import cfg
 
+from ec2map_sync.settings import glance
+
 _default = [
     cfg.StrOpt(
         "region",
@@ -304,34 +306,6 @@ _images = [
     ),
 ]
 
-_glance = [
-    cfg.FloatOpt(
-        "audit_interval",
-        default=3600,
-        min=1,
-        help="Seconds between two audits of all images that Glance has: "
-        "notifications get lost while its API answers that all is well. "
-        "Needs auth_type and what belongs to it, or endpoint_override. One "
-        "audit is a request for every thousand images, twice.",
-    ),
-    cfg.FloatOpt(
-        "poll_interval",
-        default=30,
-        min=0.1,
-        help="Seconds between two looks at what has changed in Glance since "
-        "the last one: how late an image can be whose notification was "
-        "lost. Each look is four small requests.",
-    ),
-    cfg.DictOpt(
-        "headers",
-        default={},
-        secret=True,
-        help="Headers of each request, for a Glance without Keystone: "
-        "X-Identity-Status:Confirmed,X-Roles:admin where its pipeline takes "
-        "the identity from headers.",
-    ),
-]
-
 _metrics = [
     cfg.StrOpt(
         "listen",
@@ -351,42 +325,9 @@ GROUPS: Mapping[str | None, Sequence[cfg.Opt]] = {
     "nova": _nova,
     "ec2api": _ec2api,
     "images": _images,
-    "glance": _glance,
+    "glance": glance.OPTIONS,
     "metrics": _metrics,
 }
-
-_GLANCE_TIMEOUT = 60
-"""Seconds after which a silent Glance counts as gone."""
-
-
-def keystone_opts() -> list[cfg.Opt]:
-    """Give keystoneauth's options for a session and a service's address."""
-    from keystoneauth1 import loading  # noqa: PLC0415, slow
-
-    opts: list[cfg.Opt] = [
-        *loading.get_session_conf_options(),
-        *loading.get_adapter_conf_options(include_deprecated=False),
-    ]
-    for opt in opts:
-        if opt.dest == "timeout":
-            opt.default = _GLANCE_TIMEOUT
-        elif opt.dest == "region_name":
-            opt.help = (
-                "The region's name in Keystone's catalogue, if it is not "
-                "that of [DEFAULT] region."
-            )
-    return opts
-
-
-def _sample_opts() -> list[cfg.Opt]:
-    """Give what [glance] has besides, with auth_type = password."""
-    from keystoneauth1 import loading  # noqa: PLC0415, slow
-
-    return [
-        *loading.get_auth_common_conf_options(),
-        *loading.get_auth_plugin_conf_options("password"),
-        *keystone_opts(),
-    ]
 
 
 def list_opts() -> list[tuple[str | cfg.OptGroup | None, Sequence[cfg.Opt]]]:
@@ -394,7 +335,7 @@ def list_opts() -> list[tuple[str | cfg.OptGroup | None, Sequence[cfg.Opt]]]:
     peer, cell = cfg.OptGroup("peer:NAME"), cfg.OptGroup("cell:NAME")
     return [
         *GROUPS.items(),
-        ("glance", _sample_opts()),
+        ("glance", glance.sample_opts()),
         (peer, PEER),
         (cell, CELL),
     ]

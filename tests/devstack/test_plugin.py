@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from ec2map_sync.settings import config
+from ec2map_sync.settings.loading import load
 from ec2map_sync.rules.ec2id import DERIVED, ON_DEMAND, Kind, format_id
 
 pytestmark = pytest.mark.services
@@ -30,7 +30,7 @@ def await_everywhere(host, image, seconds=30):
 
 
 def load(host):
-    conf = config.load([], files=[str(host.conf)])
+    conf = load([], files=[str(host.conf)])
     conf.check()
     return conf
 

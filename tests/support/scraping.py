@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from ec2map_sync.monitor.gauges import LedgerGauges
 from ec2map_sync.rules.stamps import wall_clock
-from ec2map_sync.settings import config
+from ec2map_sync.settings.loading import load
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def measured(
     clock: Callable[[], int] = wall_clock,
 ) -> Scrape:
     """Measure a region's ledger, as its agent does that began then."""
-    bus = config.load([], files=[str(region.config_file)]).bus
+    bus = load([], files=[str(region.config_file)]).bus
     registry = CollectorRegistry()
     registry.register(
         LedgerGauges(

@@ -10,7 +10,7 @@ from ec2map_sync.broker.link import connect
 from ec2map_sync.glance import listener
 from ec2map_sync.glance.broker import broker_address, is_durable
 from ec2map_sync.rules.errors import ConfigError
-from ec2map_sync.settings import config
+from ec2map_sync.settings.loading import load
 
 CHECKED = Tls(ca_file="/ca")
 
@@ -55,9 +55,7 @@ def settings(tmp_path, url, *, rabbit="", notifications=""):
         f"[oslo_messaging_rabbit]\n{rabbit}\n"
         f"[oslo_messaging_notifications]\n{notifications}\n"
     )
-    return config.load(
-        [], files=[str(file)], prepare=listener.register_options
-    ).conf
+    return load([], files=[str(file)], prepare=listener.register_options).conf
 
 
 def reached(address):

@@ -12,7 +12,7 @@ from ec2map_sync.rules.claims import Claim, SeenKind, Sighting, claim_of
 from ec2map_sync.rules.ec2id import Kind, Scheme
 from ec2map_sync.rules.errors import ConfigError
 from ec2map_sync.rules.stamps import wall_clock
-from ec2map_sync.settings import config
+from ec2map_sync.settings import loading
 from ec2map_sync.sql.database import create_engine, parse_url
 
 IMAGE = "aaaaaaaa-0000-4000-8000-000000000001"
@@ -35,7 +35,7 @@ def ledger(tmp_path):
 def load(directory, text):
     path = directory / "conf"
     path.write_text(f"[DEFAULT]\nregion = RegionOne\n[glance]\n{text}\n")
-    return config.load([], files=[str(path)])
+    return loading.load([], files=[str(path)])
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 from ec2map_sync.glance import listener
 from ec2map_sync.protocol.signing import SigningKey
 from ec2map_sync.rules.errors import ConfigError
-from ec2map_sync.settings import config
+from ec2map_sync.settings.loading import load
 
 
 @pytest.fixture(scope="module")
@@ -201,7 +201,7 @@ def slipped(good, section, option, value):
 
 def check(path):
     """What the agent does with its configuration before it starts."""
-    conf = config.load(
+    conf = load(
         ["--config-file", str(path)], prepare=listener.register_options
     )
     conf.check()

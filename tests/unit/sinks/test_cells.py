@@ -8,7 +8,7 @@ import schemas
 import sqlalchemy as sa
 
 from ec2map_sync.rules.errors import ConfigError
-from ec2map_sync.settings import config
+from ec2map_sync.settings.loading import load
 from ec2map_sync.sinks.cells import Roster, discover, fill_template
 from ec2map_sync.sql.database import create_engine, parse_url
 
@@ -133,7 +133,7 @@ def test_cells_that_come_move_or_go_are_noticed(api):
 def read(tmp_path, text):
     file = tmp_path / "conf"
     file.write_text(text)
-    return config.load([], files=[str(file)])
+    return load([], files=[str(file)])
 
 
 @pytest.mark.parametrize(
