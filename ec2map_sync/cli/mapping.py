@@ -92,9 +92,7 @@ class List(RegionLister):
         after = BEGINNING
         if parsed_args.marker:
             after = find(self.region, parsed_args.marker).after
-        found = self._found(
-            after, moved=parsed_args.moved, divergent=parsed_args.divergent
-        )
+        found = self._found(after, parsed_args)
         if limit:
             found = self._some(found, limit)
         if parsed_args.moved:
@@ -107,12 +105,10 @@ class List(RegionLister):
                 self.note(f"{image}: {said}")
             yield from page
 
-    def _found(
-        self, after: Bound, *, moved: bool, divergent: bool
-    ) -> Iterator[Mapped]:
+    def _found(self, after: Bound, chosen: Arguments) -> Iterator[Mapped]:
         region = self.region
-        for page in mapping.mappings(region.ledger, after, moved=moved):
-            if divergent:
+        for page in mapping.mappings(region.ledger, after, moved=chosen.moved):
+            if chosen.divergent:
                 wrong = mapping.divergent(page, region.sinks)
                 yield from (m for m in page if m.claim.image in wrong)
             else:

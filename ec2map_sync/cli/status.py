@@ -79,13 +79,9 @@ class Status(RegionLister):
 
     def take_action(self, parsed_args: Arguments) -> Rows:
         """Look."""
-        on_screen = self.app.stdout.isatty()
-        if (
-            parsed_args.watch is not None
-            and on_screen
-            and parsed_args.formatter == "table"
-        ):
-            raise SystemExit(self._live(parsed_args.watch))
+        pause, pretty = parsed_args.watch, parsed_args.formatter == "table"
+        if pause is not None and pretty and self.app.stdout.isatty():
+            raise SystemExit(self._live(pause))
         return COLUMNS, [_row(line) for line in self._lines()]
 
     def _lines(self) -> list[Line]:
@@ -158,20 +154,10 @@ class Interrupt:
 
 
 def _row(line: Line) -> Sequence[Any]:
-    figures: dict[str, Any] = {
-        "position": line.position,
-        "lag": line.lag,
-        "lag_seconds": line.lag_seconds,
-    }
+    row = {column: getattr(line, column) for column in COLUMNS}
     if line.what in _TIMES:
-        figures["position"] = moment(line.position)
+        row["position"] = moment(line.position)
     for name in _FIGURES.get(line.what, ()):
-        if figures[name] is None:
-            figures[name] = Unmeasured()
-    return (
-        line.what,
-        line.name,
-        line.state,
-        *figures.values(),
-        line.last_error,
-    )
+        if row[name] is None:
+            row[name] = Unmeasured()
+    return tuple(row.values())

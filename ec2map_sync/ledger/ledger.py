@@ -176,11 +176,10 @@ class Ledger(Part):
     def numbers_of(self, images: Iterable[str]) -> dict[str, int]:
         """Give the numbers of those images that have one."""
         c = tables.claims
-        statement = sa.select(c.c.image, c.c.number).where(
+        numbered = sa.select(c.c.image, c.c.number).where(
             c.c.number.is_not(None)
         )
-        rows = self._rows_in(statement, c.c.image, images)
-        return {row.image: row.number for row in rows}
+        return dict(self._rows_in(numbered, c.c.image, images))
 
     def held_between(self, after: int, upto: int, revision: int) -> list[int]:
         """Give the numbers above ``after``, up to ``upto``, of any image.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection
 
 from ec2map_sync.ledger import tables
 from ec2map_sync.ledger.journal import plain
@@ -108,15 +108,15 @@ class Quarantine(Part):
 
         All of them, where no ``limit`` is given.
         """
-        newest_first = tables.quarantine.c.id.desc()
-        rows = self._rows(_BRIEF.order_by(newest_first).limit(limit))
+        rows = self._rows(_BRIEF.order_by(_q.id.desc()).limit(limit))
         return [Quarantined(**row._mapping) for row in rows]
 
     def entry(self, id_: int) -> Quarantined | None:
         """Return one entry with its body."""
-        q = tables.quarantine
-        for row in self._rows(sa.select(q).where(q.c.id == id_)):
-            return _read(row)
+        whole = _BRIEF.add_columns(_q.body, _q.headers)
+        for row in self._rows(whole.where(_q.id == id_)):
+            headers = row.headers and json.loads(row.headers)
+            return Quarantined(**{**row._mapping, "headers": headers})
         return None
 
     def count(self) -> int:
@@ -125,21 +125,18 @@ class Quarantine(Part):
 
     def counts(self) -> dict[str, int]:
         """Return how many entries there are, by source."""
-        q = tables.quarantine
-        statement = sa.select(q.c.source, sa.func.count()).group_by(q.c.source)
-        return {row[0]: row[1] for row in self._rows(statement)}
+        count = sa.select(_q.source, sa.func.count())
+        return dict(self._rows(count.group_by(_q.source)))
 
     def dropped(self) -> dict[str, int]:
         """Return how many entries had to make room so far, by source."""
         d = tables.quarantine_dropped
-        rows = self._rows(sa.select(d.c.source, d.c.count))
-        return {row[0]: row[1] for row in rows}
+        return dict(self._rows(sa.select(d.c.source, d.c.count)))
 
     def latest(self) -> dict[str, Quarantined]:
         """Return the newest entry of each source, without its body."""
-        q = tables.quarantine
-        newest = sa.select(sa.func.max(q.c.id)).group_by(q.c.source)
-        rows = self._rows(_BRIEF.where(q.c.id.in_(newest)))
+        newest = sa.select(sa.func.max(_q.id)).group_by(_q.source)
+        rows = self._rows(_BRIEF.where(_q.id.in_(newest)))
         return {row.source: Quarantined(**row._mapping) for row in rows}
 
     def _make_room(self, connection: Connection, source: str) -> int:
@@ -189,14 +186,3 @@ def _written(headers: Mapping[str, Any] | None) -> str | None:
         return "{}"  # names that are no text, or nested as none of ours
     # Those of a message of ours are 300 bytes; longer ones are not worth it.
     return text if len(text) < MAX_HEADERS else "{}"
-
-
-def _read(row: Row[Any]) -> Quarantined:
-    return Quarantined(
-        id=row.id,
-        at=row.at,
-        source=row.source,
-        reason=row.reason,
-        body=row.body,
-        headers=None if row.headers is None else json.loads(row.headers),
-    )

@@ -166,8 +166,8 @@ class Queries(Part):
 
     def cursors(self) -> dict[str, int]:
         """Tell how far each reader has come."""
-        rows = self._rows(sa.select(tables.cursors))
-        return {row.name: row.revision for row in rows}
+        c = tables.cursors.c
+        return dict(self._rows(sa.select(c.name, c.revision)))
 
     def numbers_after(self, revision: int) -> Backlog:
         """Tell what a sink at this revision has not come to yet."""
