@@ -22,10 +22,6 @@ COMPARED_WITHIN = 600.0
 """Seconds since the agent has compared with a peer, at most."""
 
 
-class NotCompared(Ec2MapError):
-    """The agent has not compared with every peer lately."""
-
-
 class Backfill(RegionLister):
     """Make claims for every image that Glance has and the ledger has not.
 
@@ -97,7 +93,7 @@ class Backfill(RegionLister):
             earlier(wall_clock(), COMPARED_WITHIN),
         )
         if missing:
-            raise NotCompared(
+            raise Ec2MapError(
                 f"nothing is claimed: the ledger was not compared with "
                 f"{', '.join(missing)} lately; let the agent run, and see "
                 "'ec2map-sync peer list' (or --without-peers, if they are "

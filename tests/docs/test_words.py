@@ -26,7 +26,7 @@ _ORDINARY = """
 ahead answer argument aside asker bad busy cannot class compared comparison
 count delay derive difference ending error examination explanation finding
 front heard held help interrupt item known late line listen lister lookout
-many map mapped mismatch name no not numbered one outcome pace part pause
+many map mapped mismatch name no numbered one outcome pace part pause
 picture plain process program received recorded recorder replacement reporter
 retrial run sample screen seen silent spread stage stamped state story survey
 tally time too trace unknown unmeasured verdict view waiting watchdog worker
