@@ -1,7 +1,7 @@
 """ec2map-sync demo."""
 
+import logging
 import sys
-from contextlib import nullcontext
 
 from ec2map_sync.cli.base import Arguments, Command, Parser
 from ec2map_sync.cli.main import USAGE_ERROR
@@ -56,16 +56,15 @@ class RunDemo(Command):
             return INTERRUPTED
 
     def _run(self, regions: int, images: int) -> int:
-        from ec2map_sync.demo.quiet import quiet  # noqa: PLC0415, as below
+        if not self.app.options.debug:
+            logging.disable()
+        # These are slow to import, and some log when they are.
+        from ec2map_sync.demo.picture import screen  # noqa: PLC0415
+        from ec2map_sync.demo.run import run  # noqa: PLC0415
 
-        with nullcontext() if self.app.options.debug else quiet():
-            # These are slow to import, and some log when they are.
-            from ec2map_sync.demo.picture import screen  # noqa: PLC0415
-            from ec2map_sync.demo.run import run  # noqa: PLC0415
-
-            shown = screen(self.app.stdout)
-            ending = run(regions, images, shown)
-            shown.end(ending)
+        shown = screen(self.app.stdout)
+        ending = run(regions, images, shown)
+        shown.end(ending)
         return 0 if ending.is_good else 1
 
 
