@@ -145,13 +145,9 @@ def main() -> None:
         conf.check()
         listener.check_options(conf.conf)
     except Ec2MapError as error:
-        sys.exit(_refuse(error))
+        print(f"{config.PROJECT}-agent: {error}", file=sys.stderr)
+        sys.exit(2)
     log.setup(conf.conf, config.PROJECT)
     inside.install()
     LOG.info("region %s, scheme %s", conf.region, conf.scheme.fingerprint)
     run(conf)
-
-
-def _refuse(error: Ec2MapError) -> int:
-    print(f"{config.PROJECT}-agent: {error}", file=sys.stderr)
-    return 2

@@ -1,7 +1,6 @@
 """The process that answers Prometheus and probes, and what it is made of."""
 
 import socket
-from collections.abc import Callable
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -9,14 +8,14 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from sqlalchemy.engine import Engine
 
 from ec2map_sync.agent.host import Host
+from ec2map_sync.agent.parts import POLL, loop_of
 from ec2map_sync.glance.broker import Queues, broker_address
 from ec2map_sync.ledger import schema
 from ec2map_sync.monitor.exporter import Agent, Front, Waiting, answers
 from ec2map_sync.monitor.gauges import LedgerGauges
-from ec2map_sync.outages import cause_of, describe
+from ec2map_sync.outages import describe
 from ec2map_sync.region import Region
 from ec2map_sync.rules.stamps import wall_clock
-from ec2map_sync.running.loop import Loop, Wake
 from ec2map_sync.running.threads import Threads
 from ec2map_sync.settings.config import Config
 
@@ -56,14 +55,15 @@ def exporter(config: Config, host: Host) -> Threads:
         "/readyz": lambda: [*_ledger_trouble(region.engine), *agent.deaf()],
     }
     front = Front(listen, answers(registry, probes))
+    # Neither needs the ledger, unlike all other loops.
     return Threads(
         [
-            _loop("metrics", front.step, front.close),
-            _loop(
+            loop_of("metrics", front.step, interval=POLL, release=front.close),
+            loop_of(
                 "metrics' look at the queues",
                 waiting.step,
-                waiting.forget,
                 interval=QUEUE_INTERVAL,
+                release=waiting.forget,
             ),
         ]
     )
@@ -77,22 +77,3 @@ def _ledger_trouble(engine: Engine) -> list[str]:
             return [text]
         raise
     return []
-
-
-def _loop(
-    name: str,
-    step: Callable[[], bool | None],
-    release: Callable[[], None],
-    *,
-    interval: float = 1.0,
-) -> Loop:
-    """Make a loop that does not need the ledger, unlike all others."""
-    return Loop(
-        name,
-        step,
-        wake=Wake(),
-        interval=interval,
-        describe=describe,
-        cause_of=cause_of,
-        release=release,
-    )

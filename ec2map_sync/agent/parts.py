@@ -3,6 +3,7 @@
 import logging
 import socket
 from collections.abc import Callable
+from functools import partial
 
 from ec2map_sync.agent.health import Memory, Reporter
 from ec2map_sync.agent.host import Host
@@ -19,6 +20,9 @@ LOG = logging.getLogger(__name__)
 
 POLL = 1.0
 """Seconds after which other hosts' work is found, and lost wake-ups."""
+
+loop_of = partial(Loop, describe=describe, cause_of=cause_of)
+"""A loop of ours, which knows how outages are described."""
 
 
 class Parts:
@@ -51,15 +55,13 @@ class Parts:
         release: Callable[[], None] = lambda: None,
     ) -> Loop:
         """Make a loop that waits for the ledger, and reports to it."""
-        return Loop(
+        return loop_of(
             str(name),
             step,
             prepare=self._prepare,
             report=self.report(name),
-            wake=wake or Wake(),
+            wake=wake,
             interval=interval,
-            describe=describe,
-            cause_of=cause_of,
             release=release,
         )
 

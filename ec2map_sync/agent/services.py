@@ -4,14 +4,13 @@ import logging
 import os
 
 from ec2map_sync.agent.host import Host
-from ec2map_sync.agent.parts import POLL, Parts
+from ec2map_sync.agent.parts import POLL, Parts, loop_of
 from ec2map_sync.glance.audit import Auditor
 from ec2map_sync.glance.broker import Queues, broker_address
 from ec2map_sync.glance.catalogue import Catalogue
 from ec2map_sync.glance.listener import Listener, Recorder
 from ec2map_sync.glance.watch import Watchdog
 from ec2map_sync.monitor.status import Examination, Line, Lookout
-from ec2map_sync.outages import cause_of, describe
 from ec2map_sync.peers import bus
 from ec2map_sync.peers.answerer import Answerer
 from ec2map_sync.peers.follower import Follower
@@ -210,13 +209,11 @@ class _Writers:
         self._fan = Fan()
         self._loops: dict[str, list[Loop]] = {}
         self._gate = parts.gate()
-        wake_ups = Loop(
+        wake_ups = loop_of(
             "wake-ups",
             self._fan.step,
             wake=parts.host.writer,
             interval=FAN_INTERVAL,
-            describe=describe,
-            cause_of=cause_of,
         )
         self.threads = Threads([wake_ups])
 

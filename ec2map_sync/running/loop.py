@@ -137,7 +137,7 @@ class Loop:
         name: str,
         step: Callable[[], bool | None],
         *,
-        wake: Wake | Nudge,
+        wake: Wake | Nudge | None = None,
         interval: float,
         describe: Callable[[Exception], str | None],
         cause_of: Callable[[Exception], str] = lambda _error: "other",
@@ -147,7 +147,7 @@ class Loop:
     ) -> None:
         self.name = name
         self._step = step
-        self._wake = wake
+        self._wake = wake or Wake()
         self._interval = interval
         self._prepare = prepare
         self._release = release
