@@ -6,6 +6,7 @@ whatever its size and however many images the ledger knows.
 
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
 from operator import itemgetter
 from typing import Any
 
@@ -239,16 +240,13 @@ class Recording:
     def _load_slots(self, numbers: Collection[int]) -> Mapping[int, Slot]:
         n, p = tables.numbers, tables.passed
         slots: dict[int, Slot] = {}
-        for row in select_in(
-            self._connection, sa.select(n), n.c.number, numbers
-        ):
+        read = partial(select_in, self._connection)
+        for row in read(sa.select(n), n.c.number, numbers):
             self._revisions[row.number] = row.revision
             slots[row.number] = Slot(
                 wish_of(row) if row.wish_image is not None else None
             )
-        for row in select_in(
-            self._connection, sa.select(p), p.c.number, slots
-        ):
+        for row in read(sa.select(p), p.c.number, slots):
             slots[row.number].passed.add(wish_of(row))
         return slots
 

@@ -223,16 +223,15 @@ def _heartbeat_from_json(fields: Json, now: Stamp) -> Heartbeat:
     limit = now + MAX_AHEAD
     return Heartbeat(
         until=stamp(fields["until"], limit, "until"),
-        before=Print(
-            _int(fields["count"], 0, 2**62, "count"),
-            _int(fields["sum"], 0, 2**62, "sum"),
-        ),
-        total=Print(
-            _int(fields["total"], 0, 2**62, "total"),
-            _int(fields["total_sum"], 0, 2**62, "total_sum"),
-        ),
+        before=_print(fields, "count", "sum"),
+        total=_print(fields, "total", "total_sum"),
         newest=_newest(fields["newest"], limit),
     )
+
+
+def _print(fields: Json, *names: str) -> Print:
+    count, total = (_int(fields[name], 0, 2**62, name) for name in names)
+    return Print(count, total)
 
 
 def _newest(value: Any, limit: Stamp) -> Stamp:
@@ -254,9 +253,7 @@ def _range_from_json(value: Any) -> Range:
     start, stop, count, total = value
     return Range(
         span=_span_from_json((start, stop)),
-        print=Print(
-            _int(count, 0, 2**62, "count"), _int(total, 0, 2**62, "sum")
-        ),
+        print=_print({"count": count, "sum": total}, "count", "sum"),
     )
 
 
