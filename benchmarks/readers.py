@@ -15,7 +15,7 @@ from shelf import Run, Shelf
 from ec2map_sync.peers import compare
 from ec2map_sync.peers.agreement import Agreement
 from ec2map_sync.peers.bus import PREFETCH
-from ec2map_sync.peers.follower import BATCH
+from ec2map_sync.peers.follower import MESSAGES_AT_ONCE
 from ec2map_sync.protocol import messages
 from ec2map_sync.rules.claims import EVERYTHING, Span
 
@@ -215,9 +215,9 @@ class Reader:
 
     def _record(self, front: int, stop: int) -> None:
         taken = self._cloud.feeds[self._peer.number].messages(front, stop)
-        work = COSTS.transaction * -(-taken // BATCH) + COSTS.claim * (
-            stop - front
-        )
+        work = COSTS.transaction * -(
+            -taken // MESSAGES_AT_ONCE
+        ) + COSTS.claim * (stop - front)
         done = self._own.ledger.serve(self._cloud.now, work)
         self._cloud.at(done, lambda: self._drained(front, stop))
 

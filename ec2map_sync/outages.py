@@ -10,7 +10,7 @@ from ec2map_sync.rules.errors import Ec2MapError, one_line
 OUTAGES: tuple[type[Exception], ...] = (
     SQLAlchemyError,
     Ec2MapError,
-    *link.OUTAGES,
+    *link.BROKEN,
 )
 """What a part that does not answer raises."""
 

@@ -241,7 +241,7 @@ class _Writers:
     def start(self, sink: Sink) -> None:
         parts = self._parts
         worker = self.region.writer(sink)
-        auditor = SinkAuditor(
+        sweeper = SinkAuditor(
             Sweep(parts.ledger, sink, worker),
             sink.name,
             # Not while the Writer fills a new sink, nor beside another
@@ -258,7 +258,7 @@ class _Writers:
                 wake=self._fan.nudge(sink.name),
                 release=sink.close,
             ),
-            parts.loop(names.audit_of(sink.name), auditor.step),
+            parts.loop(names.audit_of(sink.name), sweeper.step),
         ]
         for loop in self._loops[sink.name]:
             self.threads.add(loop)

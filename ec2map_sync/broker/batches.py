@@ -27,7 +27,7 @@ LONGEST_FILLING = 0.1
 """Seconds that those wait, at most, for a batch to be full."""
 
 
-class Server(BatchNotificationServer):  # type: ignore[misc]
+class BatchServer(BatchNotificationServer):  # type: ignore[misc]
     """Records together what comes together; what comes alone, at once.
 
     oslo.messaging's own batches are closed after a fixed time: too early

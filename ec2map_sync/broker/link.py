@@ -17,7 +17,7 @@ from ec2map_sync.broker import inside
 from ec2map_sync.broker.address import Address, Tls
 from ec2map_sync.rules.errors import one_line
 
-OUTAGES: tuple[type[Exception], ...] = (
+BROKEN: tuple[type[Exception], ...] = (
     amqp.exceptions.AMQPError,
     kombu.exceptions.KombuError,
     kombu.exceptions.OperationalError,
@@ -39,7 +39,7 @@ HEARTBEAT = 20
 
 def describe(error: Exception) -> str | None:
     """Say in one line what a broker answered; None if it was not one."""
-    if not isinstance(error, OUTAGES):
+    if not isinstance(error, BROKEN):
         return None
     if isinstance(error, amqp.exceptions.NotFound):
         return f"not there yet: {error.reply_text}"
@@ -54,7 +54,7 @@ def connect(address: Address, turn: int = 0) -> kombu.Connection:
 
     ``turn`` tells with which of them to begin.
 
-    :raises Exception: one of `OUTAGES`: none does, or a file that TLS needs
+    :raises Exception: one of `BROKEN`: none does, or a file that TLS needs
         cannot be read.
     """
     inside.install_reading()
@@ -132,7 +132,7 @@ class Link:
         connection, self._connection = self._connection, None
         if connection is not None:
             self._limit(CLOSE_TIMEOUT)
-            with suppress(*OUTAGES):  # it may be broken already
+            with suppress(*BROKEN):  # it may be broken already
                 connection.release()
 
     def _limit(self, seconds: float) -> None:

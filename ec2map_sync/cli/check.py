@@ -10,7 +10,7 @@ from ec2map_sync.operate import checks
 COLUMNS = ("check", "result", "advice")
 
 
-class Check(RegionLister):
+class CheckConfig(RegionLister):
     """See whether what the configuration names is there, and as it must be.
 
     Brokers, exchanges and queues, databases and our rights there, keys,

@@ -141,10 +141,10 @@ class Interrupt:
         signal.signal(signal.SIGINT, self._before)
         self._wake.close()
 
-    def comes_within(self, seconds: float) -> bool:
+    def comes_within(self, pause: float) -> bool:
         """Wait for so long; True as soon as it has come."""
         if not self._came:
-            self._wake.wait(seconds)
+            self._wake.wait(pause)
         return self._came
 
     def _note(self, *_signal: object) -> None:

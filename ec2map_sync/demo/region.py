@@ -80,13 +80,13 @@ class OneProcessConfig(Config):
     @property
     def bus(self) -> config.Bus:
         """How to reach the other regions."""
-        bus = super().bus
+        ours = super().bus
         peers = tuple(
             replace(peer, exchange=_exchange_of(peer.name))
-            for peer in bus.peers
+            for peer in ours.peers
             if self._only in {None, peer.name}
         )
-        return replace(bus, peers=peers)
+        return replace(ours, peers=peers)
 
 
 class _Running:
@@ -186,7 +186,7 @@ class Region:
         with link.connect(Address("memory://")) as connection:
             try:
                 connection.default_channel.queue_declare(queue, passive=True)
-            except link.OUTAGES:
+            except link.BROKEN:
                 return False
         return True
 

@@ -15,7 +15,7 @@ from ec2map_sync.running import counters
 
 LOG = logging.getLogger(__name__)
 
-BATCH = 500
+IMAGES_AT_ONCE = 500
 """Images recorded in one transaction of the ledger."""
 
 OVERLAP = timedelta(seconds=60)
@@ -48,7 +48,7 @@ class Survey:
         self.claimed = 0
         self.unusable: list[str] = []
 
-    def batch(self, size: int = BATCH) -> list[Image]:
+    def batch(self, size: int = IMAGES_AT_ONCE) -> list[Image]:
         """Give the next images; none at the end.
 
         They come again after `cut_off`, unless they are `done`.

@@ -38,7 +38,7 @@ class Queues(link.Link):
     def waiting(self) -> int:
         """Count what is not delivered yet.
 
-        :raises Exception: one of `link.OUTAGES` if the broker is away.
+        :raises Exception: one of `link.BROKEN` if the broker is away.
         """
         self.pump()
         return sum(self._depth(name) for name in self.names)

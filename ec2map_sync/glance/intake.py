@@ -43,7 +43,7 @@ def server(
             batches,
         )
 
-        return batches.Server(
+        return batches.BatchServer(
             transport,
             targets,
             recorder,

@@ -33,7 +33,7 @@ with warnings.catch_warnings():
 
 LOG = logging.getLogger(__name__)
 
-Tally = Mapping[tuple[str, str], int]
+Outcomes = Mapping[tuple[str, str], int]
 """How many notifications, by type and what became of them."""
 
 MIN_PREFETCH = 100
@@ -140,7 +140,7 @@ class Recorder(dispatcher.DispatcherBase):  # type: ignore[misc]
 
 def _sort(
     notifications: Sequence[Any], selection: Selection
-) -> tuple[list[Sighting], list[Quarantined], Tally]:
+) -> tuple[list[Sighting], list[Quarantined], Outcomes]:
     sightings: list[Sighting] = []
     bad: list[Quarantined] = []
     outcomes: list[str] = []
@@ -161,7 +161,7 @@ def _sort(
     return sightings, bad, Counter(zip(types, outcomes, strict=True))
 
 
-def _count(tally: Tally, notifications: Sequence[Any]) -> None:
+def _count(tally: Outcomes, notifications: Sequence[Any]) -> None:
     """Count a batch whose effect is committed."""
     for (name, outcome), count in tally.items():
         counters.NOTIFICATIONS.add(count, name, outcome)
@@ -210,7 +210,7 @@ class Listener:
     def start(self) -> None:
         """Begin to listen, once Glance's exchange is there.
 
-        :raises Exception: one of `link.OUTAGES` if the broker is away;
+        :raises Exception: one of `link.BROKEN` if the broker is away;
             NoExchange or Misfit, if Glance's exchange is not there yet, or
             otherwise than our options say.
         """

@@ -1,12 +1,12 @@
 """The ledger: a region's database, and the one door into it."""
 
-from ec2map_sync.ledger.feeds import PUBLISHER, Reader
+from ec2map_sync.ledger.feeds import PUBLISHING, Reader
 from ec2map_sync.ledger.journal import Journal, PeerState, ServiceState
 from ec2map_sync.ledger.ledger import Head, Ledger, Recorded
 from ec2map_sync.ledger.quarantine import Quarantined
 
 __all__ = [
-    "PUBLISHER",
+    "PUBLISHING",
     "Head",
     "Journal",
     "Ledger",

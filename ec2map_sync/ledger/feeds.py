@@ -42,7 +42,7 @@ _CHANGED = _feed(NUMBERED, tables.numbers.c.revision)
 _OWN = _feed(sa.select(tables.claims), tables.claims.c.own_revision)
 
 
-PUBLISHER = str(names.PUBLISHER)
+PUBLISHING = str(names.PUBLISHER)
 """The one reader that is not named after a sink."""
 
 _HOLD = (
@@ -188,7 +188,7 @@ class Cursors(Part):
 
     def rewind(self) -> None:
         """Let every sink be gone through again from the beginning."""
-        sinks = sa.update(tables.cursors).where(_c.name != PUBLISHER)
+        sinks = sa.update(tables.cursors).where(_c.name != PUBLISHING)
         self._write(sinks.values(revision=0))
 
 

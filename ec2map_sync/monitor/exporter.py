@@ -14,7 +14,7 @@ from prometheus_client.registry import Collector
 
 from ec2map_sync.broker import link
 from ec2map_sync.glance.broker import Queues
-from ec2map_sync.monitor.gauges import Family, Gauge, Sample, families
+from ec2map_sync.monitor.gauges import Family, Gauge, Measured, families
 from ec2map_sync.rules.errors import Ec2MapError
 from ec2map_sync.running.roll import Roll
 from ec2map_sync.settings.addresses import Listen
@@ -74,7 +74,7 @@ class Agent(Collector):
         """Look at each process."""
         return families(self._samples())
 
-    def _samples(self) -> Iterator[Sample]:
+    def _samples(self) -> Iterator[Measured]:
         yield INFO, 1.0, self._info
         yield WAITING, self._waiting.count if self._waiting else None, ()
         for process in self._expected:
@@ -101,7 +101,7 @@ class Waiting:
         """Ask the broker; that it is away, the listener says."""
         try:
             self.count = self._queues.waiting()
-        except link.OUTAGES:
+        except link.BROKEN:
             self.forget()
 
     def forget(self) -> None:

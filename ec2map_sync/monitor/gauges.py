@@ -12,7 +12,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 from sqlalchemy.exc import SQLAlchemyError
 
-from ec2map_sync.ledger import PUBLISHER, Ledger
+from ec2map_sync.ledger import PUBLISHING, Ledger
 from ec2map_sync.ledger.queries import Backlog
 from ec2map_sync.monitor.status import peer_views, seconds_since
 from ec2map_sync.rules.claims import Stamp
@@ -47,7 +47,7 @@ class Gauge:
         return kind(self.full_name, self.text, labels=self.labels)
 
 
-Sample = tuple[Gauge, float | None, tuple[str, ...]]
+Measured = tuple[Gauge, float | None, tuple[str, ...]]
 """A value, and what labels it; None if it is not known."""
 
 LEDGER_UP = Gauge(
@@ -108,7 +108,7 @@ LOOP_SEEN = Gauge(
 )
 
 
-def families(samples: Iterable[Sample]) -> Iterable[Family]:
+def families(samples: Iterable[Measured]) -> Iterable[Family]:
     """Put values in their families; leaves out what is not known."""
     found: dict[Gauge, Family] = {}
     for gauge, value, labels in samples:
@@ -141,7 +141,7 @@ class LedgerGauges(Collector):
             samples = [(LEDGER_UP, 0.0, ())]
         return families(samples)
 
-    def _samples(self) -> Iterator[Sample]:
+    def _samples(self) -> Iterator[Measured]:
         queries = self._ledger.queries
         head = self._ledger.head()
         yield KNOWN_CLAIMS, head.total.count, ()
@@ -156,7 +156,7 @@ class LedgerGauges(Collector):
             yield SINK_LAG, waiting.count, (sink,)
             yield SINK_LAG_SECONDS, self._age(waiting), (sink,)
         if self._bus.publishes:
-            waiting = queries.own_claims_after(cursors.get(PUBLISHER, 0))
+            waiting = queries.own_claims_after(cursors.get(PUBLISHING, 0))
             yield PUBLISHER_LAG, waiting.count, ()
             yield PUBLISHER_LAG_SECONDS, self._age(waiting), ()
         divergences = self._ledger.divergences.counts()
@@ -166,7 +166,7 @@ class LedgerGauges(Collector):
             yield QUARANTINE, count, (source,)
         yield from self._loops(sinks)
 
-    def _peers(self) -> Iterator[Sample]:
+    def _peers(self) -> Iterator[Measured]:
         now = self.clock()
         for view in peer_views(self._ledger, self._bus, now):
             if view.state not in PEER_STATES:
@@ -181,7 +181,7 @@ class LedgerGauges(Collector):
             yield PEER_MISSING, known.missing_here, (peer, "here")
             yield PEER_MISSING, known.missing_there, (peer, "there")
 
-    def _loops(self, sinks: Sequence[str]) -> Iterator[Sample]:
+    def _loops(self, sinks: Sequence[str]) -> Iterator[Measured]:
         now = self.clock()
         # What a loop says after a clock was put back is noted by it.
         self.since = min(self.since, now)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from ec2map_sync.ledger import (
-    PUBLISHER,
+    PUBLISHING,
     Head,
     Ledger,
     PeerState,
@@ -215,7 +215,7 @@ class Examination:
         ]
         if self._bus.publishes:
             readers.append(
-                (PUBLISHER, "publisher", PUBLISHER, self._claims_after)
+                (PUBLISHING, "publisher", PUBLISHING, self._claims_after)
             )
         before = self._ledger.queries.cursors()
         waiting = {

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from ec2map_sync.glance.audit import BATCH, Survey, news
+from ec2map_sync.glance.audit import IMAGES_AT_ONCE, Survey, news
 from ec2map_sync.ledger import Ledger
 
 
@@ -33,7 +33,7 @@ def backfill(
 
     The survey counts; ``advance`` is told how many more images are done.
     """
-    size = max(1, min(BATCH, int(rate)))
+    size = max(1, min(IMAGES_AT_ONCE, int(rate)))
     pace = Pace(rate)
     while images := survey.batch(size):
         sightings = survey.sightings(images)

@@ -29,7 +29,7 @@ def traces(
 ) -> Traces:
     """Look what there is of a peer.
 
-    :raises Exception: one of `link.OUTAGES` if the broker is away.
+    :raises Exception: one of `link.BROKEN` if the broker is away.
     """
     queue = f"{exchange}.{peer}"
     return Traces(
@@ -42,7 +42,7 @@ def traces(
 def forget(ledger: Ledger, broker: Address, exchange: str, peer: str) -> None:
     """Delete a peer's queue and its traces; its claims stay everybody's.
 
-    :raises Exception: one of `link.OUTAGES` if the broker is away.
+    :raises Exception: one of `link.BROKEN` if the broker is away.
     """
     with link.connect(broker) as connection:
         connection.default_channel.queue_delete(f"{exchange}.{peer}")

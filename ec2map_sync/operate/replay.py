@@ -13,7 +13,7 @@ from ec2map_sync.region import Region
 from ec2map_sync.rules.claims import Bound, Claim, Span
 from ec2map_sync.rules.names import source_of
 from ec2map_sync.settings.config import Peer
-from ec2map_sync.sinks.writer import BATCH
+from ec2map_sync.sinks.writer import NUMBERS_AT_ONCE
 
 Advance = Callable[[int], None]
 """Is told how many more claims are done."""
@@ -73,7 +73,7 @@ def into_sink(
     """Write all images that were claimed in a range into a sink again."""
     queries, writer = region.ledger.queries, region.writer(region.sink(sink))
     examined = missed = 0
-    for page in _pages(queries.mappings, span, BATCH):
+    for page in _pages(queries.mappings, span, NUMBERS_AT_ONCE):
         moves = queries.moves(m.claim.image for m in page)
         # Also where an image was before: a restored sink may hold that.
         numbers = {m.number for m in page} | {move.old for move in moves}

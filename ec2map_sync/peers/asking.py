@@ -133,7 +133,7 @@ class Asker:
         headers, body = wire.encode(addressed, self._pen)
         try:
             self._inlet.ask(headers, body)
-        except link.OUTAGES as error:
+        except link.BROKEN as error:
             raise self._unreachable(error) from error
 
     def _read(self) -> Iterator[messages.Message]:
@@ -141,7 +141,7 @@ class Asker:
         try:
             arrived = self._inlet.read(_BATCH, _PATIENCE)
             self._inlet.acknowledge(arrived)
-        except link.OUTAGES as error:
+        except link.BROKEN as error:
             raise self._unreachable(error) from error
         for one in arrived:
             try:

@@ -28,7 +28,7 @@ from ec2map_sync.running import counters
 
 LOG = logging.getLogger(__name__)
 
-BATCH = 20
+MESSAGES_AT_ONCE = 20
 """Messages recorded in one transaction: up to 10,000 claims."""
 
 ASK_AGAIN = 30.0
@@ -112,7 +112,7 @@ class Follower:
             self._agreement.greet()
             self._begin(EVERYTHING)
             self._greeted = True
-        arrived = self._inlet.read(BATCH, self._patience)
+        arrived = self._inlet.read(MESSAGES_AT_ONCE, self._patience)
         if arrived:
             if self._pull and not self._heard:
                 # Until now, another host of ours has got the answers.

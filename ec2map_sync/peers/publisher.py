@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from ec2map_sync.ledger import PUBLISHER, Ledger
+from ec2map_sync.ledger import PUBLISHING, Ledger
 from ec2map_sync.peers.bus import Outlet
 from ec2map_sync.protocol import messages, wire
 from ec2map_sync.running import counters
@@ -35,7 +35,7 @@ class Publisher:
 
     def step(self) -> bool:
         """Publish what is new; True if there may be more."""
-        with self._ledger.cursors.reader(PUBLISHER) as reader:
+        with self._ledger.cursors.reader(PUBLISHING) as reader:
             if reader is None:
                 return False  # another host publishes
             self._beat_if_due()

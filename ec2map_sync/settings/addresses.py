@@ -99,13 +99,13 @@ def sections(
         for section in there
         if section.startswith(f"{kind}:")
     }
-    for name in sorted(set(names) - found):
+    for one in sorted(set(names) - found):
         raise ConfigError(
-            f"{option} names {name}, but there is no [{kind}:{name}]"
+            f"{option} names {one}, but there is no [{kind}:{one}]"
         )
-    for name in sorted(found - set(names)):
+    for one in sorted(found - set(names)):
         raise ConfigError(
-            f"[{kind}:{name}] is not used: add {name} to {option}, or "
+            f"[{kind}:{one}] is not used: add {one} to {option}, or "
             "remove the section"
         )
 

@@ -36,7 +36,7 @@ class Session(Protocol):
     ) -> Plan:
         """Read what stands there, and compare it with what is settled."""
 
-    def apply(self, plan: Plan) -> None:
+    def apply(self, steps: Plan) -> None:
         """Write, and commit."""
 
 

@@ -159,13 +159,13 @@ class Ec2ApiSession:
         is_ours = judge(item.row for item in found)
         return plan(found, settled, is_ours=is_ours, rewrite=rewrite)
 
-    def apply(self, plan: Plan) -> None:
+    def apply(self, steps: Plan) -> None:
         """Empty, fill and commit.
 
         What ec2-api has adopted meanwhile stays; the row that should take
         its place then fails, and all is looked at again.
         """
-        for row in plan.remove:
+        for row in steps.remove:
             self._connection.execute(
                 sa.delete(items).where(
                     items.c.id == format_id(row.number, row.kind),
@@ -176,7 +176,7 @@ class Ec2ApiSession:
         insert(
             self._connection,
             [items.c.id, items.c.os_id],
-            ((format_id(row.number, row.kind), row.uuid) for row in plan.add),
+            ((format_id(row.number, row.kind), row.uuid) for row in steps.add),
         )
         self._connection.commit()
 

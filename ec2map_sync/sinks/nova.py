@@ -154,11 +154,11 @@ class NovaSession:
         is_ours = judge(found.values())
         return plan(found, settled, is_ours=is_ours, rewrite=rewrite)
 
-    def apply(self, plan: Plan) -> None:
+    def apply(self, steps: Plan) -> None:
         """See to Nova's own ids; then empty, fill and commit."""
-        if plan.add:
+        if steps.add:
             self._counter.keep(self._connection)
-        for row in plan.remove:
+        for row in steps.remove:
             self._connection.execute(
                 sa.delete(s3_images).where(
                     s3_images.c.id == row.number,
@@ -169,7 +169,7 @@ class NovaSession:
         insert(
             self._connection,
             list(s3_images.c),
-            ((row.number, row.uuid, now, 0) for row in plan.add),
+            ((row.number, row.uuid, now, 0) for row in steps.add),
         )
         self._connection.commit()
 

@@ -9,7 +9,7 @@ from ec2map_sync.ledger import Ledger
 from ec2map_sync.ledger.queries import Settled
 from ec2map_sync.rules.ec2id import LEGACY, ON_DEMAND, Band
 from ec2map_sync.sinks import Ranges, Sink, takes
-from ec2map_sync.sinks.writer import BATCH, Writer
+from ec2map_sync.sinks.writer import NUMBERS_AT_ONCE, Writer
 from ec2map_sync.sql.rowprints import PART_BITS
 
 PAGE = 5000
@@ -113,8 +113,10 @@ class SinkCheck:
     def again(self, found: Sequence[Difference]) -> list[Difference]:
         """Look again at what was different."""
         left = []
-        for start in range(0, len(found), BATCH):
-            numbers = [d.number for d in found[start : start + BATCH]]
+        for start in range(0, len(found), NUMBERS_AT_ONCE):
+            numbers = [
+                d.number for d in found[start : start + NUMBERS_AT_ONCE]
+            ]
             rows = self._sink.rows(numbers)
             settled = self._ledger.numbered(numbers)
             for number in numbers:
@@ -183,7 +185,7 @@ class SinkCheck:
 
     def _by_number(self, low: int, stop: int) -> Iterator[Difference]:
         """Compare the numbers that are settled, and no others."""
-        while ours := self._settled(low, stop, BATCH):
+        while ours := self._settled(low, stop, NUMBERS_AT_ONCE):
             rows = self._sink.rows(number for number, _ in ours)
             yield from _differences(dict(ours), rows)
             self._count(len(ours))
@@ -213,8 +215,10 @@ def repair(
     """
     numbers = check.repairable(found)
     changed = 0
-    for start in range(0, len(numbers), BATCH):
-        steps = writer.write(numbers[start : start + BATCH], dry_run=dry_run)
+    for start in range(0, len(numbers), NUMBERS_AT_ONCE):
+        steps = writer.write(
+            numbers[start : start + NUMBERS_AT_ONCE], dry_run=dry_run
+        )
         touched = {row.number for row in (*steps.add, *steps.remove)}
         changed += len(touched)
     if dry_run:

@@ -12,7 +12,7 @@ from ec2map_sync.sinks import Plan, Sink
 
 LOG = logging.getLogger(__name__)
 
-BATCH = 1000
+NUMBERS_AT_ONCE = 1000
 """Numbers in one transaction of the sink."""
 
 
@@ -41,7 +41,7 @@ class Writer:
             if reader is None:
                 return False  # another host writes
             after = reader.revision
-            upto, more = reader.numbers(BATCH)
+            upto, more = reader.numbers(NUMBERS_AT_ONCE)
             if upto > after:
                 self._write(partial(reader.changed, upto))
                 # After the sink's commit: a crash between the two writes

@@ -6,7 +6,7 @@ from histories import attempt
 from simulation.history import ANY, LOSSY, PUSHED, SERIAL, Profile
 from simulation.region import Parts
 
-from ec2map_sync.ledger import PUBLISHER, recording
+from ec2map_sync.ledger import PUBLISHING, recording
 from ec2map_sync.peers.agreement import Agreement
 from ec2map_sync.peers.compare import Pull
 from ec2map_sync.peers.follower import Follower
@@ -56,7 +56,7 @@ class AdvancesFirst(Publisher):
     """Its cursor is committed before the broker has the claims."""
 
     def step(self):
-        with self._ledger.cursors.reader(PUBLISHER) as reader:
+        with self._ledger.cursors.reader(PUBLISHING) as reader:
             claims, upto = reader.own_claims(self._batch_size)
             reader.advance(upto)
         for claim in claims:

@@ -8,7 +8,7 @@ from proxy import Proxy, Way
 from servers import free_port
 
 from ec2map_sync.broker.address import Address
-from ec2map_sync.broker.link import HEARTBEAT as USUAL, OUTAGES, connect
+from ec2map_sync.broker.link import BROKEN, HEARTBEAT as USUAL, connect
 from ec2map_sync.peers import bus
 
 pytestmark = pytest.mark.services
@@ -35,7 +35,7 @@ def fails(outlet):
     """Whether the link is seen to be dead by who only keeps it alive."""
     try:
         outlet.pump()
-    except OUTAGES:
+    except BROKEN:
         return True
     return False
 
@@ -74,7 +74,7 @@ def test_a_link_that_dies_while_it_is_set_up_is_given_up(rabbit_a, link):
     outlet = bus.Outlet(Address(link.url(rabbit_a.url())), "x")
     begun = time.monotonic()
 
-    with pytest.raises(OUTAGES):
+    with pytest.raises(BROKEN):
         outlet.send("nobody", {}, b"{}")
 
     outlet.close()
@@ -97,7 +97,7 @@ def test_each_node_of_a_cluster_is_tried_in_one_attempt(rabbit_a, down):
 def test_an_attempt_ends_where_no_node_is_up():
     begun = time.monotonic()
 
-    with pytest.raises(OUTAGES):
+    with pytest.raises(BROKEN):
         connect(Address(";".join(refusing() for _ in range(3))))
 
     assert time.monotonic() - begun < within(5)
@@ -109,7 +109,7 @@ def test_a_node_that_closes_connections_is_left(rabbit_a):
         outlet = bus.Outlet(Address(";".join(urls)), "x")
         outlet.open()
         bad.cut(Way.TO_BROKER)
-        with pytest.raises(OUTAGES):
+        with pytest.raises(BROKEN):
             outlet.send("nobody", {}, b"{}")
         outlet.close()
 

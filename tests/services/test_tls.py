@@ -62,7 +62,7 @@ def test_an_unknown_certificate_is_refused(broker, directory):
     other = make_certificate(directory / "other.pem", "127.0.0.1")
 
     for url in (address(broker), f"{address(broker)}?ca_file={other}"):
-        with pytest.raises(link.OUTAGES) as caught:
+        with pytest.raises(link.BROKEN) as caught:
             publish(url)
         said = link.describe(caught.value)
         assert "certificate is not trusted (ssl_ca_file)" in said
@@ -71,7 +71,7 @@ def test_an_unknown_certificate_is_refused(broker, directory):
 def test_a_certificate_for_another_host_is_refused(broker, directory):
     url = f"{address(broker, '127.0.0.2')}?ca_file={directory / 'own.pem'}"
 
-    with pytest.raises(link.OUTAGES) as caught:
+    with pytest.raises(link.BROKEN) as caught:
         publish(url)
 
     assert "127.0.0.2" in link.describe(caught.value)
@@ -106,7 +106,7 @@ def test_each_host_of_a_cluster_is_checked_by_its_own_name(broker, directory):
 def test_a_file_that_is_missing_is_named(directory):
     url = f"amqps://127.0.0.1:1/?ca_file={directory / 'missing.pem'}"
 
-    with pytest.raises(link.OUTAGES) as caught:
+    with pytest.raises(link.BROKEN) as caught:
         publish(url)
 
     assert "missing.pem" in link.describe(caught.value)

@@ -14,7 +14,7 @@ from patience import wait_until, within
 from proxy import Proxy
 from servers import MariaDB, find_program
 
-from ec2map_sync.ledger import PUBLISHER, Ledger
+from ec2map_sync.ledger import PUBLISHING, Ledger
 from ec2map_sync.rules.claims import Print, Sighting, Stamp
 from ec2map_sync.rules.ec2id import Kind, Scheme
 from ec2map_sync.rules.stamps import wall_clock
@@ -130,7 +130,7 @@ def await_published(region: Region, seconds: float = 30) -> None:
     ledger = open_ledger(region)
 
     def published() -> bool:
-        with ledger.cursors.reader(PUBLISHER) as reader:
+        with ledger.cursors.reader(PUBLISHING) as reader:
             return reader is not None and not reader.own_claims(1)[0]
 
     wait_until(published, seconds)

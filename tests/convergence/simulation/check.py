@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from ec2map_sync.ledger import PUBLISHER
+from ec2map_sync.ledger import PUBLISHING
 from ec2map_sync.rules.claims import Claim, Print, join_all, print_of
 from ec2map_sync.rules.ec2id import Scheme
 from ec2map_sync.rules.settle import settle
@@ -35,7 +35,7 @@ def unrest(regions: Sequence[Region]) -> Iterator[str]:
 
 def _behind(region: Region) -> Iterator[str]:
     """Say which cursors have something left to read."""
-    for name in (PUBLISHER, *(cell.sink.name for cell in region.cells)):
+    for name in (PUBLISHING, *(cell.sink.name for cell in region.cells)):
         if not region.has_read(name):
             yield f"{region.name}: {name} has something left to read"
 

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 import sqlalchemy as sa
 
 from ec2map_sync.agent.health import Memory
-from ec2map_sync.ledger import PUBLISHER, Ledger, schema
+from ec2map_sync.ledger import PUBLISHING, Ledger, schema
 from ec2map_sync.peers.answerer import Answerer
 from ec2map_sync.peers.follower import Follower
 from ec2map_sync.peers.gate import Gate
@@ -388,7 +388,7 @@ class Region:
 
     def _publishes(self) -> bool:
         due = self._now() - self._published_at >= HEARTBEAT_INTERVAL
-        if due or not self.has_read(PUBLISHER):
+        if due or not self.has_read(PUBLISHING):
             self._published_at = self._now()
             return True
         return False
@@ -513,7 +513,7 @@ class Region:
 
     def has_read(self, reader: str) -> bool:
         """Tell whether a reader of the feeds has nothing left to read."""
-        newest = _NEWEST_OWN if reader == PUBLISHER else _NEWEST_NUMBER
+        newest = _NEWEST_OWN if reader == PUBLISHING else _NEWEST_NUMBER
         (changed,) = self.eye.execute(newest).fetchone()
         at = self.eye.execute(_POSITION, (reader,)).fetchone()
         return (at[0] if at else 0) >= (changed or 0)
