@@ -33,7 +33,7 @@ _CAUSES = {
 def describe(
     error: Exception, *, database: str | None = None, broker: str = ""
 ) -> str | None:
-    """Return an outage as one line; None for a mistake of ours.
+    """Returns an outage as one line; None for a mistake of ours.
 
     ``database`` and ``broker`` are what the line begins with, if it is one
     of those. A database says by itself which option it comes from, where its
@@ -55,12 +55,12 @@ def describe(
 
 
 def said(error: SQLAlchemyError) -> str:
-    """Return what a database answered as one line, without the statement."""
+    """Returns what a database answered as one line, without the statement."""
     return one_line(getattr(error, "orig", None) or error)
 
 
 def cause_of(error: Exception) -> str:
-    """Return who has failed, in a word: for counting, not for people."""
+    """Returns who has failed, in a word: for counting, not for people."""
     if isinstance(error, OSError):
         return "broker"  # databases, and Glance, have errors of their own
     library = type(error).__module__.partition(".")[0]

@@ -79,15 +79,15 @@ class Region:
         return sinks
 
     def cell(self, cell: Cell) -> NovaSink:
-        """Return the sink of a Nova cell."""
+        """Returns the sink of a Nova cell."""
         return NovaSink(cell.name, self.open(cell.url, f"cell {cell.name}"))
 
     def ec2api(self, url: URL) -> Ec2ApiSink:
-        """Return the sink in ec2-api's database."""
+        """Returns the sink in ec2-api's database."""
         return Ec2ApiSink(self.open(url, "[ec2api] connection"))
 
     def sink(self, name: str) -> Sink:
-        """Return a sink by its name.
+        """Returns a sink by its name.
 
         :raises ConfigError: there is no such sink.
         """
@@ -98,7 +98,7 @@ class Region:
         raise ConfigError(f"no sink {name!r}; configured: {known}")
 
     def writer(self, sink: Sink) -> Writer:
-        """Return what writes into a sink."""
+        """Returns what writes into a sink."""
         rewrites = self.config.rewrite_rows and is_cell(sink.name)
         return Writer(self.ledger, sink, rewrite=rewrites)
 
@@ -113,7 +113,7 @@ class Region:
         )
 
     def trust(self, peer: Peer) -> wire.Trust:
-        """Return whom we believe as this peer."""
+        """Returns whom we believe as this peer."""
         return wire.Trust(
             sender=peer.name, keys=peer.keys, scheme=self.pen.scheme
         )
@@ -124,7 +124,7 @@ class Region:
         return {peer.name: self.trust(peer) for peer in self.bus.peers}
 
     def gate(self, since: Stamp, *, but_for_held: bool = False) -> Gate:
-        """Return what tells whether claims may be made already."""
+        """Returns what tells whether claims may be made already."""
         return Gate(
             self.ledger,
             [peer.name for peer in self.bus.peers],
@@ -135,7 +135,7 @@ class Region:
         )
 
     def asker(self, peer: Peer) -> asking.Asker:
-        """Return what talks with a peer beside the agent."""
+        """Returns what talks with a peer beside the agent."""
         return asking.Asker(
             self.ledger,
             asking.Aside(peer, self.bus),
@@ -145,7 +145,7 @@ class Region:
         )
 
     def peers(self, name: str | None = None) -> Sequence[Peer]:
-        """Return the peers, or one of them.
+        """Returns the peers, or one of them.
 
         :raises ConfigError: no peer has this name.
         """
@@ -156,7 +156,7 @@ class Region:
         return found
 
     def outlet(self) -> Outlet:
-        """Return what publishes on our own broker.
+        """Returns what publishes on our own broker.
 
         :raises ConfigError: there is none.
         """
@@ -173,7 +173,7 @@ class Region:
         return self.bus.broker
 
     def open(self, url: URL, option: str) -> Engine:
-        """Make an engine whose errors name the option that it comes from."""
+        """Makes an engine whose errors name the option that it comes from."""
         engine = database.create_engine(url, patience=self._patience)
 
         @event.listens_for(engine, "handle_error")
@@ -185,6 +185,6 @@ class Region:
         return engine
 
     def close(self) -> None:
-        """Drop all connections to databases."""
+        """Drops all connections to databases."""
         for engine in self._engines:
             engine.dispose()

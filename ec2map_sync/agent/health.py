@@ -43,7 +43,7 @@ class Reporter:
         self._last_error_at: Stamp | None = None
 
     def __call__(self, error: str | None) -> None:
-        """Note a step's end; ``error`` is what it failed with, if it did."""
+        """Notes a step's end; ``error`` is what it failed with, if it did."""
         now = self._monotonic()
         if error == self._noted and now - self._noted_at < REPORT_INTERVAL:
             return
@@ -75,7 +75,7 @@ class Memory:
     path: Path
 
     def check(self, ledger: Ledger) -> None:
-        """Rewind the sinks' cursors of a ledger that was restored."""
+        """Rewinds the sinks' cursors of a ledger that was restored."""
         # The file first: what another process writes meanwhile is newer.
         known = self._read()
         head = ledger.head()

@@ -28,7 +28,7 @@ class Host:
         self._process = ""
 
     def enter(self, process: str, service: str) -> None:
-        """Be one of this host's processes."""
+        """Is one of this host's processes."""
         self._process = process
         if self.roll is None:
             return
@@ -46,16 +46,16 @@ class Host:
             counters.STARTS.add(1, service)
 
     def tell(self, what: str) -> None:
-        """Let the other processes know how far this one has come."""
+        """Lets the other processes know how far this one has come."""
         if self.roll is not None:
             with suppress(OSError):  # a full disk stops no service
                 self.roll.enter(f"{self._process}.{what}")
 
     def recorded_here(self) -> None:
-        """Tell that this region has made claims."""
+        """Tells that this region has made claims."""
         self.publisher.set()
         self.recorded_from_peer()
 
     def recorded_from_peer(self) -> None:
-        """Tell that claims of a peer have come in."""
+        """Tells that claims of a peer have come in."""
         self.writer.set()

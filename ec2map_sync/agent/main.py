@@ -54,13 +54,13 @@ class Worker(cotyledon.Service):
         gc.set_threshold(YOUNG)
 
     def run(self) -> None:
-        """Run the service."""
+        """Runs the service."""
         LOG.info("%s started", self.name)
         self._service.run()
         self._done.set()
 
     def terminate(self) -> None:
-        """Stop the service; whatever hangs is left to crash recovery."""
+        """Stops the service; whatever hangs is left to crash recovery."""
         self._service.stop()
         self._done.wait(GRACE - 5)
         LOG.info("%s stopped", self.name)
@@ -78,7 +78,7 @@ BUILDERS: Mapping[str, Callable[[Config, Host], Threads]] = {
 
 
 def workers(conf: Config) -> list[tuple[type[Worker], int]]:
-    """Return which services a region has, and how many of each.
+    """Returns which services a region has, and how many of each.
 
     Each as a class of its own: cotyledon takes the name from there.
     """
@@ -100,7 +100,7 @@ def workers(conf: Config) -> list[tuple[type[Worker], int]]:
 
 
 def run(conf: Config) -> None:
-    """Run a region's services until SIGTERM."""
+    """Runs a region's services until SIGTERM."""
     with made_roll(conf.state_path) if conf.metrics else nullcontext() as roll:
         _run(conf, Host(roll))
 
@@ -137,7 +137,7 @@ def _register(conf: cfg.ConfigOpts) -> None:
 
 
 def main() -> None:
-    """Start the daemon in the foreground."""
+    """Starts the daemon in the foreground."""
     # Until cotyledon has its own: a stop so early is a clean one too.
     signal.signal(signal.SIGTERM, lambda _signal, _frame: sys.exit(0))
     try:

@@ -27,7 +27,7 @@ QUEUE_INTERVAL = 5.0
 
 
 def exporter(config: Config, host: Host) -> Threads:
-    """Answer Prometheus, and probes."""
+    """Answers Prometheus, and probes."""
     listen = config.metrics
     assert listen is not None
     region = Region(config, patience=PATIENCE)

@@ -42,7 +42,7 @@ class Parts:
         self._warned: set[str] = set()
 
     def gate(self) -> Gate:
-        """Make what tells whether claims may be made already."""
+        """Makes what tells whether claims may be made already."""
         return self.region.gate(self.host.started_at)
 
     def loop(
@@ -54,7 +54,7 @@ class Parts:
         interval: float = POLL,
         release: Callable[[], None] = lambda: None,
     ) -> Loop:
-        """Make a loop that waits for the ledger, and reports to it."""
+        """Makes a loop that waits for the ledger, and reports to it."""
         return loop_of(
             str(name),
             step,
@@ -66,7 +66,7 @@ class Parts:
         )
 
     def report(self, name: LoopName) -> Reporter:
-        """Make what notes in the ledger how a loop is."""
+        """Makes what notes in the ledger how a loop is."""
         return Reporter(
             self.ledger, socket.gethostname(), str(name), clock=wall_clock
         )
@@ -76,7 +76,7 @@ class Parts:
         self.check_memory()
 
     def check_memory(self) -> None:
-        """Notice a ledger that was restored, before anything is done."""
+        """Notices a ledger that was restored, before anything is done."""
         try:
             self.memory.check(self.ledger)
         except OSError as error:

@@ -45,7 +45,7 @@ PATIENCE = 0.5
 
 
 def listener(config: Config, host: Host) -> Threads:
-    """Carry Glance's notifications into the ledger."""
+    """Carries Glance's notifications into the ledger."""
     parts = Parts(config, host)
     recorder = Recorder(parts.ledger, host.recorded_here, config.selection)
     options = config.notifications
@@ -102,7 +102,7 @@ def _lookout(parts: Parts) -> Lookout:
 
 
 def _end_process() -> None:
-    """End at once; the agent starts the service anew.
+    """Ends at once; the agent starts the service anew.
 
     Stopping in order would wait for the threads that do not move. Nothing
     is lost: what is not acknowledged, the broker delivers again.
@@ -112,7 +112,7 @@ def _end_process() -> None:
 
 
 def auditor(config: Config, host: Host) -> Threads:
-    """Carry into the ledger what Glance has and did not tell."""
+    """Carries into the ledger what Glance has and did not tell."""
     parts = Parts(config, host)
     options = config.glance
     assert options is not None
@@ -134,7 +134,7 @@ def auditor(config: Config, host: Host) -> Threads:
 
 
 def publisher(config: Config, host: Host) -> Threads:
-    """Carry the ledger's own claims to the peers, and answer them."""
+    """Carries the ledger's own claims to the peers, and answers them."""
     parts = Parts(config, host)
     options = parts.region.bus
     assert options.broker is not None
@@ -168,7 +168,7 @@ def publisher(config: Config, host: Host) -> Threads:
 
 
 def follower(config: Config, host: Host) -> Threads:
-    """Carry the peers' claims into the ledger."""
+    """Carries the peers' claims into the ledger."""
     parts = Parts(config, host)
     return Threads([_follow(parts, peer) for peer in parts.region.bus.peers])
 
@@ -189,7 +189,7 @@ def _follow(parts: Parts, peer: Peer) -> Loop:
 
 
 def writer(config: Config, host: Host) -> Threads:
-    """Carry the ledger's numbers into every sink."""
+    """Carries the ledger's numbers into every sink."""
     writers = _Writers(Parts(config, host))
     for cell in config.cells:
         writers.start_cell(cell)

@@ -28,7 +28,7 @@ class Address:
 
     @classmethod
     def read(cls, text: str, tls: Tls) -> Self:
-        """Read URLs; ``tls`` holds if one of them is amqps://.
+        """Reads URLs; ``tls`` holds if one of them is amqps://.
 
         Files that they name themselves (``?ca_file=``) stand in for it.
         """
@@ -50,5 +50,5 @@ class Address:
 
 
 def joined(host: str, port: int) -> str:
-    """Write host:port; an IPv6 address stands in brackets."""
+    """Writes host:port; an IPv6 address stands in brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -66,7 +66,7 @@ class BatchServer(BatchNotificationServer):  # type: ignore[misc]
             self._settle([self._arrived.popleft() for _ in range(some)])
 
     def _fill_up(self) -> None:
-        """Wait for a full batch, as long as many keep coming."""
+        """Waits for a full batch, as long as many keep coming."""
         deadline = time.monotonic() + LONGEST_FILLING
         while (
             MANY <= len(self._arrived) < self._most

@@ -20,13 +20,13 @@ class _Carrier(Message):
     with_later = False
 
     def decode(self) -> dict[str, Any]:
-        """Return what oslo.messaging takes for the notification."""
+        """Returns what oslo.messaging takes for the notification."""
         return delivery.decode(self.body, self)
 
     payload = property(decode)
 
     def ack(self, multiple: bool = False) -> None:
-        """Tell the broker that it has taken effect."""
+        """Tells the broker that it has taken effect."""
         if not self.with_later:
             super().ack(  # type: ignore[no-untyped-call]
                 multiple=multiple or self.with_earlier
@@ -56,13 +56,13 @@ class Plain(pyamqp.Message):
 
 
 def install() -> None:
-    """Let every message that kombu brings be read by us."""
+    """Lets every message that kombu brings be read by us."""
     pyamqp.Channel.Message = AmqpCarrier
     virtual.Channel.Message = VirtualCarrier
 
 
 def take_as_it_comes(channel: Any) -> None:
-    """Let nobody decode bodies: what is signed are bytes."""
+    """Lets nobody decode bodies: what is signed are bytes."""
     if isinstance(channel, pyamqp.Channel):
         channel.Message = Plain
         channel.auto_decode = False

@@ -31,7 +31,7 @@ class Channel(pyamqp.Channel):
     def basic_ack(
         self, delivery_tag: int, multiple: bool = False, **options: Any
     ) -> None:
-        """Acknowledge a message, unless it is one of before."""
+        """Acknowledges a message, unless it is one of before."""
         if delivery_tag > self._before:
             tag = delivery_tag - self._before
             super().basic_ack(tag, multiple, **options)
@@ -39,12 +39,12 @@ class Channel(pyamqp.Channel):
     def basic_reject(
         self, delivery_tag: int, requeue: bool, **options: Any
     ) -> None:
-        """Give a message back, unless it is one of before."""
+        """Gives a message back, unless it is one of before."""
         if delivery_tag > self._before:
             tag = delivery_tag - self._before
             super().basic_reject(tag, requeue, **options)
 
 
 def install() -> None:
-    """Let every channel of kombu's be such a one."""
+    """Lets every channel of kombu's be such a one."""
     pyamqp.Connection.Channel = Channel

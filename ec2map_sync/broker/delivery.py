@@ -44,7 +44,7 @@ class Delivery:
 def decode(
     body: bytes | str, carrier: Carrier | None = None
 ) -> dict[str, Any]:
-    """Read a body; returns what oslo.messaging takes for a notification."""
+    """Reads a body; returns what oslo.messaging takes for a notification."""
     # All with one priority: they stay together, and in order.
     return {
         "priority": "info",
@@ -53,14 +53,14 @@ def decode(
 
 
 def delivery_in(message: Mapping[str, Any]) -> Delivery:
-    """Return the delivery that oslo.messaging brings as a notification."""
+    """Returns the delivery that oslo.messaging brings as a notification."""
     found = message.get("payload")
     # Without our own messages, kombu reads by itself what calls itself YAML.
     return found if isinstance(found, Delivery) else Delivery(dict(message))
 
 
 def acknowledged_together(batch: Sequence[Delivery]) -> None:
-    """Let one frame acknowledge all of a channel's, when all are.
+    """Lets one frame acknowledge all of a channel's, when all are.
 
     They are recorded in the order in which they came: what came before the
     last has taken effect as well.

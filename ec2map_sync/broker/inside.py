@@ -40,7 +40,7 @@ class Replacement:
     """Does with the library's own means what cannot be left undone."""
 
     def fits(self) -> bool:
-        """Tell whether the library is inside as we know it."""
+        """Returns whether the library is inside as we know it."""
         try:
             return self.look()
         except Exception:  # noqa: BLE001, other insides raise anything
@@ -48,7 +48,7 @@ class Replacement:
 
 
 def install() -> None:
-    """Put in what fits, in the whole process, and say what does not.
+    """Puts in what fits, in the whole process, and says what does not.
 
     To be called before the first connection; more often does no harm.
     """
@@ -69,14 +69,14 @@ def install() -> None:
 
 
 def install_reading() -> None:
-    """Put in what nobody who reads may do without, a command least of all."""
+    """Puts in what nobody who reads may do without, a command least of all."""
     for one in (CONTENT, TAGS):
         if one.fits():
             one.put_in()
 
 
 def take_as_it_comes(channel: Any) -> None:
-    """Let nobody decode what this channel brings, where that can be said.
+    """Lets nobody decode what this channel brings, where that can be said.
 
     Else kombu decodes what a header says is encoded or packed: that body is
     not what was signed then, and refused.

@@ -38,7 +38,7 @@ HEARTBEAT = 20
 
 
 def describe(error: Exception) -> str | None:
-    """Say in one line what a broker answered; None if it was not one."""
+    """Says in one line what a broker answered; None if it was not one."""
     if not isinstance(error, BROKEN):
         return None
     if isinstance(error, amqp.exceptions.NotFound):
@@ -50,7 +50,7 @@ def describe(error: Exception) -> str | None:
 
 
 def connect(address: Address, turn: int = 0) -> kombu.Connection:
-    """Open a connection, to whichever node of a cluster lets us.
+    """Opens a connection, to whichever node of a cluster lets us.
 
     ``turn`` tells with which of them to begin.
 
@@ -101,7 +101,7 @@ class Link:
         self._turn = -1
 
     def open(self) -> kombu.Connection:
-        """Give the connection; the caller's thread is its only user."""
+        """Returns the connection; the caller's thread is its only user."""
         if self._connection is None:
             # The node of before may take connections, and close them.
             self._turn += 1
@@ -117,7 +117,7 @@ class Link:
         raise NotImplementedError
 
     def pump(self) -> None:
-        """Keep the connection alive while nothing is sent or read."""
+        """Keeps the connection alive while nothing is sent or read."""
         now = time.monotonic()
         if self._connection is not None and now - self._pumped > 1:
             # The broker's heartbeats count once they are read, also by who
@@ -128,7 +128,7 @@ class Link:
             self._pumped = now
 
     def close(self) -> None:
-        """Drop the connection; unacknowledged messages will come again."""
+        """Drops the connection; unacknowledged messages will come again."""
         connection, self._connection = self._connection, None
         if connection is not None:
             self._limit(CLOSE_TIMEOUT)
@@ -148,7 +148,7 @@ def publish(
     headers: Mapping[str, Any],
     body: bytes,
 ) -> None:
-    """Publish a message; returns when the broker has taken it over.
+    """Publishes a message; returns when the broker has taken it over.
 
     One that no queue is bound for is confirmed as well: a peer that comes
     later finds by comparing what it has missed.
@@ -166,7 +166,7 @@ def publish(
 
 
 def body_of(message: Message) -> bytes:
-    """Give the bytes that were signed."""
+    """Returns the bytes that were signed."""
     body = message.body
     if isinstance(body, str):  # of kombu's memory transport
         return body.encode(errors="surrogatepass")

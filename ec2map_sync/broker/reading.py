@@ -19,7 +19,7 @@ _JSON = {"content_type": "application/json", "content_encoding": "utf-8"}
 
 
 def properties(buf: bytes, offset: int) -> Any:
-    """Read a message's properties, or tell why that cannot be done."""
+    """Reads a message's properties, or tell why that cannot be done."""
     try:
         return serialization.decode_properties_basic(buf, offset)
     except Exception as error:  # noqa: BLE001, whatever the bytes raise
@@ -28,7 +28,7 @@ def properties(buf: bytes, offset: int) -> Any:
 
 
 def arguments(form: str, buf: bytes, offset: int) -> Any:
-    """Read what stands around a message; a broken text with question marks.
+    """Reads what stands around a message; a broken text with question marks.
 
     A routing key is any bytes, and nothing that we go by.
     """
@@ -42,6 +42,6 @@ def arguments(form: str, buf: bytes, offset: int) -> Any:
 
 
 def install() -> None:
-    """Let every message be read."""
+    """Lets every message be read."""
     serialization.PROPERTY_CLASSES[Basic.CLASS_ID] = properties
     abstract_channel.loads = arguments

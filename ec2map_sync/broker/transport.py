@@ -22,7 +22,7 @@ class Transport(pyamqp.Transport):
     """
 
     def establish_connection(self) -> Any:
-        """Connect; a certificate is checked against this host's own name."""
+        """Connects; a certificate is checked against this host's own name."""
         client: Any = self.client
         if isinstance(client.ssl, dict):
             # kombu puts the name there, and would keep it for other hosts.
@@ -30,7 +30,7 @@ class Transport(pyamqp.Transport):
         return super().establish_connection()  # type: ignore[no-untyped-call]
 
     def drain_events(self, connection: Any, **options: Any) -> None:
-        """Wait for a message; give it out, and those right behind it."""
+        """Waits for a message; gives it out, and those right behind it."""
         connection.drain_events(**options)
         sock = connection.sock
         poll = select.poll()

@@ -30,7 +30,7 @@ class Adopt(RegionLister):
     """
 
     def add_arguments(self, parser: Parser) -> None:
-        """Say what it takes."""
+        """Says what it takes."""
         add_dry_run(parser, "what each row would become")
         parser.add_argument(
             "--sink",
@@ -39,7 +39,7 @@ class Adopt(RegionLister):
         )
 
     def take_action(self, parsed_args: Arguments) -> Rows:
-        """Adopt."""
+        """Adopts."""
         region = self.region
         sinks = region.sinks
         if parsed_args.sink:

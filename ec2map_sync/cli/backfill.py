@@ -37,7 +37,7 @@ class Backfill(RegionLister):
     """
 
     def add_arguments(self, parser: Parser) -> None:
-        """Say what it takes."""
+        """Says what it takes."""
         add_dry_run(parser, "how many images it would claim")
         parser.add_argument(
             "--rate",
@@ -54,7 +54,7 @@ class Backfill(RegionLister):
         )
 
     def take_action(self, parsed_args: Arguments) -> Rows:
-        """Claim."""
+        """Claims."""
         options = self.config.glance
         if options is None:
             raise ConfigError(

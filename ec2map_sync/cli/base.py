@@ -50,7 +50,7 @@ class Command(command.Command):
     exit_code = 0
 
     def get_parser(self, prog_name: str) -> Parser:
-        """Accept --config-file after the command's name too."""
+        """Accepts --config-file after the command's name too."""
         parser = super().get_parser(prog_name)
         parser.formatter_class = argparse.RawDescriptionHelpFormatter
         add_config_file(parser)
@@ -58,17 +58,17 @@ class Command(command.Command):
         return parser
 
     def add_arguments(self, parser: Parser) -> None:
-        """Say what this command takes besides; most take something."""
+        """Says what this command takes besides; most take something."""
 
     def get_epilog(self) -> str:
-        """Say nothing: cliff would search every package for plug-ins' names.
+        """Says nothing: cliff would search every package for plug-ins' names.
 
         That takes as long as all the rest of a short command.
         """
         return ""
 
     def run(self, parsed_args: Arguments) -> int:
-        """Remember the configuration files, then act."""
+        """Remembers the configuration files, then act."""
         named = getattr(parsed_args, "config_file", None)
         self.config_files = tuple(named or self.app.options.config_file)
         try:
@@ -85,20 +85,20 @@ class Command(command.Command):
         return load([], files=files, prepare=self.register)
 
     def out(self, text: Any) -> None:
-        """Print a line."""
+        """Prints a line."""
         self.app.stdout.write(f"{text}\n")
 
     def note(self, text: str) -> None:
-        """Tell something beside the output."""
+        """Tells something beside the output."""
         print(text, file=sys.stderr)
 
     def refuse(self, text: str, code: int = FAILURE) -> None:
-        """Tell what keeps the command from its work, or a part of it."""
+        """Tells what keeps the command from its work, or a part of it."""
         self.note(f"{config.PROJECT}: {text}")
         self.exit_code = max(self.exit_code, code)
 
     def explain(self, error: Exception) -> str:
-        """Return in one line what went wrong."""
+        """Returns in one line what went wrong."""
         if isinstance(error, Ec2MapError):
             return str(error)
         return (
@@ -133,7 +133,7 @@ class Lister(Command, lister.Lister):
         column_names: Sequence[str],
         data: Iterable[Sequence[Any]],
     ) -> int:
-        """Write the rows as the format wants them."""
+        """Writes the rows as the format wants them."""
         show_one = _presenter(parsed_args, column_names)
         rows = ([show_one(value) for value in row] for row in data)
         return super().produce_output(parsed_args, column_names, rows)
@@ -148,14 +148,14 @@ class ShowOne(Command, show.ShowOne):
         column_names: Sequence[str],
         data: Sequence[Any],
     ) -> int:
-        """Write the fields as the format wants them."""
+        """Writes the fields as the format wants them."""
         show_one = _presenter(parsed_args, column_names)
         fields = [show_one(value) for value in data]
         return super().produce_output(parsed_args, column_names, fields)
 
 
 def add_limit(parser: Parser) -> None:
-    """Let a list end early."""
+    """Lets a list end early."""
     parser.add_argument(
         "--limit",
         type=int,
@@ -166,7 +166,7 @@ def add_limit(parser: Parser) -> None:
 
 
 def limit_of(parsed_args: Arguments) -> int | None:
-    """Give how many to list; None is all.
+    """Returns how many to list; None is all.
 
     :raises BadArgument: they are fewer than none.
     """
@@ -177,7 +177,7 @@ def limit_of(parsed_args: Arguments) -> int | None:
 
 
 def add_dry_run(parser: Parser, what: str) -> None:
-    """Let a command only say what it would do."""
+    """Lets a command only say what it would do."""
     parser.add_argument(
         "--dry-run", action="store_true", help=f"only say {what}"
     )
@@ -186,7 +186,7 @@ def add_dry_run(parser: Parser, what: str) -> None:
 def _presenter(
     parsed_args: Arguments, column_names: Sequence[str]
 ) -> Callable[[Any], Any]:
-    """Give what makes a value fit the chosen format.
+    """Returns what makes a value fit the chosen format.
 
     :raises BadArgument: a column was chosen that there is not.
     """

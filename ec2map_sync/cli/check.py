@@ -23,7 +23,7 @@ class CheckConfig(RegionLister):
     register = staticmethod(listener.register_options)
 
     def take_action(self, _parsed_args: Arguments) -> Rows:
-        """Check."""
+        """Checks."""
         findings = checks.run(checks.checks(self.config))
         if not checks.in_order(findings):
             self.exit_code = NOT_IN_ORDER

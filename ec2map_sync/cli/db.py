@@ -22,11 +22,11 @@ class Upgrade(_SchemaCommand):
     """
 
     def add_arguments(self, parser: Parser) -> None:
-        """Say what it takes."""
+        """Says what it takes."""
         add_dry_run(parser, "which versions it would go through")
 
     def take_action(self, parsed_args: Arguments) -> None:
-        """Upgrade."""
+        """Upgrades."""
         engine = self.region.engine
         steps = schema.pending(engine)
         if not steps:
@@ -45,5 +45,5 @@ class Version(_SchemaCommand):
     """
 
     def take_action(self, _parsed_args: Arguments) -> None:
-        """Ask."""
+        """Asks."""
         self.out(schema.version(self.region.engine) or "none")

@@ -26,7 +26,7 @@ class RunDemo(Command):
     """
 
     def add_arguments(self, parser: Parser) -> None:
-        """Say what it takes."""
+        """Says what it takes."""
         parser.add_argument(
             "--regions",
             type=int,
@@ -44,7 +44,7 @@ class RunDemo(Command):
         )
 
     def take_action(self, parsed_args: Arguments) -> int:
-        """Run it."""
+        """Runs it."""
         wrong = _wrong(parsed_args)
         if wrong:
             print(f"ec2map-sync demo: {wrong}", file=sys.stderr)
@@ -69,7 +69,7 @@ class RunDemo(Command):
 
 
 def _wrong(parsed_args: Arguments) -> str | None:
-    """Tell which argument cannot be, and why."""
+    """Returns which argument cannot be, and why."""
     for name, low, high in (
         ("regions", 2, MOST_REGIONS),
         ("images", FEWEST_IMAGES, MOST_IMAGES),

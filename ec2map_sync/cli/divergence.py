@@ -30,7 +30,7 @@ class ListDivergences(RegionLister):
     """
 
     def take_action(self, _parsed_args: Arguments) -> Rows:
-        """List."""
+        """Lists."""
         ledger = self.region.ledger
         found = ledger.divergences.found()
         claims = ledger.claims({one.image for one in found})
@@ -55,7 +55,7 @@ class ListDivergences(RegionLister):
     def _guests_see(
         self, found: Sequence[Divergence]
     ) -> dict[tuple[str, str], int]:
-        """Tell what Nova answers, from the rows that are known of.
+        """Returns what Nova answers, from the rows that are known of.
 
         By primary key: Nova's table has no index on uuid.
         """
@@ -82,7 +82,7 @@ class ResolveDivergences(RegionCommand):
     """
 
     def add_arguments(self, parser: Parser) -> None:
-        """Say what it takes."""
+        """Says what it takes."""
         parser.add_argument(
             "how", choices=["keep", "rewrite"], help="leave them, or write"
         )
@@ -93,7 +93,7 @@ class ResolveDivergences(RegionCommand):
         add_dry_run(parser, "which rows it would be")
 
     def take_action(self, parsed_args: Arguments) -> None:
-        """Resolve."""
+        """Resolves."""
         found = self._choose(parsed_args)
         if parsed_args.how == "rewrite":
             found = self._replaceable(found)
@@ -114,7 +114,7 @@ class ResolveDivergences(RegionCommand):
         )
 
     def _replaceable(self, found: Sequence[Divergence]) -> list[Divergence]:
-        """Leave out rows of images that nobody has claimed."""
+        """Leaves out rows of images that nobody has claimed."""
         for one in found:
             if not one.replaceable:
                 self.note(

@@ -15,7 +15,7 @@ class DeriveId(Command):
     """
 
     def add_arguments(self, parser: Parser) -> None:
-        """Say what it takes."""
+        """Says what it takes."""
         parser.add_argument("uuid", metavar="UUID", help="the image's UUID")
         parser.add_argument(
             "--kind",
@@ -25,6 +25,6 @@ class DeriveId(Command):
         )
 
     def take_action(self, parsed_args: Arguments) -> None:
-        """Derive."""
+        """Derives."""
         number = self.config.scheme.derive(image_key(parsed_args.uuid))
         self.out(format_id(number, Kind(parsed_args.kind)))

@@ -17,13 +17,13 @@ class GenerateKey(Command):
     """
 
     def add_arguments(self, parser: Parser) -> None:
-        """Say what it takes."""
+        """Says what it takes."""
         parser.add_argument(
             "file", metavar="FILE", type=Path, help="where the key goes"
         )
 
     def take_action(self, parsed_args: Arguments) -> None:
-        """Generate."""
+        """Generates."""
         key = SigningKey.generate()
         key.save(parsed_args.file)
         self.out(key.public)

@@ -26,18 +26,18 @@ class Commands(CommandManager):
     """
 
     def load_commands(self, namespace: str) -> None:
-        """Note where the commands are."""
+        """Notes where the commands are."""
         for entry in entry_points(group=namespace):
             self.commands[entry.name.replace("_", " ")] = entry
 
     def __iter__(self) -> Iterator[tuple[str, Any]]:
-        """Go through the commands as they are listed: by their docstrings."""
+        """Goes through the commands as they are listed: by docstrings."""
         for name, entry in self.commands.items():
             yield name, EntryPointWrapper(name, _described(entry))
 
 
 def _described(entry: Any) -> type[Command]:
-    """Return a class that says what a command does, and cannot do it."""
+    """Returns a class that says what a command does, and cannot do it."""
     if not isinstance(entry, EntryPoint):
         return cast(type[Command], entry.load())
     spec = find_spec(entry.module)
@@ -61,7 +61,7 @@ class Help(HelpCommand):
     """Print detailed help for another command."""
 
     def run(self, parsed_args: argparse.Namespace) -> int:
-        """Help; a command that there is not is a usage error."""
+        """Helps; a command that there is not is a usage error."""
         try:
             return self.take_action(parsed_args)
         except ValueError as error:
@@ -88,20 +88,20 @@ class Program(App):
     def build_option_parser(
         self, *args: Any, **kwargs: Any
     ) -> argparse.ArgumentParser:
-        """Add --config-file to cliff's own options."""
+        """Adds --config-file to cliff's own options."""
         parser = super().build_option_parser(*args, **kwargs)
         add_config_file(parser, default=[])
         return parser
 
     def interact(self) -> None:
-        """Ask for a command: there is no shell of our own."""
+        """Asks for a command: there is no shell of our own."""
         self.parser.error(f"a command is missing; see {config.PROJECT} --help")
 
 
 def add_config_file(
     parser: argparse.ArgumentParser, default: Any = argparse.SUPPRESS
 ) -> None:
-    """Let a parser understand --config-file."""
+    """Lets a parser understand --config-file."""
     parser.add_argument(
         "--config-file",
         action="append",
@@ -113,7 +113,7 @@ def add_config_file(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the program."""
+    """Runs the program."""
     return Program().run(list(sys.argv[1:] if argv is None else argv))
 
 

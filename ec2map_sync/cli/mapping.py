@@ -34,11 +34,11 @@ class Show(RegionShowOne):
     """
 
     def add_arguments(self, parser: Parser) -> None:
-        """Say what it takes."""
+        """Says what it takes."""
         _add_name(parser)
 
     def take_action(self, parsed_args: Arguments) -> Fields:
-        """Look it up."""
+        """Looks it up."""
         mapped = find(self.region, parsed_args.name)
         claim = mapped.claim
         held = mapping.held(self.region.sinks, mapped.number)
@@ -68,7 +68,7 @@ class List(RegionLister):
     """
 
     def add_arguments(self, parser: Parser) -> None:
-        """Say what it takes."""
+        """Says what it takes."""
         parser.add_argument(
             "--moved",
             action="store_true",
@@ -87,7 +87,7 @@ class List(RegionLister):
         add_limit(parser)
 
     def take_action(self, parsed_args: Arguments) -> Rows:
-        """List."""
+        """Lists."""
         limit = limit_of(parsed_args)
         after = BEGINNING
         if parsed_args.marker:
@@ -134,11 +134,11 @@ class Explain(RegionLister):
     """
 
     def add_arguments(self, parser: Parser) -> None:
-        """Say what it takes."""
+        """Says what it takes."""
         _add_name(parser)
 
     def take_action(self, parsed_args: Arguments) -> Rows:
-        """Explain."""
+        """Explains."""
         region = self.region
         mapped = find(region, parsed_args.name)
         steps = Explanation(region.ledger, region.sinks, mapped).steps()
@@ -149,7 +149,7 @@ class Explain(RegionLister):
 
 
 def find(region: Region, text: str) -> Mapped:
-    """Look up what an operator names.
+    """Looks up what an operator names.
 
     :raises Unknown: no such image is claimed, or no image has this id.
     """

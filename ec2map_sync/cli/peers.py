@@ -34,7 +34,7 @@ class ListPeers(RegionLister):
     """
 
     def take_action(self, _parsed_args: Arguments) -> Rows:
-        """List."""
+        """Lists."""
         region = self.region
         views = peer_views(region.ledger, region.bus, wall_clock())
         for view in views:
@@ -65,12 +65,12 @@ class ForgetPeer(RegionCommand):
     """
 
     def add_arguments(self, parser: Parser) -> None:
-        """Say what it takes."""
+        """Says what it takes."""
         parser.add_argument("name", metavar="NAME", help="the peer's name")
         add_dry_run(parser, "what would go")
 
     def take_action(self, parsed_args: Arguments) -> None:
-        """Forget."""
+        """Forgets."""
         region = self.region
         name = addresses.name(parsed_args.name, "NAME")
         if name in {peer.name for peer in region.bus.peers}:

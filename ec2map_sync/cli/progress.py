@@ -16,7 +16,7 @@ from rich.progress import (
 
 @contextmanager
 def progress(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
-    """Show how far something is; gives what is called with each advance.
+    """Shows how far something is; gives what is called with each advance.
 
     ``total`` is None where nobody knows it.
     """

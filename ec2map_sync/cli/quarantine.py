@@ -35,11 +35,11 @@ class ListQuarantine(RegionLister):
     """
 
     def add_arguments(self, parser: Parser) -> None:
-        """Say what it takes."""
+        """Says what it takes."""
         add_limit(parser)
 
     def take_action(self, parsed_args: Arguments) -> Rows:
-        """List."""
+        """Lists."""
         quarantine = self.region.ledger.quarantine
         entries = quarantine.newest(limit_of(parsed_args))
         more = quarantine.count() - len(entries)
@@ -60,13 +60,13 @@ class ShowQuarantined(RegionShowOne):
     """
 
     def add_arguments(self, parser: Parser) -> None:
-        """Say what it takes."""
+        """Says what it takes."""
         parser.add_argument(
             "id", metavar="ID", type=entry_id, help="as listed"
         )
 
     def take_action(self, parsed_args: Arguments) -> Fields:
-        """Show."""
+        """Shows."""
         entry = self.region.ledger.quarantine.entry(parsed_args.id)
         if entry is None:
             raise Unknown(f"nothing in the quarantine has id {parsed_args.id}")
@@ -84,7 +84,7 @@ class _Each(RegionLister):
     """A command for one entry, or all."""
 
     def add_arguments(self, parser: Parser) -> None:
-        """Say what it takes."""
+        """Says what it takes."""
         which = parser.add_mutually_exclusive_group(required=True)
         which.add_argument(
             "id", metavar="ID", type=entry_id, nargs="?", help="as listed"
@@ -93,7 +93,7 @@ class _Each(RegionLister):
         add_dry_run(parser, "what would happen to which entries")
 
     def names(self, parsed_args: Arguments) -> list[int]:
-        """Give the ids of the entries that are meant, the oldest first.
+        """Returns the ids of the entries that are meant, the oldest first.
 
         :raises Unknown: the one that is named is not there.
         """
@@ -106,7 +106,7 @@ class _Each(RegionLister):
         return [name]
 
     def entries(self, names: Sequence[int]) -> Iterator[Quarantined]:
-        """Read entries one by one; others may drop some meanwhile."""
+        """Reads entries one by one; others may drop some meanwhile."""
         for name in names:
             entry = self.region.ledger.quarantine.entry(name)
             if entry:
@@ -123,7 +123,7 @@ class RetryQuarantined(_Each):
     """
 
     def take_action(self, parsed_args: Arguments) -> Rows:
-        """Try again."""
+        """Tries again."""
         region = self.region
         names = self.names(parsed_args)
         retrial = Retrial(
@@ -145,7 +145,7 @@ class RetryQuarantined(_Each):
         return COLUMNS, rows
 
     def _await_peers(self) -> None:
-        """Wait, as the agent does, until the ledger is as good as theirs.
+        """Waits, as the agent does, until the ledger is as good as theirs.
 
         One that was just restored would hand out numbers that are in use.
         """
@@ -168,7 +168,7 @@ class DropQuarantined(_Each):
     """
 
     def take_action(self, parsed_args: Arguments) -> Rows:
-        """Drop."""
+        """Drops."""
         entries = list(self.entries(self.names(parsed_args)))
         if not parsed_args.dry_run:
             self.region.ledger.quarantine.release([e.id for e in entries])

@@ -12,7 +12,7 @@ class RegionCommand(Command):
     """A command that opens what the configuration names."""
 
     def run(self, parsed_args: Arguments) -> int:
-        """Act, and drop all connections at the end."""
+        """Acts, and drop all connections at the end."""
         try:
             return super().run(parsed_args)
         finally:
@@ -27,7 +27,7 @@ class RegionCommand(Command):
         return region
 
     def explain(self, error: Exception) -> str:
-        """Return in one line what went wrong."""
+        """Returns in one line what went wrong."""
         said = describe(error, broker="a broker does not answer")
         return said or super().explain(error)
 

@@ -35,7 +35,7 @@ class Replay(RegionLister):
     """
 
     def add_arguments(self, parser: Parser) -> None:
-        """Say what it takes."""
+        """Says what it takes."""
         where = parser.add_mutually_exclusive_group()
         where.add_argument(
             "--peer", metavar="R", help="compare with this peer only"
@@ -55,7 +55,7 @@ class Replay(RegionLister):
         add_dry_run(parser, "what was missed, and change nothing")
 
     def take_action(self, parsed_args: Arguments) -> Rows:
-        """Replay."""
+        """Replays."""
         span = _span(parsed_args.since, parsed_args.until)
         outcomes = list(self._outcomes(parsed_args, span))
         for outcome in outcomes:
@@ -84,7 +84,7 @@ class Replay(RegionLister):
 
 
 def _span(since: str | None, until: str | None) -> Span:
-    """Read the range.
+    """Reads the range.
 
     :raises BadArgument: it ends before it begins.
     """

@@ -57,7 +57,7 @@ class Status(RegionLister):
     """
 
     def add_arguments(self, parser: Parser) -> None:
-        """Say what it takes."""
+        """Says what it takes."""
         parser.add_argument(
             "--watch",
             type=seconds,
@@ -66,7 +66,7 @@ class Status(RegionLister):
         )
 
     def run(self, parsed_args: Arguments) -> int:
-        """Look once, or again and again."""
+        """Looks once, or again and again."""
         if parsed_args.watch is None:
             return super().run(parsed_args)
         with Interrupt() as interrupt:
@@ -78,7 +78,7 @@ class Status(RegionLister):
                     return code
 
     def take_action(self, parsed_args: Arguments) -> Rows:
-        """Look."""
+        """Looks."""
         pause, pretty = parsed_args.watch, parsed_args.formatter == "table"
         if pause is not None and pretty and self.app.stdout.isatty():
             raise SystemExit(self._live(pause))
@@ -99,7 +99,7 @@ class Status(RegionLister):
         return lines
 
     def _live(self, pause: float) -> int:
-        """Redraw one screen until interrupted; gives the exit code."""
+        """Redraws one screen until interrupted; gives the exit code."""
         with Live(auto_refresh=False) as live:
             while True:
                 live.update(self._screen(), refresh=True)
@@ -132,17 +132,17 @@ class Interrupt:
         self._came = False
 
     def __enter__(self) -> "Interrupt":
-        """Watch for it."""
+        """Watches for it."""
         self._before = signal.signal(signal.SIGINT, self._note)
         return self
 
     def __exit__(self, *_error: object) -> None:
-        """Let it do what it did before."""
+        """Lets it do what it did before."""
         signal.signal(signal.SIGINT, self._before)
         self._wake.close()
 
     def comes_within(self, pause: float) -> bool:
-        """Wait for so long; True as soon as it has come."""
+        """Waits for so long; True as soon as it has come."""
         if not self._came:
             self._wake.wait(pause)
         return self._came

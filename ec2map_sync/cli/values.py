@@ -22,12 +22,12 @@ _DAY = 86_400
 
 
 def moment(stamp: Stamp | None) -> datetime | None:
-    """Give a stamp as a time; None stays None."""
+    """Returns a stamp as a time; None stays None."""
     return None if stamp is None else time_of(stamp)
 
 
 def parse_name(text: str) -> str | int:
-    """Read an image's UUID (its key) or an EC2 id (its number).
+    """Reads an image's UUID (its key) or an EC2 id (its number).
 
     :raises BadId: it is neither.
     """
@@ -37,7 +37,7 @@ def parse_name(text: str) -> str | int:
 
 
 def entry_id(text: str) -> int:
-    """Read the id of an entry in the ledger (for argparse)."""
+    """Reads the id of an entry in the ledger (for argparse)."""
     value = int(text)
     if not 0 < value <= LARGEST:
         raise ValueError(text)
@@ -45,7 +45,7 @@ def entry_id(text: str) -> int:
 
 
 def seconds(text: str) -> float:
-    """Read how long to wait between two looks (for argparse)."""
+    """Reads how long to wait between two looks (for argparse)."""
     value = float(text)
     if not 0 < value <= _DAY:
         raise argparse.ArgumentTypeError(
@@ -55,7 +55,7 @@ def seconds(text: str) -> float:
 
 
 def present(value: Any, *, machine: bool) -> Any:
-    """Give a value as a table shows it, or as a program reads it.
+    """Returns a value as a table shows it, or as a program reads it.
 
     Times are UTC; a program gets their microseconds too.
     """

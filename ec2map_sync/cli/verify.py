@@ -60,7 +60,7 @@ class Verify(RegionLister):
     """
 
     def add_arguments(self, parser: Parser) -> None:
-        """Say what it takes."""
+        """Says what it takes."""
         for name in ABSENT:
             parser.add_argument(
                 f"--{name}", action="store_true", help=f"check {name}"
@@ -73,7 +73,7 @@ class Verify(RegionLister):
         add_dry_run(parser, "what --repair would write")
 
     def take_action(self, parsed_args: Arguments) -> Rows:
-        """Check."""
+        """Checks."""
         asked = [name for name in ABSENT if getattr(parsed_args, name)]
         if parsed_args.repair and asked and "sinks" not in asked:
             raise BadArgument("--repair writes into sinks: add --sinks")
@@ -96,7 +96,7 @@ class Verify(RegionLister):
     def _checks(
         self, part: str, chosen: Arguments
     ) -> Iterator[tuple[str, str, Callable[[], Verdict]]]:
-        """Give what there is of a part: what it is, its name, and how."""
+        """Returns what there is of a part: what it is, its name, and how."""
         if part == "sinks":
             for sink in self.region.sinks:
                 yield "sink", sink.name, partial(self._sink, sink, chosen)
@@ -110,7 +110,7 @@ class Verify(RegionLister):
     def _judged(
         self, what: str, name: str, check: Callable[[], Verdict]
     ) -> Verdict:
-        """Check one thing; one that does not answer spoils no other."""
+        """Checks one thing; one that does not answer spoils no other."""
         try:
             return check()
         except OUTAGES as error:

@@ -33,7 +33,7 @@ class Comparison:
 def judge(
     images: Collection[str], cells: Mapping[str, Iterable[SinkRow]]
 ) -> Comparison:
-    """Compare all rows: ``cells`` gives those of each region's cell."""
+    """Compares all rows: ``cells`` gives those of each region's cell."""
     numbers: dict[str, set[int]] = {image: set() for image in images}
     missing: list[tuple[str, str]] = []
     foreign: list[tuple[str, str]] = []
@@ -64,7 +64,7 @@ class Spread:
 
 
 def spread(delays: Sequence[float]) -> Spread | None:
-    """Sum up delays; None if there are none."""
+    """Sums up delays; None if there are none."""
     if not delays:
         return None
     ordered = sorted(delays)

@@ -20,7 +20,7 @@ Alone = Sequence[dict[str, int]]
 def end(
     stage: Stage, rivals: Sequence[Image], dice: random.Random, trouble: str
 ) -> Ending:
-    """Compare all rows, and choose what to show."""
+    """Compares all rows, and choose what to show."""
     images = [image.uuid for image in stage.images]
     alone = [_boot_alone(region, images, dice) for region in stage.regions]
     shown = _choose(stage.images, rivals, dice)
@@ -41,7 +41,7 @@ def end(
 def _boot_alone(
     region: Region, images: Sequence[str], dice: random.Random
 ) -> dict[str, int]:
-    """Let a Nova that knows nothing number the images as it boots them.
+    """Lets a Nova that knows nothing number the images as it boots them.
 
     In each region they are booted for the first time in another order.
     """
@@ -52,7 +52,7 @@ def _boot_alone(
 def _choose(
     images: Sequence[Image], rivals: Sequence[Image], dice: random.Random
 ) -> list[Image]:
-    """Choose images for the table: of all kinds, the rivals among them."""
+    """Chooses images for the table: of all kinds, the rivals among them."""
     others = [i for i in images if i not in rivals]
     dice.shuffle(others)
     kinds = [[i for i in others if i.kind is kind] for kind in Kind]
@@ -78,7 +78,7 @@ def _sample(stage: Stage, image: Image, rival: bool, alone: Alone) -> Sample:
 
 
 def _delays(stage: Stage, region: Region) -> Delays:
-    """Measure what was created while all could hear each other."""
+    """Measures what was created while all could hear each other."""
     own: list[float] = []
     remote: list[float] = []
     arrivals = region.cell.arrivals()

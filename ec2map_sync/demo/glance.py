@@ -55,7 +55,7 @@ class Image:
 
 
 def new_images(homes: Sequence[str], dice: random.Random) -> Iterator[Image]:
-    """Give images of all kinds, of one region after the other."""
+    """Returns images of all kinds, of one region after the other."""
     while True:
         for alike in zip(
             *(_images_of(home, dice) for home in homes), strict=True
@@ -64,7 +64,7 @@ def new_images(homes: Sequence[str], dice: random.Random) -> Iterator[Image]:
 
 
 def _images_of(home: str, dice: random.Random) -> tuple[Image, ...]:
-    """Give a kernel, a ramdisk, an image that boots with them, one alone."""
+    """Returns kernel, ramdisk, an image that boots with them, one alone."""
     aki = Image(uuid=_uuid(dice), home=home, kind=Kind.AKI)
     ari = Image(uuid=_uuid(dice), home=home, kind=Kind.ARI)
     ami = Image(uuid=_uuid(dice), home=home, kernel=aki.uuid, ramdisk=ari.uuid)
@@ -72,7 +72,7 @@ def _images_of(home: str, dice: random.Random) -> tuple[Image, ...]:
 
 
 def rivals(scheme: Scheme, dice: random.Random) -> tuple[str, str]:
-    """Find two UUIDs that derive the same number.
+    """Finds two UUIDs that derive the same number.
 
     Of 2^30 numbers, some ten thousand UUIDs do (the birthday paradox).
     """
@@ -105,7 +105,7 @@ class Glance:
         self._send("image.send", {"image_id": image, "bytes_sent": _SIZE})
 
     def create(self, image: Image) -> None:
-        """Announce a new image, and take its data in."""
+        """Announces a new image and takes its data in."""
         for name, status in _CREATION:
             self._send(name, _payload(image, status))
 
@@ -114,7 +114,7 @@ class Glance:
 
 
 def _payload(image: Image, status: str) -> dict[str, Any]:
-    """Describe an image as Glance 33 does."""
+    """Describes an image as Glance 33 does."""
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     size = _SIZE if status == "active" else None
     form = "raw" if image.kind is Kind.AMI else image.kind.value

@@ -26,7 +26,7 @@ class Cell:
     """One cell's database (SQLite)."""
 
     def __init__(self, path: Path, earlier: Iterable[str]) -> None:
-        """Make the tables, and the rows of images booted ``earlier``."""
+        """Makes the tables, and the rows of images booted ``earlier``."""
         self.url = f"sqlite:///{path}"
         self._engine = database.create_engine(sa.make_url(self.url))
         with self._engine.begin() as connection:
@@ -36,7 +36,7 @@ class Cell:
         self.boot(sorted(self._earlier))
 
     def boot(self, images: Iterable[str]) -> None:
-        """Boot images in this order, and let Nova number what it must.
+        """Boots images in this order and lets Nova number what it must.
 
         It does so where no row is there yet (`glance_id_to_ec2_id`).
         """
@@ -50,7 +50,7 @@ class Cell:
                 )
 
     def rows(self) -> list[SinkRow]:
-        """Give all rows but the earlier ones."""
+        """Returns all rows but the earlier ones."""
         return [
             SinkRow(number=number, uuid=image)
             for number, image in self._read("SELECT id, uuid FROM s3_images")
@@ -58,7 +58,7 @@ class Cell:
         ]
 
     def numbers(self) -> dict[str, int]:
-        """Tell what Nova answers, by image: of two rows the lowest id."""
+        """Returns what Nova answers, by image: of two rows the lowest id."""
         rows = sorted(self.rows(), key=lambda row: -row.number)
         return {row.uuid: row.number for row in rows}
 
@@ -69,13 +69,13 @@ class Cell:
         )
 
     def arrivals(self) -> dict[str, float]:
-        """Tell when each image's first row came (seconds since 1970)."""
+        """Returns when each image's first row came (seconds since 1970)."""
         return dict(
             self._read("SELECT uuid, min(at) FROM demo_arrivals GROUP BY uuid")
         )
 
     def latest(self) -> tuple[str, float] | None:
-        """Give the image whose row came last, and when."""
+        """Returns the image whose row came last, and when."""
         found = self._read(
             "SELECT uuid, at FROM demo_arrivals ORDER BY rowid DESC LIMIT 1"
         )

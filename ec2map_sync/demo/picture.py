@@ -30,7 +30,7 @@ FRAMES = 8
 
 
 def screen(stdout: TextIO) -> Screen:
-    """Choose: a picture for a terminal, lines for everything else."""
+    """Chooses: a picture for a terminal, lines for everything else."""
     if stdout.isatty():
         console = Console(file=stdout)
         if not console.is_dumb_terminal:
@@ -39,7 +39,7 @@ def screen(stdout: TextIO) -> Screen:
 
 
 def result(ending: Ending) -> str:
-    """Say the comparison in one line."""
+    """Says the comparison in one line."""
     comparison, count = ending.comparison, len(ending.regions)
     if ending.is_good:
         return (
@@ -65,7 +65,7 @@ def _examples(what: str, cases: Sequence[str]) -> str:
 
 
 def copies(ending: Ending) -> str:
-    """Say what the copies have found."""
+    """Says what the copies have found."""
     return (
         f"{ending.ready} of {ending.copies} copies found their row in place "
         "when Glance announced them."
@@ -100,7 +100,7 @@ class Lines:
 
     @contextmanager
     def watch(self, look: Callable[[], View]) -> Iterator[None]:
-        """Show the regions once, when the story is over."""
+        """Shows the regions once, when the story is over."""
         self._out(INTRODUCTION)
         yield
         self._out("")
@@ -114,15 +114,15 @@ class Lines:
         )
 
     def part(self, title: str) -> None:
-        """Begin a part."""
+        """Begins a part."""
         self._out(f"\nPart {title}")
 
     def say(self, text: str) -> None:
-        """Add a line, and when."""
+        """Adds a line, and when."""
         self._out(f"[{time.monotonic() - self._began:4.1f} s] {text}")
 
     def end(self, ending: Ending) -> None:
-        """Print the tables and the comparison."""
+        """Prints the tables and the comparison."""
         names = ending.regions
         self._out("\nEC2 ids, as Nova's cells answer them, and without it:")
         self._table(
@@ -158,7 +158,7 @@ class Picture:
 
     @contextmanager
     def watch(self, look: Callable[[], View]) -> Iterator[None]:
-        """Show the regions, several times a second."""
+        """Shows the regions, several times a second."""
         text = textwrap.fill(INTRODUCTION, min(self._console.width, 79))
         self._console.print(text, style="dim", highlight=False)
         with Live(
@@ -169,15 +169,15 @@ class Picture:
             yield
 
     def part(self, title: str) -> None:
-        """Begin a part."""
+        """Begins a part."""
         self._console.print(f"\n{title}", style="bold", highlight=False)
 
     def say(self, text: str) -> None:
-        """Add a line above the picture."""
+        """Adds a line above the picture."""
         self._console.print(Padding(Text(text), (0, 0, 0, 2)))
 
     def end(self, ending: Ending) -> None:
-        """Show the tables and the comparison."""
+        """Shows the tables and the comparison."""
         for table in self._samples(ending):
             self._console.print(table)
         self._console.print(_delays(ending))
@@ -221,7 +221,7 @@ class Picture:
         return Panel(Group(table, progress), title=view.title)
 
     def _samples(self, ending: Ending) -> list[Table]:
-        """Give the table of ids; two, where one would be too wide."""
+        """Returns the table of ids; two, where one would be too wide."""
         names, samples = ending.regions, ending.samples
         alone = [f"{name}\nwithout" for name in names]
         both = _ids(
@@ -246,7 +246,7 @@ class Picture:
 
 
 def _width(table: Table, console: Console) -> int:
-    """Tell how much room a table needs if nothing is folded."""
+    """Returns how much room a table needs if nothing is folded."""
     wide = console.options.update(max_width=1000)
     return console.measure(table, options=wide).maximum
 

@@ -126,7 +126,7 @@ class Region:
         self._links: dict[str, _Running] = {}
 
     def configure(self, regions: "Sequence[Region]") -> None:
-        """Write the configuration, read it, and make the ledger."""
+        """Writes the configuration, reads it, and makes the ledger."""
         peers = [region for region in regions if region is not self]
         self.peers = [peer.name for peer in peers]
         self._file = self._directory / f"{self.name}.conf"
@@ -161,17 +161,17 @@ class Region:
         return OneProcessConfig(loaded.conf, only)
 
     def start(self) -> None:
-        """Start every service but the followers."""
+        """Starts every service but the followers."""
         for build in (services.publisher, services.writer, services.listener):
             self._services.append(_Running(build(self.config, self._host)))
 
     def link(self, peer: str) -> None:
-        """Follow a peer."""
+        """Follows a peer."""
         only = self._read(peer)
         self._links[peer] = _Running(services.follower(only, self._host))
 
     def cut(self, peers: Iterable[str]) -> None:
-        """Follow some peers no longer."""
+        """Follows some peers no longer."""
         links = [self._links.pop(p) for p in peers if p in self._links]
         _end(links)
 
@@ -196,16 +196,16 @@ class Region:
         return frozenset(self._links)
 
     def claims(self) -> int:
-        """Count the images that the ledger knows."""
+        """Counts the images that the ledger knows."""
         return self._ledger.head().total.count
 
     def met(self) -> set[str]:
-        """Give the peers that this ledger has been compared with."""
+        """Returns the peers that this ledger has been compared with."""
         states = self._ledger.journal.peer_states().values()
         return {state.name for state in states if state.compared_at}
 
     def moves(self, images: Iterable[str]) -> list[Move]:
-        """Give what this region has recorded as moved."""
+        """Returns what this region has recorded as moved."""
         return self._ledger.queries.moves(images)
 
 
@@ -214,7 +214,7 @@ def _exchange_of(region: str) -> str:
 
 
 def stop(regions: Iterable[Region]) -> None:
-    """Stop all services of some regions, at the same time."""
+    """Stops all services of some regions, at the same time."""
     _end(service for region in regions for service in region.running)
 
 

@@ -16,7 +16,7 @@ NAMES = ("One", "Two", "Three", "Four", "Five", "Six")
 
 
 def run(regions: int, images: int, screen: Screen) -> Ending:
-    """Tell the story with so many regions and images."""
+    """Tells the story with so many regions and images."""
     inside.install()
     with (
         tempfile.TemporaryDirectory(

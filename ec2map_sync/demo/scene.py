@@ -80,13 +80,13 @@ class Screen(Protocol):
     """Where it is shown."""
 
     def watch(self, look: Callable[[], View]) -> AbstractContextManager[None]:
-        """Show the regions while the story goes on."""
+        """Shows the regions while the story goes on."""
 
     def part(self, title: str) -> None:
-        """Begin a part."""
+        """Begins a part."""
 
     def say(self, text: str) -> None:
-        """Tell what happens, in one sentence."""
+        """Tells what happens, in one sentence."""
 
     def end(self, ending: Ending) -> None:
-        """Show the tables and the comparison."""
+        """Shows the tables and the comparison."""

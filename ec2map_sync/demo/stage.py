@@ -43,7 +43,7 @@ class Stage:
         self._pace = threading.Event()  # never set: a wait is a pause
 
     def create(self, image: Image) -> None:
-        """Let an image's region create it, soon after those before."""
+        """Lets an image's region create it, soon after those before."""
         for before in self.images[-BACKLOG:][:1]:
             self.await_rows([before], self.hearing(before))
         self.images.append(image)
@@ -54,26 +54,26 @@ class Stage:
         self._pace.wait(PACE)
 
     def copy(self, image: Image) -> None:
-        """Copy an image, with its UUID, to the region after its own."""
+        """Copies an image, with its UUID, to the region after its own."""
         place = self.regions.index(self._region(image.home)) + 1
         target = self.regions[place % len(self.regions)]
         self.copied[image.uuid, target.name] = time.time()
         target.glance.create(image)
 
     def cut(self) -> None:
-        """Part one region from all others."""
+        """Parts one region from all others."""
         for region in self.regions:
             far = region.peers if region is self.away else [self.away.name]
             region.cut(far)
 
     def link(self) -> None:
-        """Let all hear each other."""
+        """Lets all hear each other."""
         for region in self.regions:
             for peer in set(region.peers) - region.linked:
                 region.link(peer)
 
     def hearing(self, image: Image) -> list[Region]:
-        """Give the regions that hear of an image at once."""
+        """Returns the regions that hear of an image at once."""
         return [
             region
             for region in self.regions
@@ -83,7 +83,7 @@ class Stage:
     def await_rows(
         self, images: Iterable[Image], regions: Sequence[Region] = ()
     ) -> None:
-        """Wait until images have their rows, in all regions or some."""
+        """Waits until images have their rows, in all regions or some."""
         for image in images:
             self.wait(
                 f"image {image.uuid} has its row",
@@ -97,7 +97,7 @@ class Stage:
         done: Callable[[Region], bool],
         regions: Sequence[Region] = (),
     ) -> None:
-        """Wait until something holds, in all regions or some.
+        """Waits until something holds, in all regions or some.
 
         :raises Late: it never did.
         """
@@ -112,12 +112,12 @@ class Stage:
                 self._pace.wait(LOOK)
 
     def ids(self, image: Image) -> list[str]:
-        """Tell what each region's Nova answers for an image."""
+        """Returns what each region's Nova answers for an image."""
         found = [r.cell.numbers().get(image.uuid) for r in self.regions]
         return ["-" if n is None else format_id(n, image.kind) for n in found]
 
     def ready(self) -> int:
-        """Count the copies whose row was there before they were made."""
+        """Counts the copies whose row was there before they were made."""
         arrivals = {r.name: r.cell.arrivals() for r in self.regions}
         return sum(
             arrivals[name].get(image, at) < at

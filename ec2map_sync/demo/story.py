@@ -33,7 +33,7 @@ class Story:
         self._rivals: tuple[Image, ...] = ()
 
     def tell(self) -> Ending:
-        """Tell it all."""
+        """Returns it all."""
         others = self._count - RIVALS
         first = max(1, others * 6 // 10)
         homes = [region.name for region in self._stage.regions]
@@ -51,7 +51,7 @@ class Story:
         return end(self._stage, self._rivals, self._dice, trouble)
 
     def look(self) -> View:
-        """Give the picture of this moment."""
+        """Returns the picture of this moment."""
         return View(
             title=self._title,
             done=len(self._stage.images),

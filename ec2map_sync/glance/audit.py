@@ -49,7 +49,7 @@ class Survey:
         self.unusable: list[str] = []
 
     def batch(self, size: int = IMAGES_AT_ONCE) -> list[Image]:
-        """Give the next images; none at the end.
+        """Returns the next images; none at the end.
 
         They come again after `cut_off`, unless they are `done`.
         """
@@ -71,7 +71,7 @@ class Survey:
         return []
 
     def _present(self) -> str | None:
-        """Give the newest change in Glance, less OVERLAP.
+        """Returns the newest change in Glance, less OVERLAP.
 
         An image may say that it is changed in ten days. What is changed
         from now on is marked by the clocks of now, whose earlier one counts.
@@ -85,18 +85,18 @@ class Survey:
         return (min(moments) - OVERLAP).strftime("%Y-%m-%dT%H:%M:%SZ")
 
     def done(self, images: Sequence[Image], claimed: int) -> None:
-        """Note that a batch has taken effect."""
+        """Notes that a batch has taken effect."""
         if images:
             self._created_since = images[-1].created_at
             self.seen += len(images)
             self.claimed += claimed
 
     def cut_off(self) -> None:
-        """Begin the next batch with a new request, from where we are."""
+        """Begins the next batch with a new request, from where we are."""
         self._images = None
 
     def sightings(self, images: Sequence[Image]) -> list[Sighting]:
-        """Tell what we see in a batch, and remember what is no image."""
+        """Returns what we see in a batch, and remember what is no image."""
         found = []
         for image in images:
             try:
@@ -114,7 +114,7 @@ class Survey:
 
 
 def news(ledger: Ledger, sightings: Sequence[Sighting]) -> int:
-    """Tell how many images the ledger would have something new of."""
+    """Returns how many images the ledger would have something new of."""
     known = ledger.claims({s.image for s in sightings})
     return len(
         {s.image for s in sightings if claim_of(s, known.get(s.image), 0)}
@@ -149,7 +149,7 @@ class Auditor:
         self._audit_at = self._poll_at = float("-inf")
 
     def step(self) -> bool:
-        """Look at a batch of images; True if there are more."""
+        """Looks at a batch of images; True if there are more."""
         survey = self._survey = self._survey or self._due()
         if survey is None:
             return False
@@ -164,7 +164,7 @@ class Auditor:
         return bool(images)
 
     def reset(self) -> None:
-        """Connect anew; the audit goes on where it was."""
+        """Connects anew; the audit goes on where it was."""
         self._catalogue.close()
         if self._survey:
             self._survey.cut_off()

@@ -36,7 +36,7 @@ class Queues(link.Link):
         """Nothing is read here."""
 
     def waiting(self) -> int:
-        """Count what is not delivered yet.
+        """Counts what is not delivered yet.
 
         :raises Exception: one of `link.BROKEN` if the broker is away.
         """
@@ -50,13 +50,13 @@ class Queues(link.Link):
 
 
 def is_durable(conf: cfg.ConfigOpts) -> bool:
-    """Tell whether our options take Glance's exchange for durable."""
+    """Returns whether our options take Glance's exchange for durable."""
     rabbit = rabbit_options(conf)
     return bool(rabbit.amqp_durable_queues or rabbit.rabbit_quorum_queue)
 
 
 def rabbit_options(conf: cfg.ConfigOpts) -> Any:
-    """Give [oslo_messaging_rabbit] as it holds for Glance's broker.
+    """Returns [oslo_messaging_rabbit] as it holds for Glance's broker.
 
     What the query of transport_url says comes first, as for the driver.
 
@@ -70,7 +70,7 @@ def rabbit_options(conf: cfg.ConfigOpts) -> Any:
 
 
 def broker_address(conf: cfg.ConfigOpts) -> Address:
-    """Give the broker of Glance's notifications.
+    """Returns the broker of Glance's notifications.
 
     :raises ConfigError: as `rabbit_options` does.
     """

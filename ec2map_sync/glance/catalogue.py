@@ -67,7 +67,7 @@ class Catalogue:
         created_since: str | None = None,
         updated_since: str | None = None,
     ) -> Iterator[Image]:
-        """List images that may get ids, the oldest first, page by page.
+        """Lists images that may get ids, the oldest first, page by page.
 
         Hidden ones stand in a list of their own. They are sorted by what
         never changes: an image that is updated while we read would else
@@ -84,7 +84,7 @@ class Catalogue:
                     yield self._believed(image)
 
     def newest_update(self) -> str | None:
-        """Tell when an image was last changed; None if there is none."""
+        """Returns when an image was last changed; None if there is none."""
         query = {"sort": "updated_at:desc", "limit": "1"}
         with _Said():
             newest = [
@@ -95,7 +95,7 @@ class Catalogue:
         return max(filter(None, newest), default=None)
 
     def roles(self) -> frozenset[str] | None:
-        """Tell what Keystone lets us be; None where there is no Keystone."""
+        """Returns what Keystone lets us be; None where there is none."""
         from keystoneauth1.identity.base import (  # noqa: PLC0415, slow
             BaseIdentityPlugin,
         )
@@ -108,7 +108,7 @@ class Catalogue:
             return frozenset(access.role_names or ())
 
     def close(self) -> None:
-        """Drop the connection; the next question makes a new one."""
+        """Drops the connection; the next question makes a new one."""
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
@@ -200,12 +200,12 @@ class _Said:
     """Turns what the libraries raise into a line of ours."""
 
     def __enter__(self) -> None:
-        """Begin."""
+        """Begins."""
 
     def __exit__(
         self, _kind: object, error: BaseException | None, _trace: object
     ) -> None:
-        """Say what went wrong, if anything did."""
+        """Says what went wrong, if anything did."""
         if error is None or isinstance(error, Ec2MapError | GeneratorExit):
             return
         from keystoneauth1.exceptions import (  # noqa: PLC0415, slow

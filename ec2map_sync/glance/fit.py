@@ -48,7 +48,7 @@ class Misfit(Ec2MapError):
 
 
 def require_fit(conf: cfg.ConfigOpts, options: Notifications) -> None:
-    """Make sure that Glance's exchange is there, and that our options fit.
+    """Makes sure that Glance's exchange is there, and that our options fit.
 
     :raises NoExchange: it is not there yet.
     :raises Misfit: it, or a queue, was declared otherwise, or the broker
@@ -83,7 +83,7 @@ def require_fit(conf: cfg.ConfigOpts, options: Notifications) -> None:
 def _refusal(
     connection: kombu.Connection, method: str, name: str, **options: Any
 ) -> Exception | None:
-    """Declare something on a channel of its own, which an error closes."""
+    """Declares something on a channel of its own, which an error closes."""
     kind = {"type": "topic"} if method == "exchange_declare" else {}
     try:
         with connection.channel() as channel:
@@ -151,7 +151,7 @@ def _durable(options: Any) -> bool:
 
 
 def _arguments(rabbit: Any, *, quorum: bool) -> dict[str, Any]:
-    """Give those with which oslo.messaging declares a queue."""
+    """Returns those with which oslo.messaging declares a queue."""
     found: dict[str, Any] = {}
     if rabbit.rabbit_ha_queues:
         found["x-ha-policy"] = "all"
@@ -168,7 +168,7 @@ def _compare(
     wishes: Sequence[dict[str, bool]],
     refusal: Callable[[dict[str, bool]], Exception | None],
 ) -> None:
-    """Find options that fit, where ours do not."""
+    """Finds options that fit, where ours do not."""
     ours = {name: bool(rabbit[name]) for name in _OPTIONS}
     error = refusal(ours)
     if error is None:
@@ -195,7 +195,7 @@ def _compare(
 
 
 def _try_transient(connection: kombu.Connection) -> None:
-    """See whether the broker denies transient queues, by one of our own.
+    """Sees whether the broker denies transient queues, by one of our own.
 
     It says so only to who declares one.
 

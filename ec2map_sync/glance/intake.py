@@ -27,7 +27,7 @@ one after the other, also while nothing comes."""
 def server(
     transport: Any, recorder: DispatcherBase, options: Notifications
 ) -> Any:
-    """Return what carries notifications to the recorder, not started yet."""
+    """Returns what carries notifications to the recorder, not started yet."""
     logging.getLogger("oslo_utils.excutils").addFilter(_BRIEF)
     targets = [
         oslo_messaging.Target(exchange=options.exchange, topic=topic)
@@ -71,7 +71,7 @@ class _Endpoint:
         self._dispatch = dispatch
 
     def info(self, messages: Sequence[Mapping[str, Any]]) -> Any:
-        """Record a batch; returns what oslo.messaging does with it."""
+        """Records a batch; returns what oslo.messaging does with it."""
         deliveries = [delivery_in(message) for message in messages]
         if self._dispatch(deliveries):
             return oslo_messaging.NotificationResult.REQUEUE
@@ -89,7 +89,7 @@ class _Brief(logging.Filter):
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Shorten a record; none is dropped."""
+        """Shortens a record; none is dropped."""
         error = record.exc_info[1] if record.exc_info else None
         if isinstance(error, oslo_messaging.MessageDeliveryFailure):
             record.exc_info = None

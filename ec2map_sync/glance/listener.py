@@ -41,13 +41,13 @@ MIN_PREFETCH = 100
 
 
 def register_options(conf: cfg.ConfigOpts) -> None:
-    """Register oslo.messaging's options, before the files are read."""
+    """Registers oslo.messaging's options, before the files are read."""
     for group, options in messaging_opts.list_opts():
         conf.register_opts(options, group=group)
 
 
 def check_options(conf: cfg.ConfigOpts) -> None:
-    """Read oslo.messaging's options once, so that slips show at the start.
+    """Reads oslo.messaging's options once, so that slips show at the start.
 
     :raises ConfigError: naming the option and what it should be.
     """
@@ -88,7 +88,7 @@ class Recorder(dispatcher.DispatcherBase):  # type: ignore[misc]
         """Whether one is being recorded, or waits for the ledger."""
 
     def dispatch(self, incoming: Sequence[Any]) -> set[Any]:
-        """Record a batch; returns when it is committed."""
+        """Records a batch; returns when it is committed."""
         self.batches += 1
         self.busy = True
         try:
@@ -109,7 +109,7 @@ class Recorder(dispatcher.DispatcherBase):  # type: ignore[misc]
         return set(incoming)
 
     def stop(self) -> None:
-        """Give up waiting for the ledger: the broker keeps the messages."""
+        """Gives up waiting for the ledger: the broker keeps the messages."""
         self._stopping.set()
 
     def _attempt(
@@ -162,7 +162,7 @@ def _sort(
 
 
 def _count(tally: Outcomes, notifications: Sequence[Any]) -> None:
-    """Count a batch whose effect is committed."""
+    """Counts a batch whose effect is committed."""
     for (name, outcome), count in tally.items():
         counters.NOTIFICATIONS.add(count, name, outcome)
     counters.BATCH_SIZE.observe(len(notifications))
@@ -178,7 +178,7 @@ def _sighted(notification: Any, selection: Selection) -> Sighting | None:
 
 
 def _written(notification: Any) -> bytes:
-    """Write down what the quarantine keeps, so that it can be read again."""
+    """Writes down what the quarantine keeps, so that it can be read again."""
     if isinstance(notification, Mapping) and UNREADABLE in notification:
         return bytes(notification[UNREADABLE][1])
     try:
@@ -208,7 +208,7 @@ class Listener:
         self.listening = False
 
     def start(self) -> None:
-        """Begin to listen, once Glance's exchange is there.
+        """Begins to listen, once Glance's exchange is there.
 
         :raises Exception: one of `link.BROKEN` if the broker is away;
             NoExchange or Misfit, if Glance's exchange is not there yet, or
@@ -232,7 +232,7 @@ class Listener:
         )
 
     def stop(self) -> None:
-        """Finish the batch at hand, leave the rest to the broker."""
+        """Finishes the batch at hand, leave the rest to the broker."""
         self._recorder.stop()
         if self._server is not None:
             self._server.stop()

@@ -19,7 +19,7 @@ _TYPES = _SEEN | {
 
 
 def understand(notification: Mapping[str, Any]) -> Sighting | None:
-    """Tell what a notification says about an image; None for nothing.
+    """Returns what a notification says about an image; None for nothing.
 
     :raises BadMessage: it is none of Glance's.
     """
@@ -52,7 +52,7 @@ def understand(notification: Mapping[str, Any]) -> Sighting | None:
 
 
 def type_of(notification: object) -> str:
-    """Give the type as a metric may have it: one of those that we know."""
+    """Returns the type as a metric may have it: one of those that we know."""
     found = isinstance(notification, Mapping) and notification.get(
         "event_type"
     )
@@ -60,7 +60,7 @@ def type_of(notification: object) -> str:
 
 
 def stamp_of(notification: object) -> Stamp | None:
-    """Tell when Glance has sent a notification, if it says so."""
+    """Returns when Glance has sent a notification, if it says so."""
     if not isinstance(notification, Mapping):
         return None
     try:
@@ -72,14 +72,14 @@ def stamp_of(notification: object) -> Stamp | None:
 
 
 def _ec2_id(properties: object) -> object:
-    """Give the id that ec2-api has promised for an image."""
+    """Returns the id that ec2-api has promised for an image."""
     if not isinstance(properties, Mapping):
         return None
     return properties.get("ec2_id")
 
 
 def sighted(notification: object, selection: Selection) -> Sighting | None:
-    """Tell what a notification brings for the ledger; None for nothing.
+    """Returns what a notification brings for the ledger; None for nothing.
 
     :raises BadMessage: it is none of Glance's.
     """
@@ -94,7 +94,7 @@ def sighted(notification: object, selection: Selection) -> Sighting | None:
 
 
 def is_selected(notification: Mapping[str, Any], selection: Selection) -> bool:
-    """Tell whether the image of a notification may get an id."""
+    """Returns whether the image of a notification may get an id."""
     payload = notification["payload"]
     return selection.takes(
         payload.get("visibility"), payload.get("container_format")

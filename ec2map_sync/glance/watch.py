@@ -36,7 +36,7 @@ class Watchdog:
         self._since: float | None = None
 
     def step(self) -> bool:
-        """Look once; raises what `Queues.waiting` does."""
+        """Looks once; raises what `Queues.waiting` does."""
         waiting = self._queues.waiting()
         now = self._monotonic()
         moves = self._recorder.busy or self._recorder.batches != self._batches

@@ -16,7 +16,7 @@ class Divergences(Part):
     def replace(
         self, sink: str, after: int, upto: int, found: Sequence[Divergence]
     ) -> int:
-        """Note what a sink holds above ``after``, up to ``upto``.
+        """Notes what a sink holds above ``after``, up to ``upto``.
 
         What was noted there before and is gone is forgotten; what an
         operator has chosen to keep stays kept. Gives how many are new.
@@ -49,7 +49,7 @@ class Divergences(Part):
     def found(
         self, images: Iterable[str] | None = None, *, kept: bool = True
     ) -> list[Divergence]:
-        """Give what is noted, of all images or some; ``kept`` ones or not."""
+        """Returns what is noted of all images, or some; ``kept`` or not."""
         d = tables.divergences
         statement = sa.select(d).order_by(d.c.sink, d.c.number)
         if not kept:
@@ -71,7 +71,7 @@ class Divergences(Part):
         ]
 
     def counts(self) -> dict[tuple[str, str, bool], int]:
-        """Count what is noted, by sink, class and whether it is kept."""
+        """Counts what is noted, by sink, class and whether it is kept."""
         d = tables.divergences
         key = (d.c.sink, d.c.row_class, d.c.kept)
         statement = sa.select(*key, sa.func.count()).group_by(*key)
@@ -79,17 +79,17 @@ class Divergences(Part):
         return {(sink, name, kept): n for sink, name, kept, n in rows}
 
     def keep(self, found: Sequence[Divergence]) -> None:
-        """Remember that the operator leaves these as they are."""
+        """Remembers that the operator leaves these as they are."""
         kept = sa.update(tables.divergences).values(kept=True)
         self._write(*(kept.where(_at(one)) for one in found))
 
     def forget(self, found: Sequence[Divergence]) -> None:
-        """Take from the list what has been resolved."""
+        """Takes from the list what has been resolved."""
         gone = sa.delete(tables.divergences)
         self._write(*(gone.where(_at(one)) for one in found))
 
     def note_inserted(self, sink: str, rows: Sequence[SinkRow]) -> None:
-        """Remember, before they are written, rows that will be ours."""
+        """Remembers, before they are written, rows that will be ours."""
         rows = [
             SinkRow(number=row.number, uuid=row.uuid.lower()) for row in rows
         ]
@@ -107,7 +107,7 @@ class Divergences(Part):
             )
 
     def inserted(self, sink: str, numbers: Iterable[int]) -> set[SinkRow]:
-        """Give the rows that we have put under these numbers, ever."""
+        """Returns the rows that we have put under these numbers, ever."""
         i = tables.inserted
         statement = sa.select(i).where(i.c.sink == sink)
         return {

@@ -68,7 +68,7 @@ class Reader:
     """The revision of the head, when reading began."""
 
     def own_claims(self, limit: int) -> tuple[list[Claim], int]:
-        """Give about ``limit`` claims made here since, and up to when."""
+        """Returns about ``limit`` claims made here since, and up to when."""
         upto, _ = self._until(tables.claims.c.own_revision, limit)
         if upto <= self.revision:
             return [], upto
@@ -76,14 +76,14 @@ class Reader:
         return [claim_of_row(row) for row in rows], upto
 
     def numbers(self, limit: int) -> tuple[int, bool]:
-        """Tell until when about ``limit`` numbers have changed since.
+        """Returns until when about ``limit`` numbers have changed since.
 
         And whether there may be more.
         """
         return self._until(tables.numbers.c.revision, limit)
 
     def changed(self, upto: int) -> list[Numbered]:
-        """Tell what a sink should hold under the numbers changed since.
+        """Returns what a sink should hold under the numbers changed since.
 
         Those whose last change is a revision up to ``upto``.
         """
@@ -91,14 +91,14 @@ class Reader:
         return [numbered_of(row) for row in rows]
 
     def advance(self, revision: int) -> None:
-        """Remember that everything up to a revision has taken effect."""
+        """Remembers that everything up to a revision has taken effect."""
         self._connection.execute(
             _ADVANCE, {"reader": self._name, "revision": revision}
         )
         self.revision = revision
 
     def _until(self, revision: sa.Column[Any], limit: int) -> tuple[int, bool]:
-        """Tell up to which revision about ``limit`` rows of a feed lie.
+        """Returns up to which revision about ``limit`` rows of a feed lie.
 
         Readers take whole revisions. Where there are not as many rows, that
         is the newest one; and False, for there are no more.
@@ -128,7 +128,7 @@ class Reader:
         return rows
 
     def _renew(self) -> None:
-        """Let the next statement see what is committed then."""
+        """Lets the next statement see what is committed then."""
         if self._connection.dialect.name == "sqlite":
             self._connection.rollback()
 
@@ -137,13 +137,13 @@ class Cursors(Part):
     """How far each reader of the feeds has come, and who holds its cursor."""
 
     def position(self, name: str) -> int:
-        """Tell how far a reader has come."""
+        """Returns how far a reader has come."""
         at = sa.select(_c.revision).where(_c.name == name)
         return self._scalar(at) or 0
 
     @contextmanager
     def reader(self, name: str) -> Iterator[Reader | None]:
-        """Hold a cursor; None while another host or thread holds it.
+        """Holds a cursor; None while another host or thread holds it.
 
         The row lock goes when the process or its connection dies, so that
         somebody else goes on at once. Where there are no row locks (SQLite)
@@ -162,14 +162,14 @@ class Cursors(Part):
     def _hold(
         self, connection: Connection, name: str
     ) -> tuple[int, int] | None:
-        """Lock a cursor: where it is, and where the head."""
+        """Locks a cursor: where it is, and where the head."""
         row = connection.execute(_HOLD, {"reader": name}).one_or_none()
         if self._engine.dialect.name == "sqlite":
             connection.rollback()  # a snapshot would hide what is new
         return (row[0], row[1]) if row else None
 
     def _make(self, name: str) -> bool:
-        """Make a cursor; False if there is one, so that somebody holds it."""
+        """Makes a cursor; False if there is one, so that somebody holds it."""
         # An INSERT would wait for whoever holds the row.
         if self._scalar(sa.select(_c.name).where(_c.name == name)):
             return False
@@ -183,17 +183,17 @@ class Cursors(Part):
         return True
 
     def forget(self, name: str) -> None:
-        """Let whoever comes next under this name begin from nothing."""
+        """Lets whoever comes next under this name begin from nothing."""
         self._write(sa.delete(tables.cursors).where(_c.name == name))
 
     def rewind(self) -> None:
-        """Let every sink be gone through again from the beginning."""
+        """Lets every sink be gone through again from the beginning."""
         sinks = sa.update(tables.cursors).where(_c.name != PUBLISHING)
         self._write(sinks.values(revision=0))
 
 
 def numbered_of(row: Any) -> Numbered:
-    """Read a row of `NUMBERED`."""
+    """Reads a row of `NUMBERED`."""
     number, image, spelling, kind, wanted = row
     return Numbered(
         number=number,

@@ -65,7 +65,7 @@ class Journal(Part):
     """Notes about peers and services."""
 
     def note_peer(self, peer: str, **fields: int | None) -> None:
-        """Remember some fields of a peer's `PeerState`.
+        """Remembers some fields of a peer's `PeerState`.
 
         Later stamps follow a peer's newest, so that a new claim never comes
         before one that is still on its way to us; not if it is absurd.
@@ -83,12 +83,12 @@ class Journal(Part):
             note(connection, tables.peers, {"name": peer}, fields)
 
     def peer_states(self) -> dict[str, PeerState]:
-        """Give what is known of every peer that was ever heard."""
+        """Returns what is known of every peer that was ever heard."""
         rows = self._rows(sa.select(tables.peers))
         return {row.name: PeerState(**row._mapping) for row in rows}
 
     def forget_peer(self, peer: str) -> bool:
-        """Drop what is remembered of a peer; tells whether that was any."""
+        """Drops what is remembered of a peer; tells whether that was any."""
         p, s = tables.peers, tables.services
         gone = self._write(
             sa.delete(p).where(p.c.name == peer),
@@ -97,7 +97,7 @@ class Journal(Part):
         return gone > 0
 
     def note_service(self, state: ServiceState) -> None:
-        """Remember what a loop says of itself."""
+        """Remembers what a loop says of itself."""
         key = {"host": state.host, "name": state.name}
         values: dict[str, Any] = {
             "seen_at": state.seen_at,
@@ -112,12 +112,12 @@ class Journal(Part):
             note(connection, tables.services, key, values)
 
     def service_states(self) -> list[ServiceState]:
-        """Give what every loop of every host last said of itself."""
+        """Returns what every loop of every host last said of itself."""
         rows = self._rows(sa.select(tables.services))
         return [ServiceState(**row._mapping) for row in rows]
 
 
 def plain(text: str) -> str:
-    """Write text so that every database takes it: it may quote anything."""
+    """Writes text so that every database takes it: it may quote anything."""
     escaped = text.encode("ascii", "backslashreplace").decode()
     return "".join(c if c.isprintable() else " " for c in escaped)

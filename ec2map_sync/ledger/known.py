@@ -39,7 +39,7 @@ class Glimpse:
 
 
 def claim_of_row(row: Row[Any]) -> Claim:
-    """Read a claim from a row of the claims table."""
+    """Reads a claim from a row of the claims table."""
     return Claim(
         claimed_at=row.claimed_at,
         image=row.image,
@@ -54,7 +54,7 @@ def claim_of_row(row: Row[Any]) -> Claim:
 
 
 def row_of(known: Known, hash_: int) -> tuple[Any, ...]:
-    """Give the values of a row of the claims table, in its order."""
+    """Returns the values of a row of the claims table, in its order."""
     claim = known.claim
     return (
         claim.image,
@@ -71,7 +71,7 @@ def row_of(known: Known, hash_: int) -> tuple[Any, ...]:
 
 
 def glimpse(connection: Connection, images: Iterable[str]) -> Glimpse:
-    """Look without the lock, which most batches do not need."""
+    """Looks without the lock, which most batches do not need."""
     head, c = tables.head, tables.claims
     revision = 0
     known: dict[str, Known] = {}
@@ -88,7 +88,7 @@ def glimpse(connection: Connection, images: Iterable[str]) -> Glimpse:
 
 
 def look_up(connection: Connection, images: Iterable[str]) -> dict[str, Known]:
-    """Read what is known of some images."""
+    """Reads what is known of some images."""
     c = tables.claims
     return _known_of(select_in(connection, sa.select(c), c.c.image, images))
 
@@ -105,6 +105,6 @@ def _known_of(rows: Iterable[Row[Any]]) -> dict[str, Known]:
 
 
 def wish_of(row: Row[Any]) -> Wish:
-    """Read a wish from a row of the tables numbers or passed."""
+    """Reads a wish from a row of the tables numbers or passed."""
     wanted = row.number if row.wish_wanted else 0
     return Wish(row.wish_at, row.wish_image, wanted)

@@ -87,7 +87,7 @@ class Ledger(Part):
         """What the sinks hold that is not as settled."""
 
     def see(self, sightings: Sequence[Sighting]) -> Recorded:
-        """Claim what this region has seen, where that is news."""
+        """Claims what this region has seen, where that is news."""
         images = {s.image for s in sightings}
         with self._writing.connect() as connection:
             seen = glimpse(connection, images)
@@ -107,7 +107,7 @@ class Ledger(Part):
     def record(
         self, claims: Iterable[Claim], *, max_moves: int | None = None
     ) -> Recorded:
-        """Join claims that other regions have made.
+        """Joins claims that other regions have made.
 
         :raises TooManyMoves: more ids than ``max_moves`` would move.
         """
@@ -124,24 +124,24 @@ class Ledger(Part):
             )
 
     def head(self) -> Head:
-        """Tell how far the ledger has come."""
+        """Returns how far the ledger has come."""
         (row,) = self._rows(sa.select(tables.head))
         return _head_of(row)
 
     def print_before(self, until: Stamp) -> tuple[Head, Print]:
-        """Give the head, and the print of the claims made before a stamp."""
+        """Returns the head, and the print of claims made before a stamp."""
         with self._engine.connect() as connection:
             row, before = ranges.print_before(connection, until)
         return _head_of(row), before
 
     def print_of(self, span: Span) -> Print:
-        """Give the print of a span."""
+        """Returns the print of a span."""
         return self.prints_of([span])[0]
 
     def prints_of(
         self, spans: Sequence[Span], most: Sequence[int] = ()
     ) -> list[Print]:
-        """Give the print of each span.
+        """Returns the print of each span.
 
         Where a span has more claims than are given as its ``most``, that of
         some of them is enough.
@@ -150,7 +150,7 @@ class Ledger(Part):
             return ranges.prints_of(connection, spans, most)
 
     def split(self, span: Span) -> list[Range]:
-        """Cut a span into up to 32 parts; leaves out those without claims.
+        """Cuts a span into up to 32 parts; leaves out those without claims.
 
         A span whose claims have all the same stamp cannot be cut.
         """
@@ -158,23 +158,23 @@ class Ledger(Part):
             return ranges.split(connection, span)
 
     def page(self, span: Span, limit: int) -> list[Claim]:
-        """Give the first claims of a span, in order."""
+        """Returns the first claims of a span, in order."""
         with self._engine.connect() as connection:
             return ranges.page(connection, span, limit)
 
     def claims(self, images: Iterable[str]) -> dict[str, Claim]:
-        """Look claims up by image."""
+        """Looks claims up by image."""
         c = tables.claims
         rows = self._rows_in(sa.select(c), c.c.image, images)
         return {row.image: claim_of_row(row) for row in rows}
 
     def numbered(self, numbers: Iterable[int]) -> dict[int, Numbered]:
-        """Tell what a sink should hold under each of some numbers."""
+        """Returns what a sink should hold under each of some numbers."""
         rows = self._rows_in(NUMBERED, tables.numbers.c.number, numbers)
         return {row[0]: numbered_of(row) for row in rows}
 
     def numbers_of(self, images: Iterable[str]) -> dict[str, int]:
-        """Give the numbers of those images that have one."""
+        """Returns the numbers of those images that have one."""
         c = tables.claims
         numbered = sa.select(c.c.image, c.c.number).where(
             c.c.number.is_not(None)
@@ -182,7 +182,7 @@ class Ledger(Part):
         return dict(self._rows_in(numbered, c.c.image, images))
 
     def held_between(self, after: int, upto: int, revision: int) -> list[int]:
-        """Give the numbers above ``after``, up to ``upto``, of any image.
+        """Returns the numbers above ``after``, up to ``upto``, of any image.
 
         Only those that were the same already at a revision.
         """
@@ -199,7 +199,7 @@ class Ledger(Part):
         return [number for (number,) in self._rows(statement)]
 
     def _news(self, sightings: Sequence[Sighting], seen: Glimpse) -> bool:
-        """Tell whether a batch can have any news."""
+        """Returns whether a batch can have any news."""
         for sighting in sightings:
             known = seen.known.get(sighting.image)
             claim = known.claim if known else None
@@ -215,7 +215,7 @@ class Ledger(Part):
         own: bool,
         max_moves: int | None = None,
     ) -> Recorded:
-        """Join, and commit if anything was news.
+        """Joins, and commit if anything was news.
 
         What brings nothing leaves no revision: they are without gaps.
         """

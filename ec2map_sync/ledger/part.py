@@ -33,7 +33,7 @@ class Part:
         column: sa.Column[Any],
         values: Iterable[Any],
     ) -> Sequence[Any]:
-        """Read the rows whose column is among the values."""
+        """Reads the rows whose column is among the values."""
         with self._engine.connect() as connection:
             return list(select_in(connection, statement, column, values))
 
@@ -42,7 +42,7 @@ class Part:
             return connection.scalar(statement)
 
     def _write(self, *statements: sa.Update | sa.Delete) -> int:
-        """Write, all of it or nothing; gives how many rows that were."""
+        """Writes, all of it or nothing; gives how many rows that were."""
         with self._writing.begin() as connection:
             done = [connection.execute(one).rowcount for one in statements]
         return sum(done)
@@ -54,7 +54,7 @@ def note(
     key: Mapping[str, Any],
     values: Mapping[str, Any],
 ) -> None:
-    """Write some fields of a row, which is made if it is not there."""
+    """Writes some fields of a row, which is made if it is not there."""
     update = sa.update(table).values(**values).filter_by(**key)
     if not connection.execute(update).rowcount:
         connection.execute(sa.insert(table).values(**key, **values))

@@ -64,7 +64,7 @@ class Quarantine(Part):
     """What was put away, the newest of each source."""
 
     def put(self, entries: Sequence[Quarantined]) -> None:
-        """Keep entries; older ones of their sources may make room."""
+        """Keeps entries; older ones of their sources may make room."""
         if not entries:
             return
         rows = [
@@ -99,12 +99,12 @@ class Quarantine(Part):
                 )
 
     def release(self, entries: Collection[int]) -> None:
-        """Take entries out, by id."""
+        """Takes entries out, by id."""
         with self._writing.begin() as connection:
             delete_in(connection, tables.quarantine.c.id, entries)
 
     def newest(self, limit: int | None = None) -> list[Quarantined]:
-        """Return the newest entries, the newest first, without their bodies.
+        """Returns the newest entries, the newest first, without their bodies.
 
         All of them, where no ``limit`` is given.
         """
@@ -112,7 +112,7 @@ class Quarantine(Part):
         return [Quarantined(**row._mapping) for row in rows]
 
     def entry(self, id_: int) -> Quarantined | None:
-        """Return one entry with its body."""
+        """Returns one entry with its body."""
         whole = _BRIEF.add_columns(_q.body, _q.headers)
         for row in self._rows(whole.where(_q.id == id_)):
             headers = row.headers and json.loads(row.headers)
@@ -120,27 +120,27 @@ class Quarantine(Part):
         return None
 
     def count(self) -> int:
-        """Return how many entries there are."""
+        """Returns how many entries there are."""
         return sum(self.counts().values())
 
     def counts(self) -> dict[str, int]:
-        """Return how many entries there are, by source."""
+        """Returns how many entries there are, by source."""
         count = sa.select(_q.source, sa.func.count())
         return dict(self._rows(count.group_by(_q.source)))
 
     def dropped(self) -> dict[str, int]:
-        """Return how many entries had to make room so far, by source."""
+        """Returns how many entries had to make room so far, by source."""
         d = tables.quarantine_dropped
         return dict(self._rows(sa.select(d.c.source, d.c.count)))
 
     def latest(self) -> dict[str, Quarantined]:
-        """Return the newest entry of each source, without its body."""
+        """Returns the newest entry of each source, without its body."""
         newest = sa.select(sa.func.max(_q.id)).group_by(_q.source)
         rows = self._rows(_BRIEF.where(_q.id.in_(newest)))
         return {row.source: Quarantined(**row._mapping) for row in rows}
 
     def _make_room(self, connection: Connection, source: str) -> int:
-        """Drop what is too much of a source; return how many that were."""
+        """Drops what is too much of a source; returns how many that were."""
         q = tables.quarantine
         newest_first = (
             sa.select(q.c.id, q.c.size)

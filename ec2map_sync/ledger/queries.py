@@ -68,11 +68,11 @@ class Queries(Part):
     """Reads the ledger for an operator; changes nothing."""
 
     def by_image(self, image: str) -> Mapped | None:
-        """Look an image up."""
+        """Looks an image up."""
         return next(iter(self._mapped(tables.claims.c.image == image)), None)
 
     def by_number(self, number: int) -> Mapped | None:
-        """Look the image up whose mapping a number is."""
+        """Looks the image up whose mapping a number is."""
         n, c = tables.numbers, tables.claims
         holder = sa.select(n.c.wish_image).where(n.c.number == number)
         found = self._mapped(
@@ -83,7 +83,7 @@ class Queries(Part):
     def mappings(
         self, span: Span, limit: int, *, moved: bool = False
     ) -> list[Mapped]:
-        """Give the first mappings of a span, by (claimed_at, image)."""
+        """Returns the first mappings of a span, by (claimed_at, image)."""
         c, m = tables.claims, tables.moves
         conditions = within(span)
         if moved:
@@ -91,7 +91,7 @@ class Queries(Part):
         return self._mapped(*conditions, limit=limit)
 
     def own(self, span: Span, limit: int) -> list[Mapped]:
-        """Give the first mappings of a span that were claimed here."""
+        """Returns the first mappings of a span that were claimed here."""
         c = tables.claims
         return self._mapped(
             *within(span), c.c.own_revision.is_not(None), limit=limit
@@ -100,7 +100,7 @@ class Queries(Part):
     def settled(
         self, start: int, stop: int, limit: int, *, known_kind: bool = False
     ) -> list[Settled]:
-        """Give the first numbers of a range that are an image's mapping.
+        """Returns the first numbers of a range that are an image's mapping.
 
         ``known_kind`` leaves out images whose kind is not known yet.
         """
@@ -120,7 +120,7 @@ class Queries(Part):
         ]
 
     def settled_prints(self, start: int, stop: int) -> Prints:
-        """Give the prints of the rows that a sink should hold in a range.
+        """Returns the prints of the rows that a sink should hold in a range.
 
         The claims alone tell, without looking each of them up in numbers;
         and they lie in the order of their images.
@@ -146,7 +146,7 @@ class Queries(Part):
         )
 
     def wishes(self, numbers: Iterable[int]) -> dict[int, Wish]:
-        """Tell who sits on some numbers, as mapping or reserved."""
+        """Returns who sits on some numbers, as mapping or reserved."""
         n = tables.numbers
         return {
             row.number: wish_of(row)
@@ -155,7 +155,7 @@ class Queries(Part):
         }
 
     def moves(self, images: Iterable[str]) -> list[Move]:
-        """Give the moves of some images, in order."""
+        """Returns the moves of some images, in order."""
         m = tables.moves
         statement = sa.select(
             m.c.at, m.c.revision, m.c.image, m.c.old, m.c.new, m.c.cause
@@ -165,12 +165,12 @@ class Queries(Part):
         return sorted(found, key=lambda move: (move.at, move.revision))
 
     def cursors(self) -> dict[str, int]:
-        """Tell how far each reader has come."""
+        """Returns how far each reader has come."""
         c = tables.cursors.c
         return dict(self._rows(sa.select(c.name, c.revision)))
 
     def numbers_after(self, revision: int) -> Backlog:
-        """Tell what a sink at this revision has not come to yet."""
+        """Returns what a sink at this revision has not come to yet."""
         n, c = tables.numbers, tables.claims
         oldest = (
             sa.select(c)
@@ -180,7 +180,7 @@ class Queries(Part):
         return self._backlog(n.c.revision, revision, oldest)
 
     def changed_after(self, revision: int) -> Stamp | None:
-        """Tell when the first change behind a revision was claimed.
+        """Returns when the first change behind a revision was claimed.
 
         Some numbers of that change are enough to tell: what moved because
         of a claim is older, what was claimed with it as old.
@@ -197,7 +197,7 @@ class Queries(Part):
         return max((claim_of_row(row).newest for row in rows), default=None)
 
     def own_claims_after(self, revision: int) -> Backlog:
-        """Tell what a publisher at this revision has not come to yet."""
+        """Returns what a publisher at this revision has not come to yet."""
         c = tables.claims
         oldest = sa.select(c).where(
             c.c.own_revision == _next(c.c.own_revision, revision)
@@ -205,7 +205,7 @@ class Queries(Part):
         return self._backlog(c.c.own_revision, revision, oldest)
 
     def move_count(self) -> int:
-        """Count the moves so far."""
+        """Counts the moves so far."""
         return int(self._scalar(sa.select(sa.func.count(tables.moves.c.id))))
 
     def _mapped(

@@ -32,7 +32,7 @@ TOGETHER = 64
 def print_before(
     connection: Connection, until: Stamp
 ) -> tuple[sa.Row[Any], Print]:
-    """Give the head row, and the print of the claims made before a stamp.
+    """Returns the head row, and the print of the claims made before a stamp.
 
     The running total less the tail: what it costs does not grow with the
     number of claims. One statement, so that both are of one moment.
@@ -55,7 +55,7 @@ def print_before(
 def prints_of(
     connection: Connection, spans: Sequence[Span], most: Sequence[int] = ()
 ) -> list[Print]:
-    """Give the print of each span, of many in one statement.
+    """Returns the print of each span, of many in one statement.
 
     Where a span has more claims than its ``most``, that of so many.
     """
@@ -84,7 +84,7 @@ def _sums(
 
 
 def _sum(place: int, span: Span, most: int | None) -> sa.Select[Any]:
-    """Sum up a span; no further than needed, where that is not far."""
+    """Sums up a span; no further than needed, where that is not far."""
     hashes = sa.select(tables.claims.c.hash).where(*within(span))
     if most is not None and most <= COUNTABLE:
         hashes = hashes.limit(most)
@@ -97,7 +97,7 @@ def _sum(place: int, span: Span, most: int | None) -> sa.Select[Any]:
 
 
 def split(connection: Connection, span: Span) -> list[Range]:
-    """Cut a span into up to 32 parts; leaves out those without claims.
+    """Cuts a span into up to 32 parts; leaves out those without claims.
 
     The cuts lie at multiples of a power of two of the stamp, so that one
     scan of the index counts all parts.
@@ -131,7 +131,7 @@ def split(connection: Connection, span: Span) -> list[Range]:
 
 
 def page(connection: Connection, span: Span, limit: int) -> list[Claim]:
-    """Give the first claims of a span, in order."""
+    """Returns the first claims of a span, in order."""
     c = tables.claims
     rows = connection.execute(
         sa.select(c)
@@ -143,7 +143,7 @@ def page(connection: Connection, span: Span, limit: int) -> list[Claim]:
 
 
 def within(span: Span) -> list[sa.ColumnElement[bool]]:
-    """Give the conditions of a span, in a form that an index serves."""
+    """Returns the conditions of a span, in a form that an index serves."""
     at, image = tables.claims.c.claimed_at, tables.claims.c.image
     start, stop = span
     conditions = [at >= start.at]

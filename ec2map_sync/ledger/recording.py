@@ -63,7 +63,7 @@ class Recording:
         self._revisions: dict[int, int] = {}
 
     def next_stamp(self) -> Stamp:
-        """Give a stamp later than every one in the ledger.
+        """Returns a stamp later than every one in the ledger.
 
         :raises StampedAhead: our clock is far behind the last one.
         """
@@ -71,13 +71,13 @@ class Recording:
         return self.last_stamp
 
     def follow(self, stamp: Stamp) -> None:
-        """Make later stamps come after one that was heard of."""
+        """Makes later stamps come after one that was heard of."""
         self.last_stamp = max(self.last_stamp, stamp)
 
     def look_up(
         self, images: Iterable[str], seen: Glimpse | None = None
     ) -> None:
-        """Read what is known of some images into ``known``.
+        """Reads what is known of some images into ``known``.
 
         What was ``seen`` of them before the lock counts, if nothing has
         been recorded since.
@@ -89,12 +89,12 @@ class Recording:
         self.known |= look_up(self._connection, missing)
 
     def claim(self, image: str) -> Claim | None:
-        """Give what is known of an image that was looked up."""
+        """Returns what is known of an image that was looked up."""
         known = self.known.get(image)
         return known.claim if known else None
 
     def join(self, claims: Iterable[Claim], *, own: bool) -> list[Claim]:
-        """Join claims of different images into the set; give the news."""
+        """Joins claims of different images into the set; gives the news."""
         news: dict[str, Claim] = {}
         for claim in claims:
             known = self.known.get(claim.image)
@@ -106,7 +106,7 @@ class Recording:
         return list(news.values())
 
     def commit(self) -> None:
-        """Write what the head row remembers, and let the next one in."""
+        """Writes what the head row remembers and lets the next one in."""
         self._connection.execute(
             sa.update(tables.head),
             {
@@ -121,7 +121,7 @@ class Recording:
         self._say_moves()
 
     def _say_moves(self) -> None:
-        """Log what has moved: somebody may have booted by the old id."""
+        """Logs what has moved: somebody may have booted by the old id."""
         for move in self.moved[:MOVES_SAID]:
             claim = self.known[move["image"]].claim
             LOG.warning(
@@ -204,7 +204,7 @@ class Recording:
         )
 
     def _changed_numbers(self, after: Mapping[str, Known]) -> set[int]:
-        """Give the numbers of which a sink would write something else."""
+        """Returns the numbers of which a sink would write something else."""
         changed: set[int | None] = set()
         for image, new in after.items():
             old = self.known.get(image)
@@ -256,7 +256,7 @@ class Recording:
         there: Collection[Any],
         rows: Sequence[tuple[Any, ...]],
     ) -> None:
-        """Write rows; of their old ones, ``there`` has the first columns.
+        """Writes rows; of their old ones, ``there`` has the first columns.
 
         DELETE and INSERT of many rows are one round trip each everywhere;
         UPDATE is one for each row.

@@ -21,12 +21,12 @@ _alembic_version = sa.Table(
 
 
 def newest() -> str:
-    """Return the version that this release needs."""
+    """Returns the version that this release needs."""
     return revisions()[-1]
 
 
 def version(engine: Engine) -> str | None:
-    """Return the version that the database has; None if it has none."""
+    """Returns the version that the database has; None if it has none."""
     if not sa.inspect(engine).has_table(_alembic_version.name):
         return None
     with engine.connect() as connection:
@@ -34,7 +34,7 @@ def version(engine: Engine) -> str | None:
 
 
 def upgrade(engine: Engine, to: str = "head") -> None:
-    """Make or change the tables; nothing happens if they are up to date."""
+    """Makes or change the tables; nothing happens if they are up to date."""
     # Slow to import, and no service needs it.
     import alembic.command  # noqa: PLC0415
     import alembic.config  # noqa: PLC0415
@@ -47,7 +47,7 @@ def upgrade(engine: Engine, to: str = "head") -> None:
 
 
 def revisions() -> list[str]:
-    """Return all versions that this release knows, the oldest first."""
+    """Returns all versions that this release knows, the oldest first."""
     return sorted(
         file.name.partition("_")[0]
         for file in (_FOLDER / "versions").glob("[0-9]*_*.py")
@@ -55,7 +55,7 @@ def revisions() -> list[str]:
 
 
 def pending(engine: Engine) -> list[str]:
-    """List the versions that an upgrade would go through, in order.
+    """Lists the versions that an upgrade would go through, in order.
 
     :raises SchemaError: a newer release has upgraded the schema.
     """
@@ -72,7 +72,7 @@ def pending(engine: Engine) -> list[str]:
 
 
 def require(engine: Engine) -> None:
-    """Make sure that schema and server are what this release needs.
+    """Makes sure that schema and server are what this release needs.
 
     :raises SchemaError: they are not; says what to run.
     """
@@ -85,7 +85,7 @@ def require(engine: Engine) -> None:
 
 
 def _require_skip_locked(engine: Engine) -> None:
-    """Try what older servers have no word for; a version may be a proxy's."""
+    """Tries what older servers lack; a version may be a proxy's."""
     statement = sa.select(_alembic_version).where(sa.false())
     try:
         with engine.connect() as connection:

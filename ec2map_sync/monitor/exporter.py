@@ -54,13 +54,13 @@ class Agent(Collector):
         self._waiting = waiting
 
     def dead(self) -> list[str]:
-        """Say which processes should live and do not."""
+        """Says which processes should live and do not."""
         return [
             f"{p} does not run" for p in self._expected if not self._has(p)
         ]
 
     def deaf(self) -> list[str]:
-        """Say of the listeners that do not listen why that is."""
+        """Says of the listeners that do not listen why that is."""
         return [
             f"{process}: waits for Glance's exchange or its broker; "
             "'ec2map-sync status' says why"
@@ -71,7 +71,7 @@ class Agent(Collector):
         ]
 
     def collect(self) -> Iterable[Family]:
-        """Look at each process."""
+        """Looks at each process."""
         return families(self._samples())
 
     def _samples(self) -> Iterator[Measured]:
@@ -98,14 +98,14 @@ class Waiting:
         self.count: int | None = None
 
     def step(self) -> None:
-        """Ask the broker; that it is away, the listener says."""
+        """Asks the broker; that it is away, the listener says."""
         try:
             self.count = self._queues.waiting()
         except link.BROKEN:
             self.forget()
 
     def forget(self) -> None:
-        """Know nothing, and connect anew."""
+        """Knows nothing and connects anew."""
         self.count = None
         self._queues.close()
 
@@ -114,7 +114,7 @@ def answers(
     registry: CollectorRegistry,
     probes: Mapping[str, Callable[[], Sequence[str]]],
 ) -> WSGIApplication:
-    """Make what answers under each path; probes say in lines what lacks."""
+    """Makes what answers under each path; probes say in lines what lacks."""
     metrics: WSGIApplication = make_wsgi_app(registry)
 
     def answer(
@@ -142,7 +142,7 @@ class _Handler(WSGIRequestHandler):
     timeout = REQUEST_TIMEOUT
 
     def log_message(self, *_arguments: object) -> None:
-        """Say nothing: a scrape is no news."""
+        """Says nothing: a scrape is no news."""
 
 
 class Server(ThreadingWSGIServer):
@@ -167,7 +167,7 @@ class Server(ThreadingWSGIServer):
             ) from error
 
     def handle_error(self, _request: object, client: object) -> None:
-        """Say nothing of who hangs up."""
+        """Says nothing of who hangs up."""
         if not isinstance(sys.exception(), OSError):
             LOG.exception("no answer for %s", client)
 
@@ -181,7 +181,7 @@ class Front:
         self._server: Server | None = None
 
     def step(self) -> bool:
-        """Wait a little for a client."""
+        """Waits a little for a client."""
         if self._server is None:
             self._server = Server(self._listen, self._application)
             LOG.info("metrics at http://%s/metrics", self._listen)
@@ -189,7 +189,7 @@ class Front:
         return True
 
     def close(self) -> None:
-        """Give the address back."""
+        """Gives the address back."""
         server, self._server = self._server, None
         if server is not None:
             server.server_close()

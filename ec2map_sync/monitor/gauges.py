@@ -41,7 +41,7 @@ class Gauge:
         return f"{PREFIX}{self.name}"
 
     def family(self) -> Family:
-        """Make one without values."""
+        """Makes one without values."""
         total = self.name.endswith("_total")
         kind = CounterMetricFamily if total else GaugeMetricFamily
         return kind(self.full_name, self.text, labels=self.labels)
@@ -109,7 +109,7 @@ LOOP_SEEN = Gauge(
 
 
 def families(samples: Iterable[Measured]) -> Iterable[Family]:
-    """Put values in their families; leaves out what is not known."""
+    """Puts values in their families; leaves out what is not known."""
     found: dict[Gauge, Family] = {}
     for gauge, value, labels in samples:
         if value is not None:
@@ -134,7 +134,7 @@ class LedgerGauges(Collector):
     clock: Callable[[], Stamp]
 
     def collect(self) -> Iterable[Family]:
-        """Measure everything; without the ledger, only that it is away."""
+        """Measures everything; without the ledger, only that it is away."""
         try:
             samples = [*self._samples(), (LEDGER_UP, 1.0, ())]
         except (SQLAlchemyError, Ec2MapError):

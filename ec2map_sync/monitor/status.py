@@ -76,7 +76,7 @@ class PeerView:
 
 
 def seconds_since(stamp: Stamp | None, now: Stamp) -> float | None:
-    """Give the age of a stamp; None if it is not known.
+    """Returns the age of a stamp; None if it is not known.
 
     That is so also of a stamp from the future, unless by no more than clocks
     may differ: since when a clock was put back, nobody knows.
@@ -86,7 +86,7 @@ def seconds_since(stamp: Stamp | None, now: Stamp) -> float | None:
 
 
 def peer_views(ledger: Ledger, bus: Bus, now: Stamp) -> list[PeerView]:
-    """Look at every peer: those configured, then those only remembered."""
+    """Looks at every peer: those configured, then those only remembered."""
     states = ledger.journal.peer_states()
     refusals = ledger.quarantine.latest()
     held = ledger.head().total.count
@@ -158,7 +158,7 @@ class Examination:
         self._sleep = sleep
 
     def lines(self) -> list[Line]:
-        """Give a line for each thing."""
+        """Returns a line for each thing."""
         head = self._ledger.head()
         services = self._ledger.journal.service_states()
         return [
@@ -307,7 +307,7 @@ class Lookout:
         self._said: set[tuple[str, str]] = set()
 
     def step(self) -> bool:
-        """Look once."""
+        """Looks once."""
         amiss = {
             (line.what, line.name): line
             for line in self._lines()
@@ -353,7 +353,7 @@ def _ledger_lines(region: str, head: Head, now: Stamp) -> list[Line]:
 
 
 def _claims_differing(view: PeerView, head: Head) -> int | None:
-    """Tell by how many claims a peer differs, if that can be told."""
+    """Returns by how many claims a peer differs, if that can be told."""
     if view.state == "agrees":
         return 0
     if view.state != "differs" or view.known.total is None:
@@ -374,7 +374,7 @@ def _gone(state: ServiceState, now: Stamp) -> bool:
 def _service(
     state: ServiceState, now: Stamp, *, several: bool, optional: bool = False
 ) -> Line:
-    """Say how a loop is; an ``optional`` one may be gone, as a cell may."""
+    """Says how a loop is; an ``optional`` one may be gone, as a cell may."""
     word = "works" if state.working else "waits"
     if _late(state, now):
         word = "gone" if optional else "silent"

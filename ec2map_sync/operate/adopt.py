@@ -41,7 +41,7 @@ class AdoptionCount:
     example: dict[AdoptionClass, SinkRow] = field(default_factory=dict)
 
     def note(self, found: AdoptionClass, row: SinkRow) -> None:
-        """Count a row."""
+        """Counts a row."""
         self.count[found] = self.count.get(found, 0) + 1
         self.example.setdefault(found, row)
 
@@ -61,7 +61,7 @@ class Adoption:
         self.counted = AdoptionCount()
 
     def go_through(self, sink: Sink) -> Iterator[int]:
-        """Adopt a sink's rows; gives how many rows each step has done."""
+        """Adopts a sink's rows; gives how many rows each step has done."""
         ours = self._ledger.scheme.could_derive
         for rows in _pages(sink, 0, sink.adoptable_below):
             self._adopt([r for r in rows if not ours(r.uuid, r.number)])
@@ -112,7 +112,7 @@ class Adoption:
 
 
 def _pages(sink: Sink, after: int, stop: int) -> Iterator[list[SinkRow]]:
-    """Read a sink's rows above ``after`` and below ``stop``."""
+    """Reads a sink's rows above ``after`` and below ``stop``."""
     while True:
         page = sink.scan(after, PAGE)
         rows = [row for row in page if row.number < stop]

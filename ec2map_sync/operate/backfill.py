@@ -15,7 +15,7 @@ class Pace:
         self._began = time.monotonic()
 
     def wait(self, done: int) -> None:
-        """Wait until so many may have been done."""
+        """Waits until so many may have been done."""
         ahead = done / self._rate - (time.monotonic() - self._began)
         if ahead > 0:
             time.sleep(ahead)
@@ -29,7 +29,7 @@ def backfill(
     dry_run: bool,
     advance: Callable[[int], None],
 ) -> None:
-    """Go through a survey, at most ``rate`` images a second.
+    """Goes through a survey, at most ``rate`` images a second.
 
     The survey counts; ``advance`` is told how many more images are done.
     """

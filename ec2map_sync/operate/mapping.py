@@ -40,14 +40,14 @@ Step = tuple[str, str]
 
 
 def find(ledger: Ledger, name: str | int) -> Mapped | None:
-    """Look up an image's key, or the number of an EC2 id."""
+    """Looks up an image's key, or the number of an EC2 id."""
     if isinstance(name, int):
         return ledger.queries.by_number(name)
     return ledger.queries.by_image(name)
 
 
 def held(sinks: Sequence[Sink], number: int | None) -> list[Held]:
-    """Read what each sink holds under a number; waits for no dead one."""
+    """Reads what each sink holds under a number; waits for no dead one."""
     found = []
     for sink in sinks:
         try:
@@ -63,14 +63,14 @@ def held(sinks: Sequence[Sink], number: int | None) -> list[Held]:
 def mappings(
     ledger: Ledger, after: Bound, *, moved: bool
 ) -> Iterator[list[Mapped]]:
-    """Give all mappings from a place on, a page at a time."""
+    """Returns all mappings from a place on, a page at a time."""
     while page := ledger.queries.mappings(Span(after, END), PAGE, moved=moved):
         yield page
         after = page[-1].after
 
 
 def divergent(page: Sequence[Mapped], sinks: Sequence[Sink]) -> set[str]:
-    """Tell which images of a page some sink does not hold as settled."""
+    """Returns which images of a page some sink does not hold as settled."""
     numbers = [m.number for m in page if m.number is not None]
     wrong = set()
     for sink in sinks:
@@ -86,7 +86,7 @@ def divergent(page: Sequence[Mapped], sinks: Sequence[Sink]) -> set[str]:
 
 
 def moves(ledger: Ledger, page: Sequence[Mapped]) -> list[tuple[str, str]]:
-    """Say which moves the images of a page have made: UUID, and what."""
+    """Says which moves the images of a page have made: UUID, and what."""
     found = ledger.queries.moves(m.claim.image for m in page)
     causes = ledger.claims({move.cause for move in found})
     claims = {m.claim.image: m.claim for m in page}
@@ -120,7 +120,7 @@ class Explanation:
         self._id = mapped.claim.ec2_id
 
     def steps(self) -> list[Step]:
-        """Give the steps in order."""
+        """Returns the steps in order."""
         return [
             *self._known(),
             *self._derivation(),
@@ -231,7 +231,7 @@ class Explanation:
 
 
 def stamp(at: int) -> str:
-    """Write a stamp so that even rivals' can be told apart."""
+    """Writes a stamp so that even rivals' can be told apart."""
     return iso(time_of(at), exact=True)
 
 

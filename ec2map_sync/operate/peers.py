@@ -27,7 +27,7 @@ class Traces:
 def traces(
     ledger: Ledger, broker: Address, exchange: str, peer: str
 ) -> Traces:
-    """Look what there is of a peer.
+    """Looks what there is of a peer.
 
     :raises Exception: one of `link.BROKEN` if the broker is away.
     """
@@ -40,7 +40,7 @@ def traces(
 
 
 def forget(ledger: Ledger, broker: Address, exchange: str, peer: str) -> None:
-    """Delete a peer's queue and its traces; its claims stay everybody's.
+    """Deletes a peer's queue and its traces; its claims stay everybody's.
 
     :raises Exception: one of `link.BROKEN` if the broker is away.
     """

@@ -24,7 +24,7 @@ class Retrial:
     _selection: Selection
 
     def take(self, entry: Quarantined, *, dry_run: bool) -> str:
-        """Try an entry again; tells what has become of it.
+        """Tries an entry again; tells what has become of it.
 
         :raises BadMessage: it still cannot be understood or trusted.
         """

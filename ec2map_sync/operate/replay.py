@@ -37,7 +37,7 @@ class Outcome:
 def from_peer(
     region: Region, peer: Peer, span: Span, dry_run: bool, advance: Advance
 ) -> Outcome:
-    """Compare a range with a peer now, and record what was missed.
+    """Compares a range with a peer now, and record what was missed.
 
     What would move too many ids is held, as when the agent hears it.
     """
@@ -70,7 +70,7 @@ def from_peer(
 def into_sink(
     region: Region, sink: str, span: Span, dry_run: bool, advance: Advance
 ) -> Outcome:
-    """Write all images that were claimed in a range into a sink again."""
+    """Writes all images that were claimed in a range into a sink again."""
     queries, writer = region.ledger.queries, region.writer(region.sink(sink))
     examined = missed = 0
     for page in _pages(queries.mappings, span, NUMBERS_AT_ONCE):
@@ -90,7 +90,7 @@ def into_sink(
 def push(
     region: Region, span: Span, dry_run: bool, advance: Advance
 ) -> Outcome:
-    """Publish the claims of a range again that were made here.
+    """Publishes the claims of a range again that were made here.
 
     Who had missed them is not known here: peers do not answer.
     """

@@ -46,7 +46,7 @@ class Verdict:
 
 
 def check_sink(check: SinkCheck, name: str) -> Verdict:
-    """Compare a sink with the ledger."""
+    """Compares a sink with the ledger."""
     found = check.run()
     kinds = [check.kind(difference) for difference in found.differences]
     return Verdict(
@@ -61,7 +61,7 @@ def check_sink(check: SinkCheck, name: str) -> Verdict:
 
 
 def check_peer(ledger: Ledger, asker: Asker, name: str) -> Verdict:
-    """Compare with a peer: claims made before its next heartbeat.
+    """Compares with a peer: claims made before its next heartbeat.
 
     Missing are claims that we lack, foreign those that the peer lacks,
     different those of which the peer knows more. What one side has stamped
@@ -100,7 +100,7 @@ def check_peer(ledger: Ledger, asker: Asker, name: str) -> Verdict:
 def _count(
     verdict: Verdict, ledger: Ledger, pulled: dict[str, Claim], more: int
 ) -> None:
-    """Count what was pulled; we hold so many claims ``more``."""
+    """Counts what was pulled; we hold so many claims ``more``."""
     lacking = news(ledger, list(pulled.values()))
     known = ledger.claims(claim.image for claim in lacking)
     absent = len(lacking) - len(known)
@@ -128,7 +128,7 @@ class _Heard:
 
 
 def _heard(ledger: Ledger, asker: Asker) -> _Heard:
-    """Hear what a peer holds, and look what we held then; is patient."""
+    """Hears what a peer holds, and look what we held then; is patient."""
     for _ in range(HEARTBEATS - 1):
         heard = _heard_once(ledger, asker)
         if heard.same:
@@ -149,7 +149,7 @@ def check_glance(
     *,
     advance: Callable[[int], None],
 ) -> Verdict:
-    """Look for images of Glance that the ledger does not know."""
+    """Looks for images of Glance that the ledger does not know."""
     while images := survey.batch():
         missing = news_of_images(ledger, survey.sightings(images))
         survey.done(images, missing)

@@ -35,11 +35,11 @@ class Addressee:
         self._heard: tuple[Stamp, float] | None = None
 
     def heard(self, sent_at: Stamp) -> None:
-        """Note when a message that comes now was sent, by its own clock."""
+        """Notes when a message that comes now was sent, by its own clock."""
         self._heard = sent_at, self._monotonic()
 
     def address(self, question: messages.Compare) -> messages.Compare:
-        """Give the question with whom it is for, and until when."""
+        """Returns the question with whom it is for, and until when."""
         now = self._clock()
         if self._heard:
             sent_at, at = self._heard
@@ -58,7 +58,7 @@ class Answered:
         self._known: dict[tuple[str, Stamp, bytes], float] = {}
 
     def checked(self, received: wire.Received) -> messages.Compare:
-        """Give the question that a message is.
+        """Returns the question that a message is.
 
         :raises BadMessage: it is none, somebody else's, or of another time.
         """
@@ -77,7 +77,7 @@ class Answered:
         return question
 
     def knows(self, received: wire.Received, body: bytes) -> bool:
-        """Tell whether this very message was answered already.
+        """Returns whether this very message was answered already.
 
         Who has had no answer asks again in another one.
         """
@@ -86,10 +86,10 @@ class Answered:
         return _key(received, body) in self._known
 
     def note(self, received: wire.Received, body: bytes) -> None:
-        """Note that a message has got its answer."""
+        """Notes that a message has got its answer."""
         self._known[_key(received, body)] = self._monotonic()
 
 
 def _key(received: wire.Received, body: bytes) -> tuple[str, Stamp, bytes]:
-    """Tell messages apart, by what is signed: signatures can be rewritten."""
+    """Returns what tells messages apart: what is signed, not signatures."""
     return received.sender, received.sent_at, blake2b(body).digest()

@@ -44,7 +44,7 @@ class Agreement:
     def judge(
         self, heartbeat: messages.Heartbeat, own: Print, own_total: Print
     ) -> bool:
-        """Tell whether there is nothing to compare."""
+        """Returns whether there is nothing to compare."""
         if own_total.count < self._own_count:
             self._barren = None  # our ledger was restored under us
         self._own_count = own_total.count
@@ -60,7 +60,7 @@ class Agreement:
         return self._agrees and self._totals_differ < self._patient
 
     def _say(self, here: int, there: int) -> None:
-        """Log that agreement has come or gone.
+        """Logs that agreement has come or gone.
 
         Claims on their way make heartbeats differ now and then under load;
         only what lasts is worth a line.
@@ -81,7 +81,7 @@ class Agreement:
     def fields(
         self, heartbeat: messages.Heartbeat, own: Print, now: Stamp
     ) -> dict[str, int | None]:
-        """Give what `Ledger.note_peer` should remember of it, and say it."""
+        """Returns what `note_peer` should remember of it, and says it."""
         self._say(own.count, heartbeat.before.count)
         if self._agrees:
             self._differs_since = None
@@ -98,7 +98,7 @@ class Agreement:
         }
 
     def next_span(self, heartbeat: messages.Heartbeat) -> Span | None:
-        """Tell what to compare now; None if the other side has to first.
+        """Returns what to compare now; None if the other side has to first.
 
         After a pull that brought nothing it is the peer that lacks claims:
         asking again helps only once it holds something else.
@@ -115,11 +115,11 @@ class Agreement:
         return Span(BEGINNING, Bound(heartbeat.until))
 
     def greet(self) -> None:
-        """Note that a pull begins which no heartbeat has caused."""
+        """Notes that a pull begins which no heartbeat has caused."""
         self._started_by = None
 
     def compared(self, pull: Pull) -> None:
-        """Note that a pull is complete."""
+        """Notes that a pull is complete."""
         if pull.refused or pull.everything:
             self._refused = pull.refused > 0
         barren = not (pull.found or pull.refused)

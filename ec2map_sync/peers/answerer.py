@@ -41,7 +41,7 @@ class Answerer:
         self._refusals = Refusals(ledger, "among the questions to us")
 
     def step(self) -> bool:
-        """Answer what has been asked; waits a little if nothing has."""
+        """Answers what has been asked; waits a little if nothing has."""
         arrived = self._inbox.read(QUESTIONS, self._patience)
         for message in arrived:
             self._answer(message)
@@ -50,7 +50,7 @@ class Answerer:
         return True
 
     def close(self) -> None:
-        """Drop both connections."""
+        """Drops both connections."""
         self._inbox.close()
         self._outlet.close()
 

@@ -88,15 +88,15 @@ class Asker:
         self._refused = ""
 
     def __enter__(self) -> "Asker":
-        """Let a caller hold the connection for a while."""
+        """Lets a caller hold the connection for a while."""
         return self
 
     def __exit__(self, *_error: object) -> None:
-        """Drop the connection, and the queue with it."""
+        """Drops the connection, and the queue with it."""
         self._inlet.close()
 
     def heartbeat(self) -> messages.Heartbeat:
-        """Wait for the next heartbeat."""
+        """Waits for the next heartbeat."""
         until = self._monotonic() + self._deadline
         while self._monotonic() < until:
             for message in self._read():
@@ -107,7 +107,7 @@ class Asker:
     def pull(
         self, span: Span, take: Callable[[Sequence[Claim]], object]
     ) -> int:
-        """Give to ``take`` what the peer has and we have not.
+        """Gives to ``take`` what the peer has and we have not.
 
         Returns how many of its claims we refuse.
         """
@@ -137,7 +137,7 @@ class Asker:
             raise self._unreachable(error) from error
 
     def _read(self) -> Iterator[messages.Message]:
-        """Give what the peer has said; leaves out what is not its own."""
+        """Returns what the peer has said; leaves out what is not its own."""
         try:
             arrived = self._inlet.read(_BATCH, _PATIENCE)
             self._inlet.acknowledge(arrived)
@@ -173,7 +173,7 @@ class Asker:
 
 
 def news(ledger: Ledger, claims: Sequence[Claim]) -> list[Claim]:
-    """Give those claims that would change what our ledger holds."""
+    """Returns those claims that would change what our ledger holds."""
     known = ledger.claims(claim.image for claim in claims)
     return [
         claim

@@ -19,7 +19,7 @@ PREFETCH = 200
 
 
 def requests_of(exchange: str) -> str:
-    """Name the exchange, and the queue, of questions to a region."""
+    """Names the exchange, and the queue, of questions to a region."""
     return f"{exchange}.requests"
 
 
@@ -37,7 +37,7 @@ class Outlet(Link):
     def send(
         self, routing_key: str, headers: Mapping[str, Any], body: bytes
     ) -> None:
-        """Publish a message to the peers that have a queue for it."""
+        """Publishes a message to the peers that have a queue for it."""
         channel = self.open().default_channel
         publish(channel, self._exchange, routing_key, headers, body)
 
@@ -69,7 +69,7 @@ class _Source(Link):
         consumer.consume()
 
     def read(self, limit: int, seconds: float) -> list[Message]:
-        """Wait for messages; give what has come, so many at most."""
+        """Waits for messages; gives what has come, so many at most."""
         connection = self.open()
         self.pump()
         if len(self._arrived) < limit:
@@ -82,7 +82,7 @@ class _Source(Link):
         return some
 
     def acknowledge(self, taken: Sequence[Message]) -> None:
-        """Tell the broker that these have taken effect here."""
+        """Tells the broker that these have taken effect here."""
         # One by one: kombu's memory transport knows nothing of "multiple".
         for message in taken:
             message.ack()
@@ -120,7 +120,7 @@ class Inlet(_Source):
         return queue
 
     def ask(self, headers: Mapping[str, Any], body: bytes) -> None:
-        """Put a question into the peer's queue."""
+        """Puts a question into the peer's queue."""
         channel = self.open().default_channel
         exchange = requests_of(self._peer.exchange)
         publish(channel, exchange, "compare", headers, body)

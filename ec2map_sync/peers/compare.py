@@ -43,7 +43,7 @@ LONGEST_PATIENCE = 60.0
 
 
 def answer(ledger: Ledger, question: messages.Compare) -> messages.Answer:
-    """Answer a peer's question from our ledger."""
+    """Answers a peer's question from our ledger."""
     claims: list[Claim] = []
     ranges: list[Range] = []
     rest: list[Span] = []
@@ -123,7 +123,7 @@ class Pull:
         return self.span == EVERYTHING
 
     def step(self) -> None:
-        """Ask what is next, or again what nobody answered."""
+        """Asks what is next, or again what nobody answered."""
         if self._asked:
             if self._monotonic() - self._asked_at < self._patience:
                 return
@@ -133,11 +133,11 @@ class Pull:
             self._ask()
 
     def hurry(self) -> None:
-        """Lose patience with what was asked while we could not hear."""
+        """Loses patience with what was asked while we could not hear."""
         self._patience = FIRST_PATIENCE
 
     def take(self, reply: messages.Answer) -> bool:
-        """Note an answer; False if it is to none of our questions.
+        """Notes an answer; False if it is to none of our questions.
 
         The next question goes out before the claims are recorded, so that
         the peer works meanwhile.
@@ -163,7 +163,7 @@ class Pull:
         return True
 
     def _check(self, reply: messages.Answer) -> None:
-        """Make sure that an answer leads on: else it would never end."""
+        """Makes sure that an answer leads on: else it would never end."""
         brought = reply.claims or reply.bad or reply.ranges
         if reply.rest and not brought:
             raise BadMessage("an answer that brings nothing")
@@ -186,7 +186,7 @@ class Pull:
         self._put()
 
     def _put(self) -> None:
-        """Put the question; again under the same id, if it had no answer.
+        """Puts the question; again under the same id, if it had no answer.
 
         So an answer counts also if it is late.
         """

@@ -107,7 +107,7 @@ class Follower:
         self._refused: list[Quarantined] = []
 
     def step(self) -> bool:
-        """Take in what has come; waits a little if nothing has."""
+        """Takes in what has come; waits a little if nothing has."""
         if not self._greeted:
             self._agreement.greet()
             self._begin(EVERYTHING)
@@ -125,7 +125,7 @@ class Follower:
         return True
 
     def reset(self) -> None:
-        """Begin anew with a new connection; a pull cut short never counts."""
+        """Begins anew with a new connection; a pull cut short never counts."""
         self._inlet.close()
         self._pull = None
         self._greeted = self._heard = False
@@ -176,7 +176,7 @@ class Follower:
                 raise BadMessage("a question, where only answers belong")
 
     def _record(self, batches: Sequence[Sequence[Claim]]) -> int:
-        """Record the claims of some messages, in one transaction if we may."""
+        """Records the claims of some messages; in one transaction, if it may."""
         claims = list(chain.from_iterable(batches))
         try:
             news = self._ledger.record(claims, max_moves=self._max_moves).news
@@ -235,7 +235,7 @@ class Follower:
             self._begin(span)
 
     def _look_at_clock(self, wrong: str | None) -> None:
-        """Say once that a clock is wrong, or right again.
+        """Says once that a clock is wrong, or right again.
 
         Nothing depends on it: stamps come after all that was heard of.
         """
@@ -273,7 +273,7 @@ class Follower:
             self._end(pull)
 
     def _end(self, pull: Pull) -> None:
-        """Note what a complete pull has brought."""
+        """Notes what a complete pull has brought."""
         counters.COMPARES.add(1, self._peer.sender)
         counters.COMPARE_FOUND.add(pull.found, self._peer.sender)
         fields = {"missing_here": pull.found + pull.refused}

@@ -18,7 +18,7 @@ LOOK = 0.2
 
 
 def is_compared(state: PeerState | None, since: Stamp) -> bool:
-    """Tell whether we hold what a peer held at some moment since a stamp.
+    """Returns whether we hold what a peer held at some moment since a stamp.
 
     A comparison that was completed says so. So does a heartbeat that agrees:
     of several hosts of a region, only the one that reads the answers
@@ -39,7 +39,7 @@ def late(
     *,
     but_for_held: bool = False,
 ) -> list[str]:
-    """Return the peers that were not compared with since a stamp.
+    """Returns the peers that were not compared with since a stamp.
 
     ``but_for_held`` leaves out those who differ by what lies in quarantine
     here: it may be all that they differ by.
@@ -89,7 +89,7 @@ class Gate:
         self._said = False
 
     def is_open(self) -> bool:
-        """Tell whether claims may be made; stays open once it is."""
+        """Returns whether claims may be made; stays open once it is."""
         if not self._open:
             # What was compared after a clock was put back is noted by it.
             self._since = min(self._since, self._clock())
@@ -112,16 +112,16 @@ class Gate:
         return self._open
 
     def wait(self, sleep: Callable[[float], None] = time.sleep) -> None:
-        """Return when it is open."""
+        """Returns when it is open."""
         while not self.is_open():
             sleep(LOOK)
 
     def _left(self) -> float:
-        """Return the seconds that are left to wait."""
+        """Returns the seconds that are left to wait."""
         return self._patience - (self._monotonic() - self._began)
 
     def _say(self, missing: Sequence[str]) -> None:
-        """Say once what is waited for, if that takes longer than usual."""
+        """Says once what is waited for, if that takes longer than usual."""
         if self._said or self._patience - self._left() < USUAL:
             return
         self._said = True

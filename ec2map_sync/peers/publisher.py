@@ -34,7 +34,7 @@ class Publisher:
         self._beaten_at: float | None = None  # at once after a start
 
     def step(self) -> bool:
-        """Publish what is new; True if there may be more."""
+        """Publishes what is new; True if there may be more."""
         with self._ledger.cursors.reader(PUBLISHING) as reader:
             if reader is None:
                 return False  # another host publishes

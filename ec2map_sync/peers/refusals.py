@@ -50,7 +50,7 @@ class Refusals:
         self._known: dict[tuple[str, bytes], float] = {}
 
     def put_away(self, refused: Sequence[Quarantined]) -> None:
-        """Quarantine what was not refused lately."""
+        """Quarantines what was not refused lately."""
         now = self._monotonic()
         lately = {k for k, at in self._known.items() if now - at < SAY_AGAIN}
         fresh = {
@@ -77,7 +77,7 @@ class Refusals:
 
 
 def _what_repeats(one: Quarantined) -> tuple[str, bytes]:
-    """Give what is the same when a thing is said again."""
+    """Returns what is the same when a thing is said again."""
     said = (one.headers or {}).get("type")
     if isinstance(said, str) and said in _ROUTINE:
         # A stamp that is wrong is another one each time.
@@ -88,7 +88,7 @@ def _what_repeats(one: Quarantined) -> tuple[str, bytes]:
 def take(
     ledger: Ledger, claims: Sequence[Claim], source: str, max_moves: int
 ) -> tuple[int, Quarantined | None]:
-    """Record the claims of one message; gives what was news, and held.
+    """Records the claims of one message; gives what was news, and held.
 
     If they moved more than ``max_moves`` ids, only those are recorded that
     move none; the others wait for an operator, together.

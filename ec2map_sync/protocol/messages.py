@@ -103,14 +103,14 @@ def _int(value: Any, low: int, high: int, what: str) -> int:
 
 
 def _short(value: Any) -> str:
-    """Write what may be anything, without writing all of it."""
+    """Writes what may be anything, without writing all of it."""
     if isinstance(value, list | dict):
         return f"a {type(value).__name__}"
     return ascii(value)[:40]
 
 
 def stamp(value: Any, limit: Stamp, what: str) -> Stamp:
-    """Read a stamp below ``limit``.
+    """Reads a stamp below ``limit``.
 
     :raises BadMessage: naming ``what``, if it is none.
     """
@@ -122,7 +122,7 @@ def stamp(value: Any, limit: Stamp, what: str) -> Stamp:
 
 
 def claim_to_json(claim: Claim) -> Json:
-    """Give a claim as it stands in messages."""
+    """Returns a claim as it stands in messages."""
     fields: Json = {"image": claim.uuid, "claimed_at": claim.claimed_at}
     if claim.wanted:
         fields["wanted"] = list(claim.wanted)
@@ -132,7 +132,7 @@ def claim_to_json(claim: Claim) -> Json:
 
 
 def claim_from_json(fields: Any, now: Stamp) -> Claim:
-    """Read a claim.
+    """Reads a claim.
 
     :raises BadMessage: it is malformed, or its stamps are absurd.
     """
@@ -235,7 +235,7 @@ def _print(fields: Json, *names: str) -> Print:
 
 
 def _newest(value: Any, limit: Stamp) -> Stamp:
-    """Read the largest stamp of a ledger; one that is absurd says nothing.
+    """Reads the largest stamp of a ledger; one that is absurd says nothing.
 
     A claim that was stamped by a wrong clock is refused itself. Were the
     heartbeat refused as well, all that is missing besides would not be

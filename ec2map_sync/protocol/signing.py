@@ -26,12 +26,12 @@ class SigningKey:
 
     @classmethod
     def generate(cls) -> "SigningKey":
-        """Make a new key."""
+        """Makes a new key."""
         return cls(Ed25519PrivateKey.generate())
 
     @classmethod
     def load(cls, path: Path) -> "SigningKey":
-        """Read a key file (PKCS #8, PEM).
+        """Reads a key file (PKCS #8, PEM).
 
         :raises ConfigError: there is none, others than its owner may do
             something with it, or it is no Ed25519 key.
@@ -60,7 +60,7 @@ class SigningKey:
         return cls(key)
 
     def save(self, path: Path) -> None:
-        """Write the key to a new file that only its owner can read.
+        """Writes the key to a new file that only its owner can read.
 
         :raises ConfigError: the file exists, or cannot be written.
         """
@@ -92,7 +92,7 @@ class SigningKey:
         return _PREFIX + base64.b64encode(raw).decode()
 
     def sign(self, data: bytes) -> bytes:
-        """Sign; 64 bytes."""
+        """Signs; 64 bytes."""
         return self._key.sign(data)
 
 
@@ -100,7 +100,7 @@ class PublicKey:
     """A peer's public key."""
 
     def __init__(self, text: str) -> None:
-        """Read ``ed25519:<base64 of 32 bytes>``.
+        """Reads ``ed25519:<base64 of 32 bytes>``.
 
         :raises ConfigError: the text is something else.
         """
@@ -116,7 +116,7 @@ class PublicKey:
             ) from error
 
     def verifies(self, signature: bytes, data: bytes) -> bool:
-        """Tell whether the holder of the private key has signed this."""
+        """Returns whether the holder of the private key has signed this."""
         try:
             self._key.verify(signature, data)
         except InvalidSignature:

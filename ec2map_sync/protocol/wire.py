@@ -60,7 +60,7 @@ class Pen:
 
 
 def encode(message: Message, pen: Pen) -> tuple[dict[str, Any], bytes]:
-    """Give the headers and the body of a message."""
+    """Returns the headers and the body of a message."""
     kind, fields = TO_JSON[type(message)](message)
     body = json.dumps(fields, separators=(",", ":")).encode()
     headers = {
@@ -79,7 +79,7 @@ def encode(message: Message, pen: Pen) -> tuple[dict[str, Any], bytes]:
 def decode(
     headers: Headers, body: bytes, trusted: Mapping[str, Trust], now: Stamp
 ) -> Received:
-    """Read a message of one of the peers that are trusted here, by name.
+    """Reads a message of one of the peers that are trusted here, by name.
 
     ``now`` is our clock, against which stamps are judged.
 
@@ -105,7 +105,7 @@ def decode(
 
 
 def _signed(headers: Headers, body: bytes) -> bytes:
-    """Give the bytes that a signature covers.
+    """Returns the bytes that a signature covers.
 
     Each field follows its length, so that none can lend bytes to another.
     """
@@ -115,7 +115,7 @@ def _signed(headers: Headers, body: bytes) -> bytes:
 
 
 def _is_text(value: Any) -> bool:
-    """Tell whether a header is text that every side writes the same way.
+    """Returns whether a header is text that every side writes the same way.
 
     AMQP's tables may hold halves of surrogate pairs.
     """
@@ -167,7 +167,7 @@ def _verify(
 
 
 def _require_version(headers: Headers) -> None:
-    """Tell on which side the older release is, before anything is read."""
+    """Tells on which side the older release is, before anything is read."""
     version = headers.get("version")
     if version == VERSION and type(version) is int:
         return

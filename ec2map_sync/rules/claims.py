@@ -69,7 +69,7 @@ class Span(NamedTuple):
     stop: Bound
 
     def holds(self, other: "Span") -> bool:
-        """Tell whether another span lies inside."""
+        """Returns whether another span lies inside."""
         return self.start <= other.start <= other.stop <= self.stop
 
 
@@ -106,7 +106,7 @@ class Claim:
         return self.spelling or self.image
 
     def ec2_id(self, number: int | None) -> str | None:
-        """Write a number as the image's EC2 id; None stays None."""
+        """Writes a number as the image's EC2 id; None stays None."""
         if number is None:
             return None
         return format_id(number, self.kind.kind if self.kind else None)
@@ -141,7 +141,7 @@ class Claim:
 
 
 def join(one: Claim, other: Claim) -> Claim:
-    """Unite what two claims know of the same image.
+    """Unites what two claims know of the same image.
 
     Commutative, associative and idempotent, so that regions which have
     heard the same know the same, in whatever order and however often.
@@ -156,7 +156,7 @@ def join(one: Claim, other: Claim) -> Claim:
 
 
 def join_all(claims: Iterable[Claim]) -> dict[str, Claim]:
-    """Unite any number of claims, by image."""
+    """Unites any number of claims, by image."""
     joined: dict[str, Claim] = {}
     for claim in claims:
         known = joined.get(claim.image)
@@ -165,7 +165,7 @@ def join_all(claims: Iterable[Claim]) -> dict[str, Claim]:
 
 
 def print_of(claims: Iterable[Claim]) -> Print:
-    """Sum up a set of claims."""
+    """Sums up a set of claims."""
     total = Print(0, 0)
     for claim in claims:
         total += Print(1, claim.hash)
@@ -208,7 +208,7 @@ def sighting_of(
     wanted: int | None = None,
     fills_only: bool = False,
 ) -> Sighting:
-    """Return what was seen of an image.
+    """Returns what was seen of an image.
 
     ``ec2_id`` is the id that ec2-api has given it, if any; ``wanted`` the
     number of one that it has in a sink.
@@ -228,7 +228,7 @@ def sighting_of(
 def claim_of(
     sighting: Sighting, known: Claim | None, stamp: Stamp
 ) -> Claim | None:
-    """Make a claim of what is news in a sighting; None if nothing is."""
+    """Makes a claim of what is news in a sighting; None if nothing is."""
     wanted = sighting.wanted
     kind = None if sighting.promised else sighting.kind
     if known is not None:

@@ -65,14 +65,14 @@ _KINDS = {
 
 
 def kind_of(container_format: str | None) -> Kind | None:
-    """Tell the kind; None while Glance does not know the format."""
+    """Returns the kind; None while Glance does not know the format."""
     if not container_format:
         return None
     return _KINDS.get(container_format.lower(), Kind.AMI)
 
 
 def image_key(text: str) -> str:
-    """Give the lower-cased UUID under which an image is known everywhere.
+    """Returns the lower-cased UUID under which an image is known everywhere.
 
     :raises BadId: the text is not a UUID of 36 characters.
     """
@@ -83,12 +83,12 @@ def image_key(text: str) -> str:
 
 
 def format_id(number: int, kind: Kind | None = None) -> str:
-    """Write an EC2 id as Nova does; an unknown kind reads as ami."""
+    """Writes an EC2 id as Nova does; an unknown kind reads as ami."""
     return f"{kind or Kind.AMI}-{number:08x}"
 
 
 def parse_id(text: str) -> tuple[Kind, int]:
-    """Read an EC2 id.
+    """Reads an EC2 id.
 
     :raises BadId: the text is no ``ami-``, ``aki-`` or ``ari-`` id.
     """
@@ -99,7 +99,7 @@ def parse_id(text: str) -> tuple[Kind, int]:
 
 
 def wanted_number(text: object) -> int | None:
-    """Read an EC2 id that an image was given elsewhere.
+    """Reads an EC2 id that an image was given elsewhere.
 
     None if there is none, or if its number is one that Nova may hand out.
     """
@@ -113,7 +113,7 @@ def wanted_number(text: object) -> int | None:
 
 
 def is_beyond(text: object) -> bool:
-    """Tell whether an image was given an EC2 id that Nova cannot have."""
+    """Returns whether an image was given an EC2 id that Nova cannot have."""
     if not isinstance(text, str) or wanted_number(text) is not None:
         return False
     try:
@@ -135,7 +135,7 @@ class Scheme:
     band: Band = DERIVED
 
     def probe(self, image: str, attempt: int) -> int:
-        """Give the number that ``image`` asks for at its k-th attempt.
+        """Returns the number that ``image`` asks for at its k-th attempt.
 
         BLAKE2b (RFC 7693) with 8 bytes of digest, the hash key, and the
         personalisation "ec2map-sync", of the lower-cased UUID's ASCII text
@@ -151,15 +151,15 @@ class Scheme:
         return self.band.first + int.from_bytes(digest) % self.band.size
 
     def probes(self, image: str) -> Iterator[int]:
-        """Give every number that ``image`` may derive, best first."""
+        """Returns every number that ``image`` may derive, best first."""
         return (self.probe(image, attempt) for attempt in range(PROBES))
 
     def derive(self, image: str) -> int:
-        """Give the first choice, which all but colliding images get."""
+        """Returns the first choice, which all but colliding images get."""
         return self.probe(image, 0)
 
     def could_derive(self, image: str, number: int) -> bool:
-        """Tell whether a row (number, image) can be one that we wrote."""
+        """Returns whether a row (number, image) can be one that we wrote."""
         return number in self.band and number in self.probes(image)
 
     @cached_property

@@ -5,7 +5,7 @@ Each message is one line for an operator: what is wrong and what to do.
 
 
 def one_line(error: BaseException) -> str:
-    """Return what an exception says as one line of at most 300 characters."""
+    """Returns what an exception says as one line of at most 300 characters."""
     return " ".join(str(error).split())[:300] or type(error).__name__
 
 

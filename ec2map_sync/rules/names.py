@@ -21,23 +21,23 @@ _PEER = "peer:"
 
 
 def source_of(peer: str) -> str:
-    """Return the source of what a peer has said and we have refused."""
+    """Returns the source of what a peer has said and we have refused."""
     return f"{_PEER}{peer}"
 
 
 def peer_of(source: str) -> str | None:
-    """Return the peer that a source stands for; None if it is no peer."""
+    """Returns the peer that a source stands for; None if it is no peer."""
     peer = source.removeprefix(_PEER)
     return peer if peer != source else None
 
 
 def sink_of(cell: str) -> str:
-    """Return the name of a Nova cell's sink."""
+    """Returns the name of a Nova cell's sink."""
     return f"{_CELL}{cell}"
 
 
 def is_cell(sink: str) -> bool:
-    """Tell whether a sink is a Nova cell."""
+    """Returns whether a sink is a Nova cell."""
     return sink.startswith(_CELL)
 
 
@@ -51,7 +51,7 @@ class LoopName:
 
     @classmethod
     def read(cls, text: str) -> "LoopName":
-        """Read what `str` has written."""
+        """Reads what `str` has written."""
         role, _, subject = text.partition(" of ")
         return cls(role, subject)
 
@@ -70,15 +70,15 @@ CELLS = LoopName("cells")
 
 
 def follower_of(peer: str) -> LoopName:
-    """Return the name of the loop that follows a peer."""
+    """Returns the name of the loop that follows a peer."""
     return LoopName("follower", peer)
 
 
 def writer_of(sink: str) -> LoopName:
-    """Return the name of the loop that writes into a sink."""
+    """Returns the name of the loop that writes into a sink."""
     return LoopName("writer", sink)
 
 
 def audit_of(sink: str) -> LoopName:
-    """Return the name of the loop that audits a sink."""
+    """Returns the name of the loop that audits a sink."""
     return LoopName("audit", sink)

@@ -68,7 +68,7 @@ def classify(
     scheme: Scheme,
     inserted: bool,
 ) -> RowClass:
-    """Tell what a row is.
+    """Returns what a row is.
 
     ``settled`` is the number of the row's image, ``holder`` the image (as a
     lower-cased key) that the row's number is settled for, each None if there

@@ -20,7 +20,7 @@ class Selection:
     def takes(
         self, visibility: str | None, container_format: str | None
     ) -> bool:
-        """Tell whether an image is selected; not, while it is unknown."""
+        """Returns whether an image is selected; not, while it is unknown."""
         return _among(self.visibility, visibility) and _among(
             self.container_formats, container_format
         )

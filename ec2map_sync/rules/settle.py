@@ -27,7 +27,7 @@ class Wish(NamedTuple):
     wanted: int = 0
 
     def choices(self, scheme: Scheme) -> Iterator[int]:
-        """Give the numbers that would do, best first, none twice."""
+        """Returns the numbers that would do, best first, none twice."""
         if self.wanted:
             yield self.wanted
             return
@@ -39,7 +39,7 @@ class Wish(NamedTuple):
 
 
 def wishes(claim: Claim) -> list[Wish]:
-    """Give what a claim wishes for: a derived number, and a wanted one."""
+    """Returns what a claim wishes for: a derived number, and a wanted one."""
     derived = Wish(claim.claimed_at, claim.image)
     if claim.wanted is None:
         return [derived]
@@ -47,7 +47,7 @@ def wishes(claim: Claim) -> list[Wish]:
 
 
 def settle(claims: Iterable[Claim], scheme: Scheme) -> dict[str, int]:
-    """Settle a whole set from scratch: image -> number.
+    """Settles a whole set from scratch: image -> number.
 
     This is the definition; `Board` reaches the same result step by step.
     """
@@ -111,7 +111,7 @@ class Board:
         """Images that have gained or lost a seat."""
 
     def read(self, numbers: Iterable[int]) -> None:
-        """Read slots ahead of need, all at once."""
+        """Reads slots ahead of need, all at once."""
         missing = {n for n in numbers if n not in self.slots}
         if missing:
             found = self._load(missing)
@@ -119,13 +119,13 @@ class Board:
                 self.slots[number] = found.get(number) or Slot()
 
     def slot(self, number: int) -> Slot:
-        """Give one slot."""
+        """Returns one slot."""
         if number not in self.slots:
             self.read([number])
         return self.slots[number]
 
     def replace(self, old: Iterable[Wish], new: Iterable[Wish]) -> None:
-        """Exchange the wishes of an image; takes effect by `run`."""
+        """Exchanges the wishes of an image; takes effect by `run`."""
         before, after = set(old), set(new)
         for wish in before - after:
             self._withdraw(wish)
@@ -135,7 +135,7 @@ class Board:
             heapq.heappush(self._queue, wish)
 
     def run(self) -> None:
-        """Look at every wish in the queue, the earliest first.
+        """Looks at every wish in the queue, the earliest first.
 
         Whoever is queued meanwhile is later than the wish that caused it,
         so nobody has to be looked at twice for the same reason.
@@ -147,7 +147,7 @@ class Board:
                 self._look(wish)
 
     def seat(self, wish: Wish) -> int | None:
-        """Tell which number a wish has got."""
+        """Returns which number a wish has got."""
         if wish in self._seats:
             return self._seats[wish]
         for number in self._choices(wish):
@@ -159,7 +159,7 @@ class Board:
         return None
 
     def number_of(self, claim: Claim) -> int | None:
-        """Tell an image's number: the wanted one if it got that."""
+        """Returns an image's number: the wanted one if it got that."""
         for wish in reversed(wishes(claim)):
             seat = self.seat(wish)
             if seat is not None:
@@ -167,7 +167,7 @@ class Board:
         return None
 
     def cause(self, claim: Claim, old: int) -> str:
-        """Tell whose claim it is because of which an image has left a number.
+        """Returns whose claim has made an image leave a number.
 
         Its rival's there, or that of the one who left it a better number;
         its own, if that got earlier or adopts an id.
@@ -183,7 +183,7 @@ class Board:
         return claim.image
 
     def _first_of(self, wish: Wish) -> int:
-        """Give the number that a wish likes best; hardly any needs more."""
+        """Returns the number that a wish likes best; hardly any needs more."""
         first = self._first.get(wish)
         if first is None:
             first = wish.wanted or self._scheme.derive(wish.image)
@@ -232,7 +232,7 @@ class Board:
         self.images.add(wish.image)
 
     def _forget(self, wish: Wish, choices: Iterable[int]) -> None:
-        """Take away the trace that a wish has left on these numbers."""
+        """Takes away the trace that a wish has left on these numbers."""
         for number in choices:
             slot = self.slot(number)
             if slot.wish == wish:

@@ -36,7 +36,7 @@ class StampedAhead(Ec2MapError):
 
 
 def next_stamp(last: Stamp, now: Stamp) -> Stamp:
-    """Give a stamp later than the last one, and not before ``now``.
+    """Returns a stamp later than the last one, and not before ``now``.
 
     :raises StampedAhead: it would be too far ahead.
     """
@@ -47,17 +47,17 @@ def next_stamp(last: Stamp, now: Stamp) -> Stamp:
 
 
 def wall_clock() -> Stamp:
-    """Give the time in microseconds since 1970."""
+    """Returns the time in microseconds since 1970."""
     return time.time_ns() // 1000
 
 
 def earlier(stamp: Stamp, seconds: float) -> Stamp:
-    """Return the stamp so many seconds before another."""
+    """Returns the stamp so many seconds before another."""
     return stamp - int(seconds * 1_000_000)
 
 
 def time_of(stamp: Stamp) -> datetime:
-    """Give a stamp as a time."""
+    """Returns a stamp as a time."""
     try:
         return _EPOCH + timedelta(microseconds=stamp)
     except OverflowError:  # after the year 9999
@@ -65,7 +65,7 @@ def time_of(stamp: Stamp) -> datetime:
 
 
 def parse_time(text: str, now: Stamp) -> Stamp:
-    """Read ISO 8601 (UTC unless it says otherwise), or "2h", "3d" ago.
+    """Reads ISO 8601 (UTC unless it says otherwise), or "2h", "3d" ago.
 
     :raises BadTime: it is neither.
     """
@@ -86,7 +86,7 @@ def parse_time(text: str, now: Stamp) -> Stamp:
 
 
 def iso(at: datetime, *, exact: bool) -> str:
-    """Write a time in UTC, with seconds, or exactly (microseconds)."""
+    """Writes a time in UTC, with seconds, or exactly (microseconds)."""
     text = at.astimezone(UTC).isoformat(
         timespec="microseconds" if exact else "seconds"
     )

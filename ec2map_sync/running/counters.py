@@ -40,12 +40,12 @@ class Counter:
         ALL.append(self)
 
     def add(self, amount: float, *labels: str) -> None:
-        """Count so many; 0 lets Prometheus see the series before it moves."""
+        """Counts so many; 0 lets Prometheus see the series before it moves."""
         if self._series is not None:
             _labelled(self._series, labels).inc(amount)
 
     def begin(self) -> None:
-        """Count from now on."""
+        """Counts from now on."""
         from prometheus_client import Counter as Series  # noqa: PLC0415, slow
 
         self._series = Series(self.name, self.text, self.labels, registry=None)
@@ -69,18 +69,18 @@ class Histogram:
         ALL.append(self)
 
     def observe(self, value: float, *labels: str) -> None:
-        """Note one value."""
+        """Notes one value."""
         if self._series is not None:
             _labelled(self._series, labels).observe(value)
 
     def since(self, stamp: int, *labels: str) -> None:
-        """Note the seconds since a stamp; a clock ahead of ours counts 0."""
+        """Notes the seconds since a stamp; a clock ahead of ours counts 0."""
         if self._series is not None:
             age = time.time() - stamp / 1_000_000
             self.observe(max(0.0, age), *labels)
 
     def begin(self) -> None:
-        """Observe from now on."""
+        """Observes from now on."""
         from prometheus_client import Histogram as Series  # noqa: PLC0415
 
         self._series = Series(
@@ -181,7 +181,7 @@ see the first step of one that appears with it."""
 
 
 def counting() -> bool:
-    """Tell whether a measurement that costs something is of any use."""
+    """Returns whether a measurement that costs something is of any use."""
     return "PROMETHEUS_MULTIPROC_DIR" in os.environ
 
 
@@ -190,7 +190,7 @@ _FILE_SIZE = 1 << 18
 
 
 def start(directory: Path, process: str) -> None:
-    """Count from now on, in files of this directory.
+    """Counts from now on, in files of this directory.
 
     ``process`` names this process among those of the agent. One that is
     started in its place goes on with its file, so that no sum ever falls
@@ -214,6 +214,6 @@ def start(directory: Path, process: str) -> None:
 
 
 def _allocate(path: Path) -> None:
-    """Take the room now: a full disk kills whoever writes to a mapped file."""
+    """Takes the room now: a full disk kills who writes to a mapped file."""
     with path.open("ab") as file:
         os.posix_fallocate(file.fileno(), 0, _FILE_SIZE)

@@ -31,19 +31,19 @@ class Wake:
         self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
     def set(self) -> None:
-        """Wake whoever waits, or the next who will."""
+        """Wakes whoever waits, or the next who will."""
         # If it is full, there are wake-ups enough that nobody has read.
         with suppress(BlockingIOError):
             os.write(self._write, b"!")
 
     def wait(self, seconds: float) -> None:
-        """Wait until woken, or for so long."""
+        """Waits until woken, or for so long."""
         select.select([self._read], [], [], seconds)
         with suppress(BlockingIOError):
             os.read(self._read, 65536)
 
     def close(self) -> None:
-        """Give the pipe back."""
+        """Gives the pipe back."""
         os.close(self._read)
         os.close(self._write)
 
@@ -55,11 +55,11 @@ class Nudge:
         self._event = threading.Event()
 
     def set(self) -> None:
-        """Wake whoever waits, or the next who will."""
+        """Wakes whoever waits, or the next who will."""
         self._event.set()
 
     def wait(self, seconds: float) -> None:
-        """Wait until woken, or for so long."""
+        """Waits until woken, or for so long."""
         self._event.wait(seconds)
         self._event.clear()
 
@@ -87,7 +87,7 @@ class Pause:
         """What is waited for, if anything."""
 
     def after(self, error: Exception) -> float:
-        """Give the seconds to wait after an error; logs what is new."""
+        """Returns the seconds to wait after an error; logs what is new."""
         text = self._describe(error)
         cause = "mistake" if text is None else self._cause_of(error)
         counters.RETRIES.add(1, self._name, cause)
@@ -102,7 +102,7 @@ class Pause:
         return seconds
 
     def _is_worth_a_line(self, text: str) -> bool:
-        """Tell whether trouble is new, or has been another for some time.
+        """Returns whether trouble is new, or has been another for some time.
 
         A broker that stops answers in three ways within a second.
         """
@@ -114,7 +114,7 @@ class Pause:
         return True
 
     def over(self) -> None:
-        """Forget the trouble: a step has succeeded."""
+        """Forgets the trouble: a step has succeeded."""
         if self.trouble is not None:
             LOG.info("%s goes on", self._name)
             self.trouble = None
@@ -157,7 +157,7 @@ class Loop:
         self._stopping = threading.Event()
 
     def run(self) -> None:
-        """Run until `stop`; a step that has begun is finished."""
+        """Runs until `stop`; a step that has begun is finished."""
         while not self._stopping.is_set():
             error = self._attempt()
             # Not while the error is being handled: oslo.log would add it
@@ -169,12 +169,12 @@ class Loop:
         self._release()
 
     def stop(self) -> None:
-        """End the loop after the present step."""
+        """Ends the loop after the present step."""
         self._stopping.set()
         self._wake.set()
 
     def _attempt(self) -> Exception | None:
-        """Do a step and wait for the next; gives the error instead."""
+        """Does a step and waits for the next; gives the error instead."""
         try:
             if not self._ready:
                 self._prepare()

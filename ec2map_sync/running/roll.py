@@ -31,14 +31,14 @@ class Roll:
         self._held: dict[str, IO[str]] = {}
 
     def enter(self, name: str) -> None:
-        """Put a name down for as long as this process lives."""
+        """Puts a name down for as long as this process lives."""
         if name not in self._held:
             file = self._path(name).open("w")
             fcntl.flock(file, fcntl.LOCK_EX)
             self._held[name] = file
 
     def has(self, name: str) -> bool:
-        """Tell whether somebody who lives has this name."""
+        """Returns whether somebody who lives has this name."""
         try:
             with self._path(name).open() as file:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -54,7 +54,7 @@ class Roll:
 
 @contextmanager
 def roll(state_path: Path) -> Iterator[Roll | None]:
-    """Make a roll for one run of an agent, and remove it at the end.
+    """Makes a roll for one run of an agent and removes it at the end.
 
     Whoever was killed has not done that: the next one does. It lies where
     nobody tidies up: in what systemd calls RuntimeDirectory, else in

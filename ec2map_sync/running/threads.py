@@ -21,7 +21,7 @@ class Threads:
         self._running = False
 
     def run(self) -> None:
-        """Run all loops until `stop`, and to their end."""
+        """Runs all loops until `stop`, and to their end."""
         with self._lock:
             self._running = True
             for thread in self._threads.values():
@@ -33,7 +33,7 @@ class Threads:
         self._close()
 
     def add(self, loop: Loop) -> None:
-        """Run one more loop."""
+        """Runs one more loop."""
         with self._lock:
             if self._stopping.is_set():
                 return
@@ -42,14 +42,14 @@ class Threads:
                 self._threads[loop].start()
 
     def end(self, loop: Loop) -> None:
-        """End one loop after its present step, without waiting for it."""
+        """Ends one loop after its present step, without waiting for it."""
         loop.stop()
         with self._lock:
             if not self._stopping.is_set():
                 self._threads.pop(loop, None)
 
     def stop(self) -> None:
-        """End every loop after its present step."""
+        """Ends every loop after its present step."""
         with self._lock:
             self._stopping.set()
         for loop in self._threads:
@@ -67,15 +67,15 @@ class Fan:
         self._nudges: dict[str, Nudge] = {}
 
     def nudge(self, name: str) -> Nudge:
-        """Give the one that is set for a name from now on."""
+        """Returns the one that is set for a name from now on."""
         self._nudges[name] = nudge = Nudge()
         return nudge
 
     def forget(self, name: str) -> None:
-        """Set it no longer."""
+        """Sets it no longer."""
         self._nudges.pop(name, None)
 
     def step(self) -> None:
-        """Wake all."""
+        """Wakes all."""
         for nudge in list(self._nudges.values()):
             nudge.set()

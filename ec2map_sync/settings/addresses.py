@@ -24,7 +24,7 @@ _LAST_PORT = 65535
 
 
 def name(text: str | None, option: str) -> str:
-    """Check the name of a region.
+    """Checks the name of a region.
 
     :raises ConfigError: naming ``option``, as all do here.
     """
@@ -39,7 +39,7 @@ def name(text: str | None, option: str) -> str:
 
 
 def database(url: str | None, option: str) -> "URL":
-    """Check a database URL."""
+    """Checks a database URL."""
     from ec2map_sync.sql.database import parse_url  # noqa: PLC0415, slow
 
     if not url:
@@ -48,7 +48,7 @@ def database(url: str | None, option: str) -> "URL":
 
 
 def broker(urls: str | None, option: str, tls: Tls) -> Address:
-    """Check kombu URLs, with ';' between those of one cluster."""
+    """Checks kombu URLs, with ';' between those of one cluster."""
     if not urls:
         raise ConfigError(f"{option} is missing")
     for url in urls.split(";"):
@@ -73,7 +73,7 @@ class Listen:
 
 
 def listen(text: str, option: str) -> Listen:
-    """Read host:port; an IPv6 address stands in brackets."""
+    """Reads host:port; an IPv6 address stands in brackets."""
     found = _LISTEN.fullmatch(text)
     port = int(found["port"]) if found else 0
     if found is None or not 0 < port <= _LAST_PORT:
@@ -87,7 +87,7 @@ def listen(text: str, option: str) -> Listen:
 def sections(
     kind: str, names: Sequence[str], option: str, there: Iterable[str]
 ) -> None:
-    """Match the names in an option with the sections in the files.
+    """Matches the names in an option with the sections in the files.
 
     oslo.config ignores a section that nobody asks for; here that is an
     operator's slip of the pen, and costs a region or a cell.
@@ -111,7 +111,7 @@ def sections(
 
 
 def transport(conf: cfg.ConfigOpts) -> None:
-    """Check the URLs of Glance's broker, in oslo.messaging's form."""
+    """Checks the URLs of Glance's broker, in oslo.messaging's form."""
     notifications = "oslo_messaging_notifications"
     found = {"DEFAULT": conf}
     if notifications in conf:
@@ -143,7 +143,7 @@ def _transport(url: str, option: str) -> None:
 def _check_url(
     url: str, option: str, *, schemes: Sequence[str], form: str
 ) -> None:
-    """Check a broker's URL; what is wrong is said without its password."""
+    """Checks a broker's URL; what is wrong is said without its password."""
     scheme = re.match(r"([a-z0-9+]+)://", url)
     if scheme is None:
         raise ConfigError(f"{option} is no URL; needed is {form}")

@@ -261,7 +261,7 @@ class Config:
         return addresses.listen(text, "[metrics] listen") if text else None
 
     def check(self) -> None:
-        """Read every part once, so that an agent starts only if all fit."""
+        """Reads every part once, so that an agent starts only if all fit."""
         addresses.transport(self.conf)
         _ = (self.region, self.scheme, self.ledger, self.notifications)
         _ = (self.nova_api, self.ec2api, self.selection)
@@ -327,7 +327,7 @@ class Config:
         option: str,
         opts: Sequence[cfg.Opt],
     ) -> Mapping[str, Any]:
-        """Read the sections of the peers, or cells, with these names."""
+        """Reads the sections of the peers, or cells, with these names."""
         addresses.sections(kind, names, option, self.conf.list_all_sections())
         for name in names:
             self.conf.register_opts(opts, group=f"{kind}:{name}")
@@ -335,6 +335,6 @@ class Config:
 
 
 def _filled(kind: type[_T], section: Mapping[str, Any], **given: Any) -> _T:
-    """Fill a dataclass from the options that its fields are named after."""
+    """Fills a dataclass from the options that its fields are named after."""
     names = kind.__annotations__.keys() - given.keys()
     return kind(**{name: section[name] for name in names}, **given)

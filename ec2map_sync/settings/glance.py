@@ -35,7 +35,7 @@ OPTIONS = [
 
 
 def keystone_opts() -> list[cfg.Opt]:
-    """Give keystoneauth's options for a session and a service's address."""
+    """Returns keystoneauth's options for a session and a service's address."""
     from keystoneauth1 import loading  # noqa: PLC0415, slow
 
     opts: list[cfg.Opt] = [
@@ -54,7 +54,7 @@ def keystone_opts() -> list[cfg.Opt]:
 
 
 def sample_opts() -> list[cfg.Opt]:
-    """Give what [glance] has besides, with auth_type = password."""
+    """Returns what [glance] has besides, with auth_type = password."""
     from keystoneauth1 import loading  # noqa: PLC0415, slow
 
     return [

@@ -15,7 +15,7 @@ def load(
     files: Sequence[str] | None = None,
     prepare: Callable[[cfg.ConfigOpts], None] | None = None,
 ) -> Config:
-    """Read configuration files.
+    """Reads configuration files.
 
     ``args`` is a command line of oslo.config's own options; ``files``
     replaces the usual places. ``prepare`` may register further options.
@@ -50,7 +50,7 @@ def load(
 
 
 def _read_all(conf: cfg.ConfigOpts) -> None:
-    """Read each value once: oslo.config checks it only then."""
+    """Reads each value once: oslo.config checks it only then."""
     for group, opts in options.GROUPS.items():
         for opt in opts:
             _ = (conf if group is None else conf[group])[opt.dest]

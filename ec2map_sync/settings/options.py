@@ -331,7 +331,7 @@ GROUPS: Mapping[str | None, Sequence[cfg.Opt]] = {
 
 
 def list_opts() -> list[tuple[str | cfg.OptGroup | None, Sequence[cfg.Opt]]]:
-    """Give all options, for oslo-config-generator."""
+    """Returns all options, for oslo-config-generator."""
     peer, cell = cfg.OptGroup("peer:NAME"), cfg.OptGroup("cell:NAME")
     return [
         *GROUPS.items(),

@@ -70,7 +70,7 @@ SERVICES = (
 
 
 def processes(config: Config) -> list[str]:
-    """Return the names of the processes that an agent starts."""
+    """Returns the names of the processes that an agent starts."""
     return [
         f"{service.name}-{n}"
         for service in SERVICES
@@ -79,7 +79,7 @@ def processes(config: Config) -> list[str]:
 
 
 def loops(config: Config, sinks: Sinks) -> list[LoopName]:
-    """Return the loops that there should be, with sinks of these names."""
+    """Returns the loops that there should be, with sinks of these names."""
     return [
         loop
         for service in SERVICES

@@ -34,10 +34,10 @@ class Session(Protocol):
     def plan(
         self, settled: Sequence[Numbered], *, judge: Judge, rewrite: bool
     ) -> Plan:
-        """Read what stands there, and compare it with what is settled."""
+        """Reads what stands there and compares it with what is settled."""
 
     def apply(self, steps: Plan) -> None:
-        """Write, and commit."""
+        """Writes, and commit."""
 
 
 class Sink(Protocol):
@@ -56,42 +56,42 @@ class Sink(Protocol):
     under derived numbers too."""
 
     def reserve(self) -> None:
-        """Keep the database's own numbers out of our band."""
+        """Keeps the database's own numbers out of our band."""
 
     def scan(self, after: int, limit: int) -> list[SinkRow]:
-        """Read rows by number, those above ``after``, without a lock."""
+        """Reads rows by number, those above ``after``, without a lock."""
 
     def rows(self, numbers: Iterable[int]) -> dict[int, str]:
-        """Read rows by primary key, without a lock: number -> UUID."""
+        """Reads rows by primary key, without a lock: number -> UUID."""
 
     def numbers_of(self, uuid: str) -> list[int]:
-        """Find every row of an image; may read the whole table.
+        """Finds every row of an image; may read the whole table.
 
         The first one is what a guest sees.
         """
 
     def seen(self, numbers: Iterable[int]) -> dict[str, int]:
-        """Return, by UUID, what a guest sees if there are these rows only."""
+        """Returns, by UUID, what a guest sees if there are these rows only."""
 
     def session(self) -> AbstractContextManager[Session]:
-        """Lock out other writers of ours, then begin."""
+        """Locks out other writers of ours, then begin."""
 
     def close(self) -> None:
-        """Drop all connections; the next use makes new ones."""
+        """Drops all connections; the next use makes new ones."""
 
 
 class Ranges(Protocol):
     """A sink in which nobody else has rows under derived numbers."""
 
     def page(self, start: int, stop: int, limit: int) -> list[Row]:
-        """Read the first rows of a range."""
+        """Reads the first rows of a range."""
 
     def prints(self, start: int, stop: int) -> Prints:
-        """Return the prints of a range."""
+        """Returns the prints of a range."""
 
 
 def takes(sink: Sink, numbered: Numbered) -> bool:
-    """Tell whether a sink has a row for it, or waits for the kind."""
+    """Returns whether a sink has a row for it, or waits for the kind."""
     return numbered.kind is not None or not sink.needs_kind
 
 
@@ -102,7 +102,7 @@ def plan(
     is_ours: Callable[[SinkRow], bool],
     rewrite: bool,
 ) -> Plan:
-    """Compare what a sink holds with what it should hold.
+    """Compares what a sink holds with what it should hold.
 
     A row that is neither ours nor as settled stays, unless the operator has
     chosen to rewrite such rows; nothing is ever written under another

@@ -73,13 +73,13 @@ class Sweep:
         self.begin()
 
     def begin(self, after: int = 0) -> None:
-        """Start anew, behind a number."""
+        """Starts anew, behind a number."""
         self.position = after
         self.tally = Tally()
         self.complete = False
 
     def step(self) -> None:
-        """Look at one page."""
+        """Looks at one page."""
         if self.position == 0:
             # A restored cell may lack no row, and count in our band still.
             self._sink.reserve()
@@ -92,7 +92,7 @@ class Sweep:
             self.position = rows[-1].number
 
     def continue_above(self) -> None:
-        """Look only at what Nova may have added since: above our band."""
+        """Looks only at what Nova may have added since: above our band."""
         self.begin(max(self.position, ON_DEMAND.first - 1))
 
     def _look(
@@ -123,7 +123,7 @@ class Sweep:
         counters.MISSING_ROWS.add(len(missing), self._sink.name)
 
     def _wanted(self, numbers: Sequence[int]) -> list[int]:
-        """Leave out those that the sink does not take yet."""
+        """Leaves out those that the sink does not take yet."""
         settled = self._ledger.numbered(numbers)
         return [n for n in numbers if takes(self._sink, settled[n])]
 
@@ -168,7 +168,7 @@ class Sweep:
         ]
 
     def _rewrite(self, found: Sequence[Divergence]) -> list[Divergence]:
-        """Replace what the operator wants replaced; gives what stays."""
+        """Replaces what the operator wants replaced; gives what stays."""
         known = self._ledger.divergences.found({one.image for one in found})
         kept = {
             (one.number, one.image)
@@ -220,7 +220,7 @@ class SinkAuditor:
         self._whole = True
 
     def step(self) -> bool:
-        """Look at one page, if it is time to; True if more are due."""
+        """Looks at one page, if it is time to; True if more are due."""
         if not self._may_begin():
             return False
         if self._sweep.complete and not self._begin():

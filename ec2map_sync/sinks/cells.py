@@ -29,7 +29,7 @@ cell_mappings = sa.Table(
 
 
 def fill_template(url: str, base: str) -> str:
-    """Fill in what a cell's URL leaves to [database] connection.
+    """Fills in what a cell's URL leaves to [database] connection.
 
     As Nova does: `{scheme}://{username}:{password}@{hostname}:{port}/x`.
     """
@@ -61,7 +61,7 @@ def fill_template(url: str, base: str) -> str:
 def discover(
     engine: Engine, template: str | None
 ) -> tuple[list[Cell], list[str]]:
-    """Read the cells, cell0 and disabled ones included.
+    """Reads the cells, cell0 and disabled ones included.
 
     The name of a cell may be missing, or be another's as well; its uuid
     serves then. Gives besides, in a line each, which cells cannot be used.
@@ -85,7 +85,7 @@ def discover(
 
 
 def cells_of(config: Config) -> list[Cell]:
-    """Give the cells of this region, named or discovered now.
+    """Returns the cells of this region, named or discovered now.
 
     :raises sqlalchemy.exc.SQLAlchemyError: Nova's API database is away.
     """
@@ -136,7 +136,7 @@ class Roster:
         self._unusable: list[str] = []
 
     def step(self) -> bool:
-        """Look once."""
+        """Looks once."""
         cells, unusable = discover(self._engine, self._template)
         found = {cell.name: cell for cell in cells}
         for name, cell in list(self._cells.items()):

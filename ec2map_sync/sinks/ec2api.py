@@ -57,7 +57,7 @@ class Item:
 
 
 def item_of(id_: str, uuid: str | None, *, adopted: bool) -> Item:
-    """Understand a row; one of another form has number 0, which none has."""
+    """Understands a row; one of another form has number 0, which none has."""
     try:
         kind, number = parse_id(id_)
     except BadId:
@@ -80,13 +80,13 @@ class _Planning:
     taken: list[SinkRow] = field(default_factory=list)
 
     def empty(self, items: Iterable[Item]) -> None:
-        """Remove rows of ours that are no longer what is settled."""
+        """Removes rows of ours that are no longer what is settled."""
         for item in items:
             if not item.adopted and self.is_ours(item.row):
                 self.remove[item.id] = item.row
 
     def fill(self, row: SinkRow, own: Item | None) -> None:
-        """Have a row; ``own`` is the one that its image has now."""
+        """Has a row; ``own`` is the one that its image has now."""
         id_ = format_id(row.number, row.kind)
         if own is not None:
             if own.id == id_ and (own.row.uuid == row.uuid or own.adopted):
@@ -118,7 +118,7 @@ def plan(
     is_ours: Callable[[SinkRow], bool],
     rewrite: bool,
 ) -> Plan:
-    """Compare what ec2-api holds with what it should hold.
+    """Compares what ec2-api holds with what it should hold.
 
     An image has one row at most, whatever its number: one of ours gives
     way, another is divergence, and nothing is written. Nor is it while the
@@ -154,13 +154,13 @@ class Ec2ApiSession:
     def plan(
         self, settled: Sequence[Numbered], *, judge: Judge, rewrite: bool
     ) -> Plan:
-        """Find what stands under the numbers, and what the images have."""
+        """Finds what stands under the numbers, and what the images have."""
         found = self._find(settled)
         is_ours = judge(item.row for item in found)
         return plan(found, settled, is_ours=is_ours, rewrite=rewrite)
 
     def apply(self, steps: Plan) -> None:
-        """Empty, fill and commit.
+        """Empties, fill and commit.
 
         What ec2-api has adopted meanwhile stays; the row that should take
         its place then fails, and all is looked at again.
@@ -212,10 +212,10 @@ class Ec2ApiSink:
         self._writing = engine.execution_options(**WRITE)
 
     def reserve(self) -> None:
-        """Do nothing: ec2-api draws its ids at random."""
+        """Does nothing: ec2-api draws its ids at random."""
 
     def scan(self, after: int, limit: int) -> list[SinkRow]:
-        """Read rows of images by number, one of each.
+        """Reads rows of images by number, one of each.
 
         Ids have one width, so that they sort as their numbers do.
         """
@@ -227,14 +227,14 @@ class Ec2ApiSink:
         return [rows[number] for number in sorted(rows)[:limit]]
 
     def rows(self, numbers: Iterable[int]) -> dict[int, str]:
-        """Read rows by primary key, whatever their kind."""
+        """Reads rows by primary key, whatever their kind."""
         ids = [format_id(number, kind) for number in numbers for kind in Kind]
         with self._engine.connect() as connection:
             rows = select_in(connection, _ITEMS, items.c.id, ids)
             return {parse_id(i)[1]: uuid or "" for i, uuid in rows}
 
     def numbers_of(self, uuid: str) -> list[int]:
-        """Find the row of an image: os_id is unique."""
+        """Finds the row of an image: os_id is unique."""
         statement = _ITEMS.where(items.c.os_id.in_([uuid, uuid.lower()]))
         with self._engine.connect() as connection:
             found = [
@@ -244,13 +244,13 @@ class Ec2ApiSink:
         return [item.row.number for item in found]
 
     def seen(self, numbers: Iterable[int]) -> dict[str, int]:
-        """Return which of these an image has: one at most."""
+        """Returns which of these an image has: one at most."""
         return {uuid: number for number, uuid in self.rows(numbers).items()}
 
     def _of_kind(
         self, connection: Connection, kind: Kind, after: int, limit: int
     ) -> Iterator[SinkRow]:
-        """Read the first rows of a kind; ids of another form are no end."""
+        """Reads the first rows of a kind; ids of another form are no end."""
         key: sa.ColumnElement[str] = items.c.id
         if self._engine.dialect.name == "postgresql":
             key = sa.collate(items.c.id, "C")
@@ -269,11 +269,11 @@ class Ec2ApiSink:
             more = len(page) == limit
 
     def close(self) -> None:
-        """Drop all connections."""
+        """Drops all connections."""
         self._engine.dispose()
 
     @contextmanager
     def session(self) -> Iterator[Ec2ApiSession]:
-        """Begin a transaction that no other writer of ours can be in."""
+        """Begins a transaction that no other writer of ours can be in."""
         with alone(self._writing, self.name) as connection:
             yield Ec2ApiSession(connection)

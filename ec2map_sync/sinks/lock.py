@@ -29,7 +29,7 @@ class Busy(sa.exc.SQLAlchemyError):
 
 @contextmanager
 def alone(engine: Engine, sink: str) -> Iterator[Connection]:
-    """Give a connection behind a lock of the database's own.
+    """Returns a connection behind a lock of the database's own.
 
     Conditions on what was seen do not notice X, then Y, then X again; the
     lock, held until after the commit, does not have to. On PostgreSQL and
@@ -51,7 +51,7 @@ def alone(engine: Engine, sink: str) -> Iterator[Connection]:
 
 
 def try_once(engine: Engine) -> None:
-    """Ask for the lock and give it back, whoever holds it now.
+    """Asks for the lock and gives it back, whoever holds it now.
 
     A cluster in strict mode refuses it to everybody.
     """

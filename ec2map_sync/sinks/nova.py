@@ -41,7 +41,7 @@ _SLICES = 16
 
 
 def next_id(connection: Connection) -> int:
-    """Tell Nova's next id on this MySQL or MariaDB server; 1 if not shown.
+    """Returns Nova's next id on this MySQL or MariaDB server; 1 if not shown.
 
     What information_schema has may be a day old on MySQL.
     """
@@ -64,7 +64,7 @@ class _Counter:
         self._pushed = False
 
     def keep(self, connection: Connection) -> None:
-        """Push it unless it is known to be above, before rows of ours come.
+        """Pushes it unless it is known to be above, before rows of ours come.
 
         A server restored from a backup has forgotten it, and one that has
         taken another's place may not have heard of it.
@@ -73,7 +73,7 @@ class _Counter:
             self.push(connection)
 
     def push(self, connection: Connection) -> None:
-        """Push it on every server there is; on MySQL, this commits."""
+        """Pushes it on every server there is; on MySQL, this commits."""
         self._pushed = False
         if connection.dialect.name == "postgresql":
             _push_sequence(connection)
@@ -89,7 +89,7 @@ class _Counter:
 
 
 def _push_auto_increment(connection: Connection, sink: str) -> None:
-    """Insert the last id below Nova's, delete it, and commit.
+    """Inserts the last id below Nova's, deletes it, and commits.
 
     InnoDB counts on from the largest id that was ever inserted, and keeps
     that across restarts; so this needs no right to ALTER. Rolled back, it
@@ -120,7 +120,7 @@ def _push_auto_increment(connection: Connection, sink: str) -> None:
 
 
 def _push_sequence(connection: Connection) -> None:
-    """Set the sequence forward; only if it is behind, and never back.
+    """Sets the sequence forward; only if it is behind, and never back.
 
     Nova may draw from it at the same moment: a value that was read before,
     and is set again, would be drawn twice.
@@ -149,13 +149,13 @@ class NovaSession:
     def plan(
         self, settled: Sequence[Numbered], *, judge: Judge, rewrite: bool
     ) -> Plan:
-        """Find what stands under the numbers."""
+        """Finds what stands under the numbers."""
         found = self._rows(wanted.number for wanted in settled)
         is_ours = judge(found.values())
         return plan(found, settled, is_ours=is_ours, rewrite=rewrite)
 
     def apply(self, steps: Plan) -> None:
-        """See to Nova's own ids; then empty, fill and commit."""
+        """Sees to Nova's own ids; then empty, fill and commit."""
         if steps.add:
             self._counter.keep(self._connection)
         for row in steps.remove:
@@ -174,7 +174,7 @@ class NovaSession:
         self._connection.commit()
 
     def _rows(self, numbers: Iterable[int]) -> Mapping[int, SinkRow]:
-        """Read rows by primary key: uuid has no index in Nova."""
+        """Reads rows by primary key: uuid has no index in Nova."""
         rows = select_in(self._connection, _ROWS, s3_images.c.id, numbers)
         return {row.id: SinkRow(number=row.id, uuid=row.uuid) for row in rows}
 
@@ -204,26 +204,26 @@ class NovaSink:
             self._place = sa.literal_column("ctid", sa.Text)
 
     def reserve(self) -> None:
-        """Push Nova's own ids above our band, also where nothing is ours."""
+        """Pushes Nova's own ids above our band, also where nothing is ours."""
         with alone(self._writing, self.name) as connection:
             self._counter.push(connection)
             connection.commit()
 
     def scan(self, after: int, limit: int) -> list[SinkRow]:
-        """Read a page of the table in the order of its primary key."""
+        """Reads a page of the table in the order of its primary key."""
         return [
             SinkRow(number=number, uuid=uuid)
             for number, uuid in self.page(after + 1, LAST, limit)
         ]
 
     def rows(self, numbers: Iterable[int]) -> dict[int, str]:
-        """Read rows by primary key: uuid has no index in Nova."""
+        """Reads rows by primary key: uuid has no index in Nova."""
         with self._engine.connect() as connection:
             rows = select_in(connection, _ROWS, s3_images.c.id, numbers)
             return dict(map(tuple, rows))
 
     def page(self, start: int, stop: int, limit: int) -> list[Row]:
-        """Read the first rows of a range."""
+        """Reads the first rows of a range."""
         last = min(stop, ON_DEMAND.stop) - 1  # what the column takes
         statement = (
             _ROWS.where(s3_images.c.id >= start, s3_images.c.id <= last)
@@ -234,7 +234,7 @@ class NovaSink:
             return [(i, uuid) for i, uuid in connection.execute(statement)]
 
     def prints(self, start: int, stop: int) -> Prints:
-        """Return the prints of a range."""
+        """Returns the prints of a range."""
         step = max(1, (stop - start) // _SLICES)
         number = s3_images.c.id
         return add_up(
@@ -248,14 +248,14 @@ class NovaSink:
         )
 
     def numbers_of(self, uuid: str) -> list[int]:
-        """Find every row of an image, the one that a guest sees first."""
+        """Finds every row of an image, the one that a guest sees first."""
         statement = _ROWS.where(s3_images.c.uuid == uuid)
         with self._engine.connect() as connection:
             rows = connection.execute(statement.order_by(self._place))
             return [number for number, _ in rows]
 
     def seen(self, numbers: Iterable[int]) -> dict[str, int]:
-        """Return what a guest sees, by primary key."""
+        """Returns what a guest sees, by primary key."""
         statement = _ROWS.add_columns(self._place)
         found: dict[str, tuple[Any, int]] = {}
         with self._engine.connect() as connection:
@@ -266,18 +266,18 @@ class NovaSink:
         return {uuid: number for uuid, (_, number) in found.items()}
 
     def close(self) -> None:
-        """Drop all connections."""
+        """Drops all connections."""
         self._engine.dispose()
 
     @contextmanager
     def session(self) -> Iterator[NovaSession]:
-        """Begin a transaction that no other writer of ours can be in."""
+        """Begins a transaction that no other writer of ours can be in."""
         with alone(self._writing, self.name) as connection:
             yield NovaSession(connection, self._counter)
 
 
 def _place(place: int | str) -> tuple[int, ...]:
-    """Make places comparable; PostgreSQL's are texts: (block,index)."""
+    """Makes places comparable; PostgreSQL's are texts: (block,index)."""
     if isinstance(place, int):
         return (place,)
     return tuple(map(int, place.strip("()").split(",")))

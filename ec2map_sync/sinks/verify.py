@@ -68,7 +68,7 @@ class SinkCheck:
         self._checked = 0
 
     def run(self) -> Findings:
-        """Compare everything."""
+        """Compares everything."""
         band = self._ledger.scheme.band
         # Of the rows from before us, only adopted ones are ours.
         differences = list(self._by_number(LEGACY.first, band.first))
@@ -81,7 +81,7 @@ class SinkCheck:
         return Findings(checked=self._checked, differences=tuple(found))
 
     def kind(self, difference: Difference) -> DifferenceKind:
-        """Tell what a difference is."""
+        """Returns what a difference is."""
         number, uuid = difference.number, difference.found
         if uuid is None:
             return DifferenceKind.MISSING
@@ -92,7 +92,7 @@ class SinkCheck:
         return DifferenceKind.DIFFERENT
 
     def repairable(self, found: Sequence[Difference]) -> list[int]:
-        """Give the numbers that writing again may put right.
+        """Returns the numbers that writing again may put right.
 
         A row of an image that nobody has claimed here stays: it may be the
         ledger that lacks something.
@@ -111,7 +111,7 @@ class SinkCheck:
         ]
 
     def again(self, found: Sequence[Difference]) -> list[Difference]:
-        """Look again at what was different."""
+        """Looks again at what was different."""
         left = []
         for start in range(0, len(found), NUMBERS_AT_ONCE):
             numbers = [
@@ -127,7 +127,7 @@ class SinkCheck:
         return left
 
     def _confirmed(self, found: list[Difference]) -> list[Difference]:
-        """Leave out what is being written just now."""
+        """Leaves out what is being written just now."""
         if len(found) <= PATIENT:
             for _ in range(LOOKS):
                 if not found:
@@ -140,7 +140,7 @@ class SinkCheck:
         return found
 
     def _by_prints(self, ranges: Ranges, band: Band) -> Iterator[Difference]:
-        """Compare the prints of all parts, and the rows where they differ."""
+        """Compares the prints of all parts, and the rows where they differ."""
         ours = self._ledger.queries.settled_prints(band.first, band.stop)
         theirs = ranges.prints(band.first, band.stop)
         for part in sorted(ours.keys() | theirs.keys()):
@@ -156,7 +156,7 @@ class SinkCheck:
     def _by_range(
         self, ranges: Ranges, low: int, stop: int
     ) -> Iterator[Difference]:
-        """Compare whole ranges, where nobody else has a row."""
+        """Compares whole ranges, where nobody else has a row."""
         while low < stop:
             ours = self._settled(low, stop, PAGE)
             theirs = ranges.page(low, stop, PAGE)
@@ -168,7 +168,7 @@ class SinkCheck:
             low = high
 
     def _on_demand(self, ranges: Ranges) -> Iterator[Difference]:
-        """Find what Nova has made beside our rows, unless it is kept."""
+        """Finds what Nova has made beside our rows, unless it is kept."""
         low = ON_DEMAND.first
         while rows := ranges.page(low, ON_DEMAND.stop, PAGE):
             images = {uuid.lower() for _, uuid in rows}
@@ -184,7 +184,7 @@ class SinkCheck:
             low = rows[-1][0] + 1
 
     def _by_number(self, low: int, stop: int) -> Iterator[Difference]:
-        """Compare the numbers that are settled, and no others."""
+        """Compares the numbers that are settled, and no others."""
         while ours := self._settled(low, stop, NUMBERS_AT_ONCE):
             rows = self._sink.rows(number for number, _ in ours)
             yield from _differences(dict(ours), rows)
@@ -208,7 +208,7 @@ def repair(
     *,
     dry_run: bool,
 ) -> tuple[int, Sequence[Difference]]:
-    """Write again what a sink lacks, or holds otherwise.
+    """Writes again what a sink lacks, or holds otherwise.
 
     Gives how many rows were written or removed, or would be, and what is
     different after that.
@@ -227,7 +227,7 @@ def repair(
 
 
 def _end(page: Sequence[Settled], stop: int) -> int:
-    """Give up to which number, not included, a page is complete."""
+    """Returns up to which number, not included, a page is complete."""
     return stop if len(page) < PAGE else page[-1][0] + 1
 
 

@@ -29,7 +29,7 @@ class Writer:
         """Whether nothing was left to write, as far as this host knows."""
 
     def step(self) -> bool:
-        """Write what has changed; True if there may be more."""
+        """Writes what has changed; True if there may be more."""
         if not self._reserved:
             self._sink.reserve()
             self._reserved = True
@@ -58,7 +58,7 @@ class Writer:
         dry_run: bool = False,
         replacing: Collection[SinkRow] = (),
     ) -> Plan:
-        """Make the rows under these numbers as they are settled.
+        """Makes the rows under these numbers as they are settled.
 
         Rows of others stay, except those that the operator wants replaced.
         Gives what was done, or would be.
@@ -79,7 +79,7 @@ class Writer:
         dry_run: bool = False,
         replacing: Collection[SinkRow] = (),
     ) -> Plan:
-        """Make rows as the ledger says.
+        """Makes rows as the ledger says.
 
         It is read behind the sink's lock: nobody can have written there
         what was settled later.
@@ -103,7 +103,7 @@ class Writer:
         return steps
 
     def replace(self, found: Sequence[Divergence]) -> None:
-        """Delete rows that are not as settled, and write ours.
+        """Deletes rows that are not as settled and writes ours.
 
         Both in one transaction: no image is without a row meanwhile.
         """
@@ -135,7 +135,7 @@ class Writer:
         )
 
     def _remember(self, rows: Iterable[SinkRow]) -> None:
-        """Note rows that nothing but the ledger will show to be ours."""
+        """Notes rows that nothing but the ledger will show to be ours."""
         doubtful = [row for row in rows if not self._derivable(row)]
         self._ledger.divergences.note_inserted(self._sink.name, doubtful)
 
@@ -143,7 +143,7 @@ class Writer:
         return self._ledger.scheme.could_derive(row.uuid, row.number)
 
     def _measure(self, revision: int) -> None:
-        """Note how long the first change of a batch has waited."""
+        """Notes how long the first change of a batch has waited."""
         if counters.counting():
             changed_at = self._ledger.queries.changed_after(revision)
             if changed_at is not None:

@@ -63,7 +63,7 @@ PATIENCE = 60
 
 
 def parse_url(url: str, option: str) -> URL:
-    """Read a database URL.
+    """Reads a database URL.
 
     :raises ConfigError: naming ``option``, if it cannot be used.
     """
@@ -105,7 +105,7 @@ def parse_url(url: str, option: str) -> URL:
 
 
 def _known(backend: str, given: Iterable[str]) -> set[str]:
-    """Tell which arguments of a URL are used.
+    """Returns which arguments of a URL are used.
 
     Nova's drivers take others, and its URLs are not ours to change: devstack
     adds a plugin where its query counter is on.
@@ -122,7 +122,7 @@ def _known(backend: str, given: Iterable[str]) -> set[str]:
 
 
 def _require_usable(url: URL) -> None:
-    """Look at what the driver would stumble over, or would pass over."""
+    """Looks at what the driver would stumble over, or would pass over."""
     from pymysql.charset import charset_by_name  # noqa: PLC0415, slow
 
     query = _single(url)
@@ -142,13 +142,13 @@ def _require_usable(url: URL) -> None:
 
 
 def _single(url: URL) -> dict[str, str]:
-    """Give the options of a URL; of one that is there twice, the last."""
+    """Returns the options of a URL; of one that is there twice, the last."""
     lists = url.normalized_query.items()
     return {name: values[-1] for name, values in lists}
 
 
 def create_engine(url: URL, *, patience: int = PATIENCE) -> Engine:
-    """Make an engine; connects when first used.
+    """Makes an engine; connects when first used.
 
     ``patience``: seconds after which a silent server counts as gone.
     """
@@ -171,7 +171,7 @@ def create_engine(url: URL, *, patience: int = PATIENCE) -> Engine:
 
 
 def _leave_what_cannot_write(engine: Engine) -> None:
-    """Treat a server that writes no more as one that is gone.
+    """Treats a server that writes no more as one that is gone.
 
     After a switch-over the old primary answers, and keeps its connections:
     only new ones lead to where the address points now.
@@ -186,7 +186,7 @@ def _leave_what_cannot_write(engine: Engine) -> None:
 
 
 def _roll_back_what_is_open(engine: Engine) -> None:
-    """End a transaction when its connection goes back, if there is one.
+    """Ends a transaction when its connection goes back, if there is one.
 
     SQLAlchemy's own way does it also after a commit: PyMySQL asks the server
     for that, though with the commit it has said that nothing is open. (psycopg
@@ -201,7 +201,7 @@ def _roll_back_what_is_open(engine: Engine) -> None:
 
 
 def _ping_after_rest(engine: Engine) -> None:
-    """Make sure that a connection which has rested still works.
+    """Makes sure that a connection which has rested still works.
 
     SQLAlchemy's own way asks the server before each use: a round trip for
     every transaction. One that was used just now works, or has just broken,

@@ -60,7 +60,7 @@ def _sqlite(element: _RowHash, compiler: SQLCompiler, **kwargs: Any) -> str:
 
 
 def _hash(number: int, uuid: str) -> int:
-    """Do it for SQLite, which has no such function."""
+    """Does it for SQLite, which has no such function."""
     text = f"{number}:{uuid}".encode()
     return int(sha256(text).hexdigest()[:_DIGITS], 16)
 
@@ -71,7 +71,7 @@ def add_up(
     uuid: sa.ColumnElement[str],
     slices: Sequence[sa.ColumnElement[bool]],
 ) -> Prints:
-    """Give the prints of a table's rows, one slice of it after another.
+    """Returns the prints of a table's rows, one slice of it after another.
 
     In slices, because a statement that runs for minutes is given up.
     """

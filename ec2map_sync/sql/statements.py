@@ -30,12 +30,12 @@ class _Plain(sa.types.UserDefinedType[Sequence[Any]]):
     cache_ok = True
 
     def literal_processor(self, dialect: sa.Dialect) -> Any:  # noqa: ARG002
-        """Write a list."""
+        """Writes a list."""
         return lambda values: f"({repr(values)[1:-1]})"
 
 
 def batched(values: Iterable[T], limit: int = IN_LIMIT) -> Iterator[list[T]]:
-    """Cut values into lists of at most ``limit``."""
+    """Cuts values into lists of at most ``limit``."""
     rest = iter(values)
     while some := list(islice(rest, limit)):
         yield some
@@ -47,7 +47,7 @@ def select_in(
     column: sa.Column[Any],
     values: Iterable[Any],
 ) -> Iterable[Any]:
-    """Run a statement for the rows whose column is among the values."""
+    """Runs a statement for the rows whose column is among the values."""
     for some in batched(values):
         yield from connection.execute(statement.where(among(column, some)))
 
@@ -55,7 +55,7 @@ def select_in(
 def delete_in(
     connection: Connection, column: sa.Column[Any], values: Iterable[Any]
 ) -> None:
-    """Delete the rows whose column is among the values."""
+    """Deletes the rows whose column is among the values."""
     for some in batched(values):
         connection.execute(sa.delete(column.table).where(among(column, some)))
 
@@ -65,7 +65,7 @@ def insert(
     columns: Sequence[sa.Column[Any]],
     rows: Iterable[tuple[Any, ...]],
 ) -> None:
-    """Insert rows: values for some columns of a table.
+    """Inserts rows: values for some columns of a table.
 
     :raises ValueError: a value is neither a number, None nor plain text.
     """
@@ -85,7 +85,7 @@ def insert(
 def among(
     column: sa.Column[Any], values: Sequence[Any]
 ) -> sa.ColumnElement[bool]:
-    """Tell, in SQL, whether a column is among at most IN_LIMIT values."""
+    """Returns, in SQL, whether a column is among at most IN_LIMIT values."""
     if _PLAIN.fullmatch(repr(values)[1:-1]):
         plain = sa.bindparam(
             None, values, type_=_Plain(), unique=True, literal_execute=True

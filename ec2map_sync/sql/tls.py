@@ -34,7 +34,7 @@ _WORDS = {"true": True, "1": True, "yes": True, "on": True} | dict.fromkeys(
 
 
 def arguments(given: Mapping[str, str]) -> dict[str, Any]:
-    """Make arguments of PyMySQL's out of options of a URL.
+    """Makes arguments of PyMySQL's out of options of a URL.
 
     Where nothing is asked for, PyMySQL takes TLS if the server has it.
 
@@ -112,7 +112,7 @@ def _require(given: Mapping[str, str], name: str) -> None:
 
 
 def require_file(name: str, path: str) -> None:
-    """Find a file or folder readable.
+    """Finds a file or folder readable.
 
     :raises ConfigError: it is not, by the name of its option.
     """

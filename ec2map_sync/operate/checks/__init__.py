@@ -22,7 +22,7 @@ __all__ = ["Finding", "checks", "in_order", "run"]
 
 
 def checks(config: Config) -> Mapping[str, Check]:
-    """Give every check that this configuration allows, by name.
+    """Returns every check that this configuration allows, by name.
 
     A part that cannot be used is said by the first one; its own are left
     out.

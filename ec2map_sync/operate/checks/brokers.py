@@ -32,7 +32,7 @@ _TOO_FEW = 16
 
 
 def between_regions(config: Config) -> Mapping[str, Check]:
-    """Give the checks of what regions reach each other by."""
+    """Returns the checks of what regions reach each other by."""
     options = config.bus
     found: dict[str, Check] = {}
     if options.key is not None:
@@ -60,7 +60,7 @@ def _signing_key(
 
 
 def _has_exchange(connection: kombu.Connection, name: str) -> bool:
-    """Tell whether an exchange is there, without making it."""
+    """Returns whether an exchange is there, without making it."""
     try:
         with connection.channel() as channel:
             channel.exchange_declare(name, "topic", passive=True)
@@ -88,7 +88,7 @@ class _Probe(bus.Inlet):
         """Neither declare nor consume."""
 
     def depth(self) -> int | None:
-        """Count the messages; None if there is no queue.
+        """Counts the messages; None if there is no queue.
 
         A passive declare does not look at the arguments. One that is not
         passive answers 406 where they differ, and changes nothing.
@@ -129,7 +129,7 @@ def _peer_broker(peer: Peer, options: Bus) -> Finding:
 
 
 def of_glance(config: Config) -> Mapping[str, Check]:
-    """Give the checks of Glance's notifications."""
+    """Returns the checks of Glance's notifications."""
     options, conf = config.notifications, config.conf
     return {
         "Glance's exchange": partial(_glance_exchange, conf, options),

@@ -35,7 +35,7 @@ LOOKUP = 0.27e-6
 
 
 def of_region(config: Config) -> Mapping[str, Check]:
-    """Give the checks of the ledger and of the cells."""
+    """Returns the checks of the ledger and of the cells."""
     engine = database.create_engine(config.ledger)
     scheme = config.scheme
     found: dict[str, Check] = {"ledger": partial(_ledger, engine, scheme)}
@@ -100,7 +100,7 @@ def _cell(cell: Cell) -> Finding:
 
 
 def _amiss(engine: Engine) -> Finding | None:
-    """Look for what keeps a cell from being written."""
+    """Looks for what keeps a cell from being written."""
     if not sa.inspect(engine).has_table(s3_images.name):
         return wrong(
             f"there is no table {s3_images.name}",
@@ -130,7 +130,7 @@ def _amiss(engine: Engine) -> Finding | None:
 
 
 def _size(engine: Engine) -> Finding:
-    """Tell what Nova's look-ups cost."""
+    """Returns what Nova's look-ups cost."""
     rows = _estimate(engine)
     indexed = any(
         index["column_names"][:1] == ["uuid"]
@@ -189,7 +189,7 @@ def _lock_refused(engine: Engine) -> Finding | None:
 
 
 def _denied(engine: Engine, table: sa.Table) -> list[str]:
-    """Tell which rights are missing, by statements that change no row."""
+    """Returns which rights are missing, by statements that change no row."""
     never = sa.false()
     columns = list(table.columns)
     names = [column.name for column in columns]
@@ -207,7 +207,7 @@ def _denied(engine: Engine, table: sa.Table) -> list[str]:
 
 
 def _may_push_sequence(engine: Engine) -> bool:
-    """Tell whether Nova's counter can be set; only PostgreSQL asks."""
+    """Returns whether Nova's counter can be set; only PostgreSQL asks."""
     if engine.dialect.name != "postgresql":
         return True
     sequence = sa.func.pg_get_serial_sequence(s3_images.name, "id")
@@ -251,7 +251,7 @@ def _grant(engine: Engine, table: str) -> str:
 
 
 def _estimate(engine: Engine) -> int:
-    """Tell about how many rows a cell has, without counting them."""
+    """Returns about how many rows a cell has, without counting them."""
     statements = {
         "mysql": "SELECT table_rows FROM information_schema.tables WHERE "
         "table_schema = database() AND table_name = 's3_images'",

@@ -38,7 +38,7 @@ Check = Callable[[], Finding]
 def run(
     found: Mapping[str, Check], deadline: float = DEADLINE
 ) -> list[Finding]:
-    """Run checks, all at once; one that hangs is given up."""
+    """Runs checks, all at once; one that hangs is given up."""
     results: dict[str, Finding] = {}
 
     def work(name: str, check: Check) -> None:
@@ -61,17 +61,17 @@ def run(
 
 
 def ok(found: str = "", advice: str = "") -> Finding:
-    """Say that something is in order."""
+    """Says that something is in order."""
     return Finding(check="", good=True, found=found, advice=advice)
 
 
 def wrong(found: str, advice: str = "", check: str = "") -> Finding:
-    """Say that something is not in order."""
+    """Says that something is not in order."""
     return Finding(check=check, good=False, found=found, advice=advice)
 
 
 def unknown(found: str, advice: str = "") -> Finding:
-    """Say that there is nothing to judge yet."""
+    """Says that there is nothing to judge yet."""
     return Finding(check="", good=None, found=found, advice=advice)
 
 
@@ -88,5 +88,5 @@ def _masked(finding: Finding) -> Finding:
 
 
 def in_order(findings: Iterable[Finding]) -> bool:
-    """Tell whether nothing is wrong."""
+    """Returns whether nothing is wrong."""
     return all(finding.good is not False for finding in findings)
