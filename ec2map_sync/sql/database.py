@@ -237,6 +237,8 @@ def _connect_args(url: URL, patience: int) -> dict[str, Any]:
             **tls.arguments(_single(url)),
         }
     return {
+        # PgBouncer may hand each transaction to another session.
+        "prepare_threshold": None,
         "connect_timeout": connecting,
         "tcp_user_timeout": patience * 1000,
         "keepalives_idle": max(1, patience // 2),

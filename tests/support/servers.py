@@ -629,7 +629,7 @@ class PostgreSQL(Server):
         with self.log.open("ab") as log:
             done = subprocess.run(
                 [
-                    *self._as_nobody(),
+                    *_as_nobody(),
                     self._programs / "initdb",
                     f"--pgdata={place}/data",
                     "--username=postgres",
@@ -649,21 +649,9 @@ class PostgreSQL(Server):
         if done.returncode:
             raise self._error("could not be given its system tables")
 
-    def _as_nobody(self) -> list[str]:
-        if os.getuid():
-            return []
-        return [
-            find_program("setpriv", "util-linux"),
-            "--reuid=nobody",
-            "--regid=nogroup",
-            "--clear-groups",
-            # A change of the user has undone the one before.
-            "--pdeathsig=KILL",
-        ]
-
     def _command(self) -> list[str]:
         return [
-            *self._as_nobody(),
+            *_as_nobody(),
             str(self._programs / "postgres"),
             f"-D{self._place}/data",
             f"-p{self.port}",
@@ -679,6 +667,72 @@ class PostgreSQL(Server):
         except psycopg.OperationalError:
             return False
         return True
+
+
+class PgBouncer(Server):
+    """A pooler before a PostgreSQL; transactions share a few sessions."""
+
+    stop_signal = signal.SIGINT  # when no transaction is open
+
+    def __init__(self, directory: Path, postgresql: PostgreSQL) -> None:
+        super().__init__(directory)
+        self.port = free_port()
+        self._postgresql = postgresql
+        self._place: Path | None = None
+
+    def url(self, database: str) -> str:
+        """Give a database's address, by way of here."""
+        return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
+
+    def kill(self) -> None:
+        """End it on the spot (SIGKILL)."""
+        super().kill()
+        if self._place is not None:
+            shutil.rmtree(self._place, ignore_errors=True)
+            self._place = None
+
+    def _prepare(self) -> None:
+        # Nobody, as whom it runs, cannot enter a directory of root's.
+        self._place = Path(tempfile.mkdtemp(prefix="ec2map-", dir="/tmp"))
+        self._place.chmod(0o755)
+        (self._place / "pgbouncer.ini").write_text(
+            "[databases]\n"
+            f"* = host=127.0.0.1 port={self._postgresql.port} user=postgres\n"
+            "[pgbouncer]\n"
+            "listen_addr = 127.0.0.1\n"
+            f"listen_port = {self.port}\n"
+            "unix_socket_dir =\n"
+            "auth_type = any\n"
+            "pool_mode = transaction\n"
+            "default_pool_size = 4\n"
+        )
+
+    def _command(self) -> list[str]:
+        return [
+            *_as_nobody(),
+            find_program("pgbouncer", "pgbouncer"),
+            f"{self._place}/pgbouncer.ini",
+        ]
+
+    def _answers(self) -> bool:
+        try:
+            psycopg.connect(self.url("postgres")).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+
+def _as_nobody() -> list[str]:
+    if os.getuid():
+        return []
+    return [
+        find_program("setpriv", "util-linux"),
+        "--reuid=nobody",
+        "--regid=nogroup",
+        "--clear-groups",
+        # A change of the user has undone the one before.
+        "--pdeathsig=KILL",
+    ]
 
 
 def _children(pid: int) -> list[int]:

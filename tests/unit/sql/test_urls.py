@@ -146,3 +146,10 @@ def test_a_socket_and_what_else_is_text_reaches_the_driver(tmp_path):
     assert told["charset"] == "utf8mb3"
     assert told["read_default_file"] == str(path)
     assert told["read_timeout"] == 60
+
+
+def test_postgresql_is_left_no_prepared_statement():
+    told = connecting(parse_url("postgresql://u@127.0.0.1:1/x", OPTION))
+
+    # Behind PgBouncer, the next transaction may get another session.
+    assert told["prepare_threshold"] is None
