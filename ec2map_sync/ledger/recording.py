@@ -65,7 +65,7 @@ class Recording:
     def next_stamp(self) -> Stamp:
         """Returns a stamp later than every one in the ledger.
 
-        :raises StampedAhead: our clock is far behind the last one.
+        :raises BadStamp: our clock is far behind the last one.
         """
         self.last_stamp = next_stamp(self.last_stamp, self._clock())
         return self.last_stamp

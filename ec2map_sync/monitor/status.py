@@ -18,7 +18,7 @@ from ec2map_sync.ledger.journal import CLOCK_TOLERANCE
 from ec2map_sync.ledger.queries import Backlog
 from ec2map_sync.rules.claims import Stamp
 from ec2map_sync.rules.names import LoopName, source_of, writer_of
-from ec2map_sync.rules.stamps import StampedAhead, next_stamp
+from ec2map_sync.rules.stamps import BadStamp, next_stamp
 from ec2map_sync.settings.config import Bus
 
 LOG = logging.getLogger(__name__)
@@ -335,7 +335,7 @@ def _ledger_lines(region: str, head: Head, now: Stamp) -> list[Line]:
     trouble: str | None = None
     try:
         next_stamp(head.last_stamp, now)
-    except StampedAhead as error:
+    except BadStamp as error:
         trouble = str(error)
     return [
         Line(

@@ -45,7 +45,7 @@ same again, and we should refuse it again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Heard:
+class _Heard:
     """A heartbeat, and what is known of its time."""
 
     heartbeat: messages.Heartbeat
@@ -133,7 +133,7 @@ class Follower:
 
     def _take(self, arrived: Sequence[Message]) -> None:
         batches: list[Sequence[Claim]] = []
-        heard: Heard | None = None
+        heard: _Heard | None = None
         self._refused = []
         for message in arrived:
             body = body_of(message)
@@ -176,7 +176,7 @@ class Follower:
                 raise BadMessage("a question, where only answers belong")
 
     def _record(self, batches: Sequence[Sequence[Claim]]) -> int:
-        """Records the claims of some messages; in one transaction, if it may."""
+        """Records the claims of some messages, in one transaction if it may."""
         claims = list(chain.from_iterable(batches))
         try:
             news = self._ledger.record(claims, max_moves=self._max_moves).news
@@ -195,13 +195,13 @@ class Follower:
 
     def _judge_time(
         self, heartbeat: messages.Heartbeat, sent_at: Stamp
-    ) -> Heard:
+    ) -> _Heard:
         now = self._pen.clock()
         state = PeerState(
             name=self._peer.sender, sent_at=sent_at, received_at=now
         )
         proven = self._monotonic() - self._proven_at < PROVEN_FOR
-        return Heard(
+        return _Heard(
             heartbeat=heartbeat,
             at=now,
             sent_at=sent_at,
@@ -209,7 +209,7 @@ class Follower:
             new=proven or state.clock is None,
         )
 
-    def _hear(self, heard: Heard) -> None:
+    def _hear(self, heard: _Heard) -> None:
         heartbeat = heard.heartbeat
         head, own = self._ledger.print_before(heartbeat.until)
         agreed = self._agreement.judge(heartbeat, own, head.total)

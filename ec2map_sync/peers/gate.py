@@ -22,8 +22,8 @@ def is_compared(state: PeerState | None, since: Stamp) -> bool:
 
     A comparison that was completed says so. So does a heartbeat that agrees:
     of several hosts of a region, only the one that reads the answers
-    compares. It counts from when it came (see `follower.Heard`), or from
-    the moment of which it speaks where that is earlier.
+    compares. It counts from when it came, if the Follower could see that it
+    was new, or from the moment of which it speaks where that is earlier.
     """
     if state is None:
         return False

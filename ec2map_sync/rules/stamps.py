@@ -20,7 +20,7 @@ class BadTime(Ec2MapError):
     """A text is no time."""
 
 
-class StampedAhead(Ec2MapError):
+class BadStamp(Ec2MapError):
     """A stamp would be one that all other regions refuse."""
 
     def __init__(self, stamp: Stamp, now: Stamp) -> None:
@@ -38,11 +38,11 @@ class StampedAhead(Ec2MapError):
 def next_stamp(last: Stamp, now: Stamp) -> Stamp:
     """Returns a stamp later than the last one, and not before ``now``.
 
-    :raises StampedAhead: it would be too far ahead.
+    :raises BadStamp: it would be too far ahead.
     """
     stamp = max(now, last + 1)
     if stamp >= now + MAX_AHEAD:
-        raise StampedAhead(stamp, now)
+        raise BadStamp(stamp, now)
     return stamp
 
 
