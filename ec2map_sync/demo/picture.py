@@ -14,7 +14,6 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from ec2map_sync.demo.comparison import Spread
 from ec2map_sync.demo.scene import Delays, Ending, Screen, View
 
 INTRODUCTION = (
@@ -72,20 +71,15 @@ def copies(ending: Ending) -> str:
     )
 
 
-def _ms(spread: Spread | None, name: str) -> str:
-    if spread is None:
-        return "-"
-    return f"{1000 * getattr(spread, name):.0f} ms"
+def _ms(seconds: float) -> str:
+    return f"{1000 * seconds:.0f} ms"
 
 
 def _delay_cells(delays: Delays) -> tuple[str, ...]:
-    return (
-        delays.region,
-        _ms(delays.own, "p50"),
-        _ms(delays.own, "worst"),
-        _ms(delays.remote, "p50"),
-        _ms(delays.remote, "worst"),
-    )
+    cells = [delays.region]
+    for one in (delays.own, delays.remote):
+        cells += [_ms(one.p50), _ms(one.worst)] if one else ["-", "-"]
+    return tuple(cells)
 
 
 DELAY_HEADS = ("region", "own p50", "own max", "remote p50", "remote max")
@@ -182,11 +176,9 @@ class Picture:
             self._console.print(table)
         self._console.print(_delays(ending))
         self._console.print(f"  {copies(ending)}", highlight=False)
-        good = ending.is_good
-        style = "bold green" if good else "bold red"
-        self._console.print(
-            Panel(Text(result(ending), style), border_style=style)
-        )
+        style = "bold green" if ending.is_good else "bold red"
+        said = Text(result(ending), style)
+        self._console.print(Panel(said, border_style=style))
 
     def _frame(self, view: View) -> RenderableType:
         table = Table(expand=True, box=None, padding=(0, 1))
@@ -206,9 +198,7 @@ class Picture:
                 str(region.seen),
                 str(region.claims),
                 str(region.rows),
-                ""
-                if region.delay is None
-                else f"{1000 * region.delay:.0f} ms",
+                "" if region.delay is None else _ms(region.delay),
                 links,
             )
         progress = Table.grid(padding=(0, 1), expand=True)

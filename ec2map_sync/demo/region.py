@@ -89,19 +89,13 @@ class OneProcessConfig(Config):
         return replace(ours, peers=peers)
 
 
-class _Running:
-    """A service at work in threads."""
+class _Running(threading.Thread):
+    """A service at work."""
 
     def __init__(self, service: Threads) -> None:
-        self._service = service
-        self._thread = threading.Thread(target=service.run, daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._service.stop()
-
-    def join(self) -> None:
-        self._thread.join(STOP_TIMEOUT)
+        super().__init__(target=service.run, daemon=True)
+        self.stop = service.stop
+        self.start()
 
 
 class Region:
@@ -223,4 +217,4 @@ def _end(running: Iterable[_Running]) -> None:
     for service in running:
         service.stop()
     for service in running:
-        service.join()
+        service.join(STOP_TIMEOUT)
