@@ -53,13 +53,8 @@ class Adopt(RegionLister):
                     advance(done)
         counted = adoption.counted
         return COLUMNS, [
-            (
-                found.value,
-                count,
-                f"{counted.example[found].uuid} "
-                f"{counted.example[found].number}",
-            )
-            for found, count in sorted(counted.count.items())
+            (found.value, counted.count[found], f"{row.uuid} {row.number}")
+            for found, row in sorted(counted.example.items())
         ]
 
     def _require_agreement(self) -> None:
