@@ -176,7 +176,7 @@ class Follower:
                 raise BadMessage("a question, where only answers belong")
 
     def _record(self, batches: Sequence[Sequence[Claim]]) -> int:
-        """Records the claims of some messages, in one transaction if it may."""
+        """Records some messages' claims, in one transaction if it may."""
         claims = list(chain.from_iterable(batches))
         try:
             news = self._ledger.record(claims, max_moves=self._max_moves).news
