@@ -8,6 +8,7 @@ from ec2map_sync.agent.parts import POLL, Parts, loop_of
 from ec2map_sync.glance.audit import Auditor
 from ec2map_sync.glance.broker import Queues, broker_address
 from ec2map_sync.glance.catalogue import Catalogue
+from ec2map_sync.glance.fit import look
 from ec2map_sync.glance.listener import Listener, Recorder
 from ec2map_sync.glance.watch import Watchdog
 from ec2map_sync.monitor.status import Examination, Line, Lookout
@@ -71,14 +72,19 @@ def listener(config: Config, host: Host) -> Threads:
 
 def _watch(parts: Parts, recorder: Recorder, ears: Listener) -> Loop:
     options = parts.config.notifications
-    queues = Queues(broker_address(parts.config.conf), options)
+    conf = parts.config.conf
+    queues = Queues(broker_address(conf), options)
 
     def heal(text: str) -> None:
         parts.report(names.LISTENERS_WATCH)(text)
         _end_process()
 
     watchdog = Watchdog(
-        recorder, queues, patience=options.stall_timeout, heal=heal
+        recorder,
+        queues,
+        patience=options.stall_timeout,
+        heal=heal,
+        look=lambda: look(queues.open(), conf, options),
     )
     return parts.loop(
         names.LISTENERS_WATCH,

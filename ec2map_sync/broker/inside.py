@@ -215,6 +215,26 @@ def _count_on() -> None:
     channels.install()
 
 
+def _known_consumers() -> bool:
+    with warnings.catch_warnings():
+        # It imports eventlet, which warns whoever does.
+        warnings.simplefilter("ignore")
+        from oslo_messaging._drivers import impl_rabbit  # noqa: PLC0415
+
+    known = impl_rabbit.Consumer
+    return (
+        _speaks_of(impl_rabbit.Connection.declare_topic_consumer, "Consumer")
+        and _parameters(known.declare) == ["self", "conn"]
+        and _speaks_of(known.__init__, "exchange", "exchange_name", "type")
+    ) or known.__module__ == f"{__package__}.consumer"
+
+
+def _make_no_exchange() -> None:
+    from ec2map_sync.broker import consumer  # noqa: PLC0415, only if known
+
+    consumer.install()
+
+
 READING = Replacement(
     name="how kombu reads a socket",
     look=_known_reading,
@@ -242,4 +262,10 @@ TAGS = Replacement(
     look=_known_tags,
     put_in=_count_on,
 )
-ALL = (READING, MESSAGES, BATCHES, CONTENT, TAGS)
+CONSUMERS = Replacement(
+    name="how oslo.messaging declares",
+    cost="after a restart of the broker it may make Glance's exchange",
+    look=_known_consumers,
+    put_in=_make_no_exchange,
+)
+ALL = (READING, MESSAGES, BATCHES, CONTENT, TAGS, CONSUMERS)

@@ -54,30 +54,37 @@ def require_fit(conf: cfg.ConfigOpts, options: Notifications) -> None:
     :raises Misfit: it, or a queue, was declared otherwise, or the broker
         denies what we would declare.
     """
+    with link.connect(broker_address(conf)) as connection:
+        look(connection, conf, options)
+
+
+def look(
+    connection: kombu.Connection, conf: cfg.ConfigOpts, options: Notifications
+) -> None:
+    """Does so with a connection that is open already."""
     address, name = broker_address(conf), options.exchange
-    with link.connect(address) as connection:
-        if _refusal(connection, "exchange_declare", name, passive=True):
-            raise NoExchange(
-                f"Glance's exchange {name!r} is not there yet: waiting for "
-                "Glance's first notification "
-                "([oslo_messaging_notifications] driver = messagingv2 in "
-                "glance-api.conf)"
-            )
-        if address.in_memory:
-            return  # nothing there is durable
-        rabbit = rabbit_options(conf)
-        try:
-            _compare_exchange(connection, name, rabbit)
-            for queue in Queues(address, options).names:
-                _compare_queue(connection, queue, rabbit)
-        except amqp.exceptions.InternalError as error:
-            raise Misfit(
-                f"the broker refuses a queue ({one_line(error)}): set "
-                "amqp_durable_queues = true in [oslo_messaging_rabbit] of "
-                "glance-api.conf and of ec2map-sync.conf, or permit transient "
-                "queues in rabbitmq.conf "
-                "(deprecated_features.permit.transient_nonexcl_queues = true)"
-            ) from error
+    if _refusal(connection, "exchange_declare", name, passive=True):
+        raise NoExchange(
+            f"Glance's exchange {name!r} is not there yet: waiting for "
+            "Glance's first notification "
+            "([oslo_messaging_notifications] driver = messagingv2 in "
+            "glance-api.conf)"
+        )
+    if address.in_memory:
+        return  # nothing there is durable
+    rabbit = rabbit_options(conf)
+    try:
+        _compare_exchange(connection, name, rabbit)
+        for queue in Queues(address, options).names:
+            _compare_queue(connection, queue, rabbit)
+    except amqp.exceptions.InternalError as error:
+        raise Misfit(
+            f"the broker refuses a queue ({one_line(error)}): set "
+            "amqp_durable_queues = true in [oslo_messaging_rabbit] of "
+            "glance-api.conf and of ec2map-sync.conf, or permit transient "
+            "queues in rabbitmq.conf "
+            "(deprecated_features.permit.transient_nonexcl_queues = true)"
+        ) from error
 
 
 def _refusal(

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 
 from ec2map_sync.glance.broker import Queues
+from ec2map_sync.glance.fit import Misfit
 from ec2map_sync.glance.listener import Recorder
 from ec2map_sync.running import counters
 
@@ -15,7 +16,8 @@ class Watchdog:
     """Sees a listener that gets nothing though its queues hold messages.
 
     A link that swallows frames does that, for as long as nobody notices.
-    ``heal`` is called when it has lasted too long, and told what has.
+    ``heal`` is called when it has lasted too long, and told what has; at
+    once, if ``look`` finds that Glance's exchange has become another.
     """
 
     def __init__(
@@ -25,18 +27,25 @@ class Watchdog:
         *,
         patience: float,
         heal: Callable[[str], None],
+        look: Callable[[], None] = lambda: None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._recorder = recorder
         self._queues = queues
         self._patience = patience
         self._heal = heal
+        self._look = look
         self._monotonic = monotonic
         self._batches = 0
         self._since: float | None = None
 
     def step(self) -> bool:
-        """Looks once; raises what `Queues.waiting` does."""
+        """Looks once; raises what `Queues.waiting` and ``look`` do."""
+        try:
+            self._look()
+        except Misfit as error:
+            self._heal(str(error))
+            return False
         waiting = self._queues.waiting()
         now = self._monotonic()
         moves = self._recorder.busy or self._recorder.batches != self._batches

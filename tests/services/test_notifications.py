@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from fleet import INFO, Load, Region, create_envelope, running
+from fleet import INFO, Glance, Load, Region, create_envelope, running
 from patience import wait_until
 
 pytestmark = pytest.mark.services
@@ -274,3 +274,33 @@ def test_queues_of_another_type_are_said_everywhere_and_left_alone(
         region.config_file.write_text(ours)
         region.start()
         region.await_images(region.glance.create(3))
+
+
+@pytest.mark.parametrize("durable", [False, True])
+def test_after_a_restart_of_the_broker_glance_makes_its_exchange(
+    rabbit_a, mariadb, tmp_path, durable
+):
+    region = Region("RegionOne", rabbit_a, mariadb, tmp_path)
+    region.glance.declare()
+    region.configure()
+    with running(region):
+        region.await_log("listening on")
+        region.await_images(region.glance.create(1))
+        since = len(region.log())
+
+        rabbit_a.kill()
+        rabbit_a.start()
+
+        region.await_log("is not there yet", 60, since=since)
+        assert not region.glance.has_exchange()
+        glance = Glance(rabbit_a, region.vhost, durable=durable)
+        images = glance.create(3)
+        if durable:
+            region.await_log("set amqp_durable_queues = true", since=since)
+            images |= glance.create(3)
+            wait_until(lambda: "our options do not fit" in said(region))
+            region.stop()
+            region.durable = True
+            region.configure()
+            region.start()
+        region.await_images(images, 60)

@@ -16,12 +16,15 @@ from kombu.message import Message
 from kombu.transport import pyamqp, virtual
 from kombu.utils import json
 from oslo_config import cfg
+from oslo_messaging._drivers import impl_rabbit
 from oslo_messaging.notify.listener import BatchNotificationServer
 from sqlalchemy.exc import OperationalError
 
 from ec2map_sync.broker import inside
 from ec2map_sync.glance.listener import Listener, Recorder, register_options
 from ec2map_sync.settings.config import Notifications
+
+KNOWN_CONSUMER = impl_rabbit.Consumer
 
 WAYS = {
     "as known": (),
@@ -30,7 +33,15 @@ WAYS = {
     "other batches": ("batches",),
     "other content": ("content",),
     "other tags": ("tags",),
-    "all other": ("reading", "messages", "batches", "content", "tags"),
+    "other consumers": ("consumers",),
+    "all other": (
+        "reading",
+        "messages",
+        "batches",
+        "content",
+        "tags",
+        "consumers",
+    ),
 }
 """What is other than we know."""
 
@@ -41,6 +52,7 @@ def installed(way: str) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pyamqp.Channel, "Message", pyamqp.Message)
         patch.setattr(virtual.Channel, "Message", virtual.Message)
+        patch.setattr(impl_rabbit, "Consumer", KNOWN_CONSUMER)
         patch.setattr(pyamqp.Connection, "Channel", pyamqp.Channel)
         aliases = dict(kombu.transport.TRANSPORT_ALIASES)
         patch.setattr(kombu.transport, "TRANSPORT_ALIASES", aliases)
@@ -65,6 +77,7 @@ def _change(part: str, patch: pytest.MonkeyPatch) -> None:
         "reading": (pyamqp.Transport, "drain_events"),
         "messages": (Message, "ack"),
         "batches": (BatchNotificationServer, "_on_incoming"),
+        "consumers": (KNOWN_CONSUMER, "declare"),
         "tags": (amqp.Channel, "basic_ack"),
         "content": (GenericContent, "_load_properties"),
     }[part]
