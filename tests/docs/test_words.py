@@ -28,8 +28,9 @@ picture plain process program received recorded recorder replacement reporter
 retrial run sample screen seen silent spread stage state story survey tally
 time too trace unknown unmeasured verdict view waiting watchdog worker
 
-amqp api channel command counter exchange fan gauge histogram nudge public
-queries queue schema server signing ssl thread tls transport virtual wake
+amqp api channel command consumer counter exchange fan gauge histogram nudge
+public queries queue schema server signing ssl thread tls transport virtual
+wake
 
 ec2 glance nova
 """
