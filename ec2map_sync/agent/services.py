@@ -11,7 +11,8 @@ from ec2map_sync.glance.catalogue import Catalogue
 from ec2map_sync.glance.fit import look
 from ec2map_sync.glance.listener import Listener, Recorder
 from ec2map_sync.glance.watch import Watchdog
-from ec2map_sync.monitor.status import Examination, Line, Lookout
+from ec2map_sync.monitor.lookout import Lookout
+from ec2map_sync.monitor.status import Examination, Line
 from ec2map_sync.peers import bus
 from ec2map_sync.peers.answerer import Answerer
 from ec2map_sync.peers.follower import Follower

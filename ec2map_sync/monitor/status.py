@@ -1,6 +1,5 @@
 """How a region is: services, peers, sinks, quarantine, all of it measured."""
 
-import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -20,8 +19,6 @@ from ec2map_sync.rules.claims import Stamp
 from ec2map_sync.rules.names import LoopName, source_of, writer_of
 from ec2map_sync.rules.stamps import BadStamp, next_stamp
 from ec2map_sync.settings.config import Bus
-
-LOG = logging.getLogger(__name__)
 
 SILENT_AFTER = 20.0
 """Seconds: a loop says something every 5 (see `health`)."""
@@ -126,10 +123,8 @@ def peer_views(ledger: Ledger, bus: Bus, now: Stamp) -> list[PeerView]:
 
 
 def _refused(newest: Quarantined | None, lacking: int) -> str | None:
-    if newest is None:
-        return None
-    if lacking <= 0:
-        return newest.reason
+    if newest is None or lacking <= 0:
+        return newest and newest.reason
     return f"refuses {lacking} claims of it: {newest.reason}"
 
 
@@ -291,44 +286,6 @@ class Examination:
 
     def _claims_after(self, revision: int) -> Backlog:
         return self._ledger.queries.own_claims_after(revision)
-
-
-class Lookout:
-    """Says in the log what does not move, and when it moves again.
-
-    Whoever fails says so itself; a peer that is silent, or somebody who
-    waits for an answer that does not come, says nothing. ``lines`` looks at
-    everything; what is amiss at two looks is worth a line.
-    """
-
-    def __init__(self, lines: Callable[[], list[Line]]) -> None:
-        self._lines = lines
-        self._amiss: set[tuple[str, str]] = set()
-        self._said: set[tuple[str, str]] = set()
-
-    def step(self) -> bool:
-        """Looks once."""
-        amiss = {
-            (line.what, line.name): line
-            for line in self._lines()
-            if not line.healthy and line.state != "waits"
-        }
-        for key in sorted((amiss.keys() & self._amiss) - self._said):
-            LOG.warning("%s", _said(amiss[key]))
-            self._said.add(key)
-        for key in sorted(self._said - amiss.keys()):
-            LOG.info("%s %s is well again", *key)
-            self._said.remove(key)
-        self._amiss = set(amiss)
-        return False
-
-
-def _said(line: Line) -> str:
-    since = line.lag_seconds
-    text = f"{line.what} {line.name}: {line.state}"
-    if since is not None:
-        text += f", for {since:.0f} s"
-    return f"{text}: {line.last_error}" if line.last_error else text
 
 
 def _ledger_lines(region: str, head: Head, now: Stamp) -> list[Line]:
