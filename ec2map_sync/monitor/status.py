@@ -124,7 +124,7 @@ def peer_views(ledger: Ledger, bus: Bus, now: Stamp) -> list[PeerView]:
 
 def _refused(newest: Quarantined | None, lacking: int) -> str | None:
     if newest is None or lacking <= 0:
-        return newest and newest.reason
+        return newest.reason if newest else None
     return f"refuses {lacking} claims of it: {newest.reason}"
 
 
