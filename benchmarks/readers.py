@@ -177,7 +177,7 @@ class Reader:
         self._unrecorded -= 1
         if pull.complete and not self._unrecorded:
             self.pull = None
-            self._agreement.compared(found=pull.found)
+            self._agreement.compared(pull)
 
     # The link
 

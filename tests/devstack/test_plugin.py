@@ -29,7 +29,7 @@ def await_everywhere(host, image, seconds=30):
     wait_until(lambda: all(image in host.rows(c) for c in host.cells), seconds)
 
 
-def load(host):
+def loaded(host):
     conf = load([], files=[str(host.conf)])
     conf.check()
     return conf
@@ -69,7 +69,7 @@ def test_images_of_stack_sh_are_in_every_cell(host):
 
 
 def test_the_configuration_can_be_loaded_and_is_not_for_everybody(host):
-    conf = load(host)
+    conf = loaded(host)
 
     assert conf.region == "RegionOne"
     assert [cell.name for cell in conf.cells] == host.cells
@@ -319,7 +319,7 @@ def test_two_regions_with_names_of_their_own(
     one.go("stack")  # its peer is not there yet
     two.go("stack")
 
-    conf = load(one)
+    conf = loaded(one)
     assert conf.bus.heartbeat_interval == 1
     assert conf.rewrite_rows
     assert topics(one) == "notifications,one_topic"

@@ -502,8 +502,10 @@ def small_pages(seed: int) -> Iterator[None]:
         mock.patch.object(compare, "SMALL", sizes[0]),
         mock.patch.object(compare, "PAGE", sizes[1]),
         mock.patch.object(compare, "RANGES", sizes[2]),
-        mock.patch.object(follower, "BATCH", rng.choice([1, 3, 20])),
-        mock.patch.object(writer, "BATCH", rng.choice([2, 1000])),
+        mock.patch.object(
+            follower, "MESSAGES_AT_ONCE", rng.choice([1, 3, 20])
+        ),
+        mock.patch.object(writer, "NUMBERS_AT_ONCE", rng.choice([2, 1000])),
     ):
         yield
 
