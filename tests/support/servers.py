@@ -448,6 +448,10 @@ class MariaDB(Server):
             shutil.rmtree(self._sockets, ignore_errors=True)
             self._sockets = None
 
+    def _variables(self) -> dict[str, str]:
+        # A server that starts removes what others have in its TMPDIR.
+        return super()._variables() | {"TMPDIR": str(self._sockets)}
+
     def _prepare(self) -> None:
         self._sockets = Path(tempfile.mkdtemp(prefix="ec2map-", dir="/tmp"))
         if not self._data.exists():
