@@ -52,13 +52,12 @@ def install() -> None:
 
     To be called before the first connection; more often does no harm.
     """
-    others = []
+    others = unknown()
     for one in ALL:
         if one.fits():
             one.put_in()
         else:
             one.instead()
-            others.append(f"{one.name} ({one.cost})")
     if others:
         LOG.warning(
             "py-amqp %s, kombu %s and oslo.messaging %s are used as they are, "
@@ -66,6 +65,11 @@ def install() -> None:
             *map(version, ("amqp", "kombu", "oslo.messaging")),
             "; ".join(others),
         )
+
+
+def unknown() -> list[str]:
+    """Names what is inside not as we know it; before anything is put in."""
+    return [f"{one.name} ({one.cost})" for one in ALL if not one.fits()]
 
 
 def install_reading() -> None:
