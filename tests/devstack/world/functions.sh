@@ -15,6 +15,10 @@ function is_service_enabled {
     return 1
 }
 
+function define_plugin {
+    return 0
+}
+
 function enable_service {
     local service
     for service in "$@"; do
