@@ -99,8 +99,8 @@ def broker_address(conf: cfg.ConfigOpts) -> Address:
 def _verifies_host(rabbit: Any) -> bool:
     try:
         return bool(rabbit.ssl_enforce_hostname_verification)
-    except cfg.NoSuchOptError:  # older releases have no such option
-        return True
+    except cfg.NoSuchOptError:  # older releases look at no names
+        return False
 
 
 def _transport_url(conf: cfg.ConfigOpts) -> oslo_messaging.TransportURL:

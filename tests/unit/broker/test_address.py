@@ -1,9 +1,11 @@
 """Where brokers are, as our options and oslo.messaging's say it."""
 
 import ssl
+from dataclasses import replace
 
 import kombu
 import pytest
+from oslo_messaging.opts import list_opts
 
 from ec2map_sync.broker.address import Address, Tls
 from ec2map_sync.broker.link import connect
@@ -13,6 +15,13 @@ from ec2map_sync.rules.errors import ConfigError
 from ec2map_sync.settings.loading import load
 
 CHECKED = Tls(ca_file="/ca")
+
+LOOKS_AT_NAMES = any(
+    opt.name == "ssl_enforce_hostname_verification"
+    for _, opts in list_opts()
+    for opt in opts
+)
+"""Whether this oslo.messaging can compare a broker's name."""
 
 
 @pytest.mark.parametrize(
@@ -146,6 +155,8 @@ def test_tls_to_glance_s_broker_is_as_its_driver_reads_it(
     tmp_path, query, rabbit, expected
 ):
     conf = settings(tmp_path, f"rabbit://u:p@h/{query}", rabbit=rabbit)
+    if expected and not LOOKS_AT_NAMES:
+        expected = replace(expected, verify_host=False)
 
     assert broker_address(conf).tls == expected
 
