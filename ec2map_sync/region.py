@@ -12,7 +12,7 @@ from ec2map_sync.peers import asking
 from ec2map_sync.peers.bus import Outlet
 from ec2map_sync.peers.gate import Gate
 from ec2map_sync.protocol import wire
-from ec2map_sync.rules.claims import Stamp
+from ec2map_sync.rules.claims import Believe, Stamp, believe_none
 from ec2map_sync.rules.errors import ConfigError
 from ec2map_sync.rules.names import EC2API, is_cell, sink_of
 from ec2map_sync.rules.stamps import wall_clock
@@ -21,6 +21,7 @@ from ec2map_sync.sinks import Sink
 from ec2map_sync.sinks.cells import cells_of
 from ec2map_sync.sinks.ec2api import Ec2ApiSink
 from ec2map_sync.sinks.nova import NovaSink
+from ec2map_sync.sinks.promises import Promises
 from ec2map_sync.sinks.writer import Writer
 from ec2map_sync.sql import database
 
@@ -96,6 +97,14 @@ class Region:
                 return found
         known = ", ".join(found.name for found in self.sinks) or "none"
         raise ConfigError(f"no sink {name!r}; configured: {known}")
+
+    @cached_property
+    def believe(self) -> Believe:
+        """Says which of the ids that images name are ec2-api's word."""
+        if self.config.ec2api is None:
+            return believe_none
+        ec2api = self.ec2api(self.config.ec2api)
+        return Promises(self.ledger, ec2api, lambda: self.sinks).judged
 
     def writer(self, sink: Sink) -> Writer:
         """Returns what writes into a sink."""

@@ -49,7 +49,12 @@ PATIENCE = 0.5
 def listener(config: Config, host: Host) -> Threads:
     """Carries Glance's notifications into the ledger."""
     parts = Parts(config, host)
-    recorder = Recorder(parts.ledger, host.recorded_here, config.selection)
+    recorder = Recorder(
+        parts.ledger,
+        host.recorded_here,
+        config.selection,
+        parts.region.believe,
+    )
     options = config.notifications
     ears = Listener(config.conf, options, recorder)
     gate = parts.gate()
@@ -129,6 +134,7 @@ def auditor(config: Config, host: Host) -> Threads:
         recorded=host.recorded_here,
         audit_interval=options.audit_interval,
         poll_interval=options.poll_interval,
+        believe=parts.region.believe,
     )
     gate = parts.gate()
     loop = parts.loop(

@@ -68,7 +68,7 @@ class Backfill(RegionLister):
             closing(Catalogue(self.config.conf, options)) as catalogue,
             progress("images", None) as advance,
         ):
-            survey = Survey(catalogue)
+            survey = Survey(catalogue, believe=self.region.believe)
             backfill(
                 self.region.ledger,
                 survey,

@@ -156,7 +156,7 @@ class Verify(RegionLister):
         ):
             return check_glance(
                 self.region.ledger,
-                Survey(catalogue),
+                Survey(catalogue, believe=self.region.believe),
                 self.config.region,
                 advance=advance,
             )

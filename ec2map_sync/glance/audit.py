@@ -8,7 +8,13 @@ from itertools import islice
 
 from ec2map_sync.glance.catalogue import Catalogue, Image
 from ec2map_sync.ledger import Ledger
-from ec2map_sync.rules.claims import Sighting, claim_of, sighting_of
+from ec2map_sync.rules.claims import (
+    Believe,
+    Sighting,
+    believe_none,
+    claim_of,
+    sighting_of,
+)
 from ec2map_sync.rules.errors import BadId
 from ec2map_sync.rules.stamps import time_of, wall_clock
 from ec2map_sync.running import counters
@@ -33,9 +39,14 @@ class Survey:
     """
 
     def __init__(
-        self, catalogue: Catalogue, *, updated_since: str | None = None
+        self,
+        catalogue: Catalogue,
+        *,
+        updated_since: str | None = None,
+        believe: Believe = believe_none,
     ) -> None:
         self._catalogue = catalogue
+        self._believe = believe
         self._updated_since = updated_since
         self._lists = [False, True]
         self._created_since: str | None = None
@@ -95,7 +106,7 @@ class Survey:
         """Begins the next batch with a new request, from where we are."""
         self._images = None
 
-    def sightings(self, images: Sequence[Image]) -> list[Sighting]:
+    def sightings(self, images: Sequence[Image]) -> Sequence[Sighting]:
         """Returns what we see in a batch, and remember what is no image."""
         found = []
         for image in images:
@@ -110,7 +121,7 @@ class Survey:
                 self.unusable.append(image.uuid)
             else:
                 found.append(sighting)
-        return found
+        return self._believe(found)
 
 
 def news(ledger: Ledger, sightings: Sequence[Sighting]) -> int:
@@ -136,6 +147,7 @@ class Auditor:
         recorded: Callable[[], None],
         audit_interval: float,
         poll_interval: float,
+        believe: Believe = believe_none,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._ledger = ledger
@@ -143,6 +155,7 @@ class Auditor:
         self._recorded = recorded
         self._audit_interval = audit_interval
         self._poll_interval = poll_interval
+        self._believe = believe
         self._monotonic = monotonic
         self._survey: Survey | None = None
         self._mark: str | None = None
@@ -174,11 +187,13 @@ class Auditor:
         if now >= self._audit_at:
             self._audit_at = now + self._audit_interval
             self._poll_at = now + self._poll_interval
-            return Survey(self._catalogue)
+            return Survey(self._catalogue, believe=self._believe)
         if now >= self._poll_at:
             self._poll_at = now + self._poll_interval
             since = self._mark or _BEGINNING
-            return Survey(self._catalogue, updated_since=since)
+            return Survey(
+                self._catalogue, updated_since=since, believe=self._believe
+            )
         return None
 
     def _end(self, survey: Survey) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
@@ -42,7 +42,7 @@ class Image:
     updated_at: str | None
     visibility: str | None = None
     ec2_id: str | None = None
-    """The id that ec2-api has promised for it."""
+    """The id that it says ec2-api has promised for it."""
 
 
 class Catalogue:
@@ -80,8 +80,7 @@ class Catalogue:
             query["updated_at"] = f"gte:{updated_since}"
         with _Said():
             for page in self._pages(hidden, query):
-                for image in filter(self._is_selected, page):
-                    yield self._believed(image)
+                yield from filter(self._is_selected, page)
 
     def newest_update(self) -> str | None:
         """Returns when an image was last changed; None if there is none."""
@@ -112,11 +111,6 @@ class Catalogue:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
-
-    def _believed(self, image: Image) -> Image:
-        if self._options.selection.ec2_ids:
-            return image
-        return replace(image, ec2_id=None)
 
     def _is_selected(self, image: Image) -> bool:
         return self._options.selection.takes(

@@ -17,7 +17,7 @@ from ec2map_sync.glance.broker import PRIORITIES, rabbit_options
 from ec2map_sync.glance.fit import require_fit
 from ec2map_sync.glance.notifications import sighted, stamp_of, type_of
 from ec2map_sync.ledger import Ledger, Quarantined
-from ec2map_sync.rules.claims import Sighting
+from ec2map_sync.rules.claims import Believe, Sighting, believe_none
 from ec2map_sync.rules.errors import BadMessage, ConfigError, one_line
 from ec2map_sync.rules.names import GLANCE, LISTENER, UNREADABLE
 from ec2map_sync.rules.selection import ALL_IMAGES, Selection
@@ -76,9 +76,11 @@ class Recorder(dispatcher.DispatcherBase):  # type: ignore[misc]
         ledger: Ledger,
         recorded: Callable[[], None],
         selection: Selection = ALL_IMAGES,
+        believe: Believe = believe_none,
     ) -> None:
         self._ledger = ledger
         self._selection = selection
+        self._believe = believe
         self._recorded = recorded
         self._stopping = threading.Event()
         self._pause = Pause(str(LISTENER), describe, outages.cause_of)
@@ -124,7 +126,8 @@ class Recorder(dispatcher.DispatcherBase):  # type: ignore[misc]
     def _record(
         self, sightings: Sequence[Sighting], bad: Sequence[Quarantined]
     ) -> None:
-        news = self._ledger.see(sightings).news if sightings else 0
+        seen = self._believe(sightings)
+        news = self._ledger.see(seen).news if seen else 0
         if news:
             self._recorded()
             counters.CLAIMS.add(news, "notifications")

@@ -1,7 +1,6 @@
 """Glance's notifications: what they tell about images."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -72,7 +71,7 @@ def stamp_of(notification: object) -> Stamp | None:
 
 
 def _ec2_id(properties: object) -> object:
-    """Returns the id that ec2-api has promised for an image."""
+    """Returns the id that an image says ec2-api has promised for it."""
     if not isinstance(properties, Mapping):
         return None
     return properties.get("ec2_id")
@@ -88,9 +87,7 @@ def sighted(notification: object, selection: Selection) -> Sighting | None:
     sighting = understand(notification)
     if sighting is None or not is_selected(notification, selection):
         return None
-    if selection.ec2_ids:
-        return sighting
-    return replace(sighting, wanted=None, promised=False)
+    return sighting
 
 
 def is_selected(notification: Mapping[str, Any], selection: Selection) -> bool:

@@ -1,7 +1,7 @@
 """Claims: what is known about one image, and how two claims join."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import NamedTuple
 
@@ -198,6 +198,25 @@ class Sighting:
     def spelling(self) -> str:
         """The UUID where it differs from the key, else nothing."""
         return self.uuid if self.uuid != self.image else ""
+
+
+Believe = Callable[[Sequence[Sighting]], Sequence[Sighting]]
+"""Says which of the promises in sightings are true."""
+
+
+def is_promise(sighting: Sighting) -> bool:
+    """Returns whether an image names an id that it was given already."""
+    return sighting.wanted is not None or sighting.promised
+
+
+def unpromised(sighting: Sighting) -> Sighting:
+    """Returns what is seen of an image whose promise is not believed."""
+    return replace(sighting, wanted=None, promised=False)
+
+
+def believe_none(sightings: Sequence[Sighting]) -> Sequence[Sighting]:
+    """Believes no promise: where there is no ec2-api, anybody makes them."""
+    return [unpromised(s) if is_promise(s) else s for s in sightings]
 
 
 def sighting_of(

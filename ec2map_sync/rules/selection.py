@@ -13,9 +13,6 @@ class Selection:
 
     visibility: frozenset[str] = frozenset()
     container_formats: frozenset[str] = frozenset()
-    ec2_ids: bool = False
-    """Whether an image's property ec2_id is believed. Where there is an
-    ec2-api, it is the one that sets it; else anybody might."""
 
     def takes(
         self, visibility: str | None, container_format: str | None

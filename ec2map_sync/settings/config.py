@@ -241,7 +241,6 @@ class Config:
             container_formats=frozenset(
                 map(str.lower, conf.container_formats)
             ),
-            ec2_ids=bool(self.conf.ec2api.connection),
         )
 
     @property

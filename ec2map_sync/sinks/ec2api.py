@@ -243,6 +243,14 @@ class Ec2ApiSink:
             ]
         return [item.row.number for item in found]
 
+    def given(self, uuids: Iterable[str]) -> dict[str, int]:
+        """Returns the numbers of the ids that images have, by image."""
+        asked = {one for uuid in uuids for one in (uuid, uuid.lower())}
+        with self._engine.connect() as connection:
+            rows = select_in(connection, _ITEMS, items.c.os_id, sorted(asked))
+            found = [item_of(i, uuid, adopted=False) for i, uuid in rows]
+        return {item.image: item.row.number for item in found}
+
     def seen(self, numbers: Iterable[int]) -> dict[str, int]:
         """Returns which of these an image has: one at most."""
         return {uuid: number for number, uuid in self.rows(numbers).items()}

@@ -18,6 +18,7 @@ from ec2map_sync.settings.options import list_opts
 IDS = "doc/source/ids.rst"
 PROTOCOL = "doc/source/protocol.rst"
 GUARANTEES = "doc/source/guarantees.rst"
+THREATS = "doc/source/threats.rst"
 TESTS = Path(__file__).parents[1]
 PROGRAM = Path(sys.executable).parent / "ec2map-sync"
 
@@ -141,8 +142,7 @@ def test_every_command_of_the_pages_exists(read):
     assert called <= commands
 
 
-def test_each_of_the_eight_guarantees_names_tests_that_exist(read):
-    there = "".join(page.read_text() for page in TESTS.rglob("test_*.py"))
+def test_each_of_the_eight_guarantees_names_tests(read):
     page = read(GUARANTEES)
 
     parts = re.split(r"^   \* - (\d+)\n", page, flags=re.MULTILINE)[1:]
@@ -150,8 +150,16 @@ def test_each_of_the_eight_guarantees_names_tests_that_exist(read):
     for number, text in zip(parts[::2], parts[1::2], strict=True):
         named = re.findall(r"``(test_\w+)``", text)
         assert len(named) >= 2, number
-    everything = re.findall(r"``(test_\w+)``", page)
-    assert [name for name in everything if f"def {name}(" not in there] == []
+
+
+@pytest.mark.parametrize("page", [GUARANTEES, THREATS])
+def test_every_test_that_a_page_names_exists(read, page):
+    there = "".join(page.read_text() for page in TESTS.rglob("test_*.py"))
+
+    named = re.findall(r"``(test_\w+)``", read(page))
+
+    assert named
+    assert [name for name in named if f"def {name}(" not in there] == []
 
 
 def test_every_file_that_the_readme_links_to_exists(read):
