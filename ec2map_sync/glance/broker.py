@@ -64,7 +64,7 @@ def rabbit_options(conf: cfg.ConfigOpts) -> Any:
     """
     group = "oslo_messaging_rabbit"
     try:
-        return ConfigOptsProxy(conf, _transport_url(conf), group)[group]
+        return ConfigOptsProxy(conf, notifications_url(conf), group)[group]
     except (cfg.Error, ValueError) as error:
         raise ConfigError(f"transport_url: {one_line(error)}") from error
 
@@ -74,7 +74,7 @@ def broker_address(conf: cfg.ConfigOpts) -> Address:
 
     :raises ConfigError: as `rabbit_options` does.
     """
-    url = _transport_url(conf)
+    url = notifications_url(conf)
     if url.transport != "rabbit":
         return Address(f"{url.transport.removeprefix('kombu+')}://")
     rabbit = rabbit_options(conf)
@@ -103,6 +103,13 @@ def _verifies_host(rabbit: Any) -> bool:
         return False
 
 
-def _transport_url(conf: cfg.ConfigOpts) -> oslo_messaging.TransportURL:
+def notifications_url(conf: cfg.ConfigOpts) -> oslo_messaging.TransportURL:
+    """Returns where notifications go; an address of their own comes first.
+
+    :raises ConfigError: that is no address.
+    """
     own = conf.oslo_messaging_notifications.transport_url
-    return oslo_messaging.TransportURL.parse(conf, own)
+    try:
+        return oslo_messaging.TransportURL.parse(conf, own)
+    except (oslo_messaging.InvalidTransportURL, ValueError) as error:
+        raise ConfigError(f"transport_url: {one_line(error)}") from error

@@ -1,6 +1,7 @@
 """Reading the files in which a region is configured."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from oslo_config import cfg
 
@@ -27,7 +28,7 @@ def load(
         conf.register_opts(opts, group=group)
     if prepare:
         prepare(conf)
-    try:
+    with said_plainly():
         conf(
             list(args),
             project=PROJECT,
@@ -35,6 +36,18 @@ def load(
             default_config_files=None if files is None else list(files),
         )
         _read_all(conf)
+    return Config(conf)
+
+
+@contextmanager
+def said_plainly() -> Iterator[None]:
+    """Says in one line what is wrong with configuration files.
+
+    :raises ConfigError: one is missing, cannot be read, or has a value that
+        does not fit.
+    """
+    try:
+        yield
     except cfg.ConfigFilesNotFoundError as error:
         missing = ", ".join(error.config_files)
         raise ConfigError(f"no configuration file {missing}") from error
@@ -46,7 +59,6 @@ def load(
         ) from error
     except (cfg.Error, ValueError) as error:
         raise ConfigError(one_line(error)) from error
-    return Config(conf)
 
 
 def _read_all(conf: cfg.ConfigOpts) -> None:

@@ -91,6 +91,12 @@ def prepare(region, line, directory):
     if "key generate" in line:
         for key in (directory / "ec2map-sync").iterdir():
             key.unlink()
+    if "from-glance" in line:
+        (directory / "glance").mkdir(exist_ok=True)
+        (directory / "glance/glance-api.conf").write_text(
+            f"[DEFAULT]\ntransport_url = {region.rabbit.transport_url()}\n"
+            "[oslo_messaging_notifications]\ndriver = messagingv2\n"
+        )
     if "peer forget" in line:
         with kombu.Connection(region.bus_url) as connection:
             queue = kombu.Queue(f"ec2map_sync.{OLD}")

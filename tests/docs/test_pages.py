@@ -134,7 +134,9 @@ def test_every_command_of_the_pages_exists(read):
     called = {
         " ".join(name.split())  # it may go on in the next line
         for name in re.findall(
-            r"(?:``|^ {4,})ec2map-sync\s([a-z]+(?:\s+[a-z]+)?)", pages, re.M
+            r"(?:``|^ {4,})ec2map-sync\s([a-z]+(?:\s+[a-z][a-z-]*)?)",
+            pages,
+            re.M,
         )
     }
 

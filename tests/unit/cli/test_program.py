@@ -137,6 +137,7 @@ def test_numbers_that_no_database_takes_are_no_mistake(
 )
 def test_without_a_configuration_every_command_is_one_line(command):
     arguments = {
+        "config from-glance": ["/dev/null"],
         "demo": ["--regions", "1"],
         "divergence resolve": ["keep", "--all"],
         "explain": [IMAGE],
