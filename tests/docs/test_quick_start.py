@@ -184,6 +184,7 @@ def regions(
                     S3_IMAGES.replace("s3_images", f"{database}.s3_images")
                 )
             operator = Operator(name, rabbit, mariadb, root / name)
+            _forget_glance(rabbit)
             stack.callback(operator.leave)
             stack.callback(_tidy, rabbit)
             found.append(operator)
@@ -199,8 +200,17 @@ def regions(
         yield one, two
 
 
+def _forget_glance(rabbit: RabbitMQ) -> None:
+    """Delete an exchange that others' tests have declared otherwise."""
+    with kombu.Connection(rabbit.url()) as connection:
+        connection.default_channel.exchange_delete("glance")
+        for priority in ("info", "warn", "error"):
+            connection.default_channel.queue_delete(f"ec2map_sync.{priority}")
+
+
 def _tidy(rabbit: RabbitMQ) -> None:
     """Take the quick start's accounts off a broker that others use too."""
+    _forget_glance(rabbit)
     rabbit.ctl("delete_vhost", "ec2map_sync")
     for user in ("ec2map_sync", "RegionOne", "RegionTwo"):
         with contextlib.suppress(Exception):  # one of the three is not there
