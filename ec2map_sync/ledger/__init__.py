@@ -2,7 +2,8 @@
 
 from ec2map_sync.ledger.feeds import PUBLISHING, Reader
 from ec2map_sync.ledger.journal import Journal, PeerState, ServiceState
-from ec2map_sync.ledger.ledger import Head, Ledger, Recorded
+from ec2map_sync.ledger.known import Head
+from ec2map_sync.ledger.ledger import Ledger, Recorded
 from ec2map_sync.ledger.quarantine import Quarantined
 
 __all__ = [

@@ -8,11 +8,11 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from ec2map_sync.ledger import tables
-from ec2map_sync.ledger.known import MAPPED, claim_of_row
+from ec2map_sync.ledger import ranges, tables
+from ec2map_sync.ledger.known import MAPPED, Head, claim_of_row, head_of
 from ec2map_sync.ledger.part import Part
 from ec2map_sync.rules import names
-from ec2map_sync.rules.claims import Claim
+from ec2map_sync.rules.claims import Claim, Print, Stamp
 from ec2map_sync.rules.ec2id import Kind
 from ec2map_sync.rules.settle import Numbered
 
@@ -37,7 +37,8 @@ def _feed(
     )
 
 
-_ADVANCE = sa.update(tables.cursors).where(_c.name == sa.bindparam("reader"))
+_OF_READER = _c.name == sa.bindparam("reader")
+_ADVANCE = sa.update(tables.cursors).where(_OF_READER)
 _CHANGED = _feed(NUMBERED, tables.numbers.c.revision)
 _OWN = _feed(sa.select(tables.claims), tables.claims.c.own_revision)
 
@@ -47,8 +48,12 @@ PUBLISHING = str(names.PUBLISHER)
 
 _HOLD = (
     sa.select(_c.revision, sa.select(tables.head.c.revision).scalar_subquery())
-    .where(_c.name == sa.bindparam("reader"))
+    .where(_OF_READER)
     .with_for_update(skip_locked=True)
+)
+_LOOK = sa.select(
+    tables.head.c.revision,
+    sa.select(_c.revision).where(_OF_READER).scalar_subquery(),
 )
 
 
@@ -57,7 +62,9 @@ class Reader:
     """A cursor over the feeds, held by one reader at a time.
 
     It reads on the connection that holds the cursor: with READ COMMITTED,
-    each statement sees what is committed by then.
+    each statement sees what is committed by then. Whoever holds it needs no
+    second session of the ledger: behind a pooler there may be none left, and
+    those who hold one would wait for each other.
     """
 
     _connection: Connection
@@ -89,6 +96,12 @@ class Reader:
         """
         rows = self._read(_CHANGED, upto)
         return [numbered_of(row) for row in rows]
+
+    def print_before(self, until: Stamp) -> tuple[Head, Print]:
+        """Returns the head, and the print of claims made before a stamp."""
+        row, before = ranges.print_before(self._connection, until)
+        self._renew()
+        return head_of(row), before
 
     def advance(self, revision: int) -> None:
         """Remembers that everything up to a revision has taken effect."""
@@ -141,6 +154,18 @@ class Cursors(Part):
         at = sa.select(_c.revision).where(_c.name == name)
         return self._scalar(at) or 0
 
+    def is_behind(self, name: str) -> bool:
+        """Returns whether a reader has not come to the head yet."""
+        with self._engine.connect() as connection:
+            newest, at = connection.execute(_LOOK, {"reader": name}).one()
+        return at is None or int(at) < newest
+
+    def advance(self, name: str, after: int, upto: int) -> None:
+        """Moves a cursor that nobody holds, unless somebody else has."""
+        from_there = _ADVANCE.where(_c.revision == after)
+        with self._writing.begin() as connection:
+            connection.execute(from_there, {"reader": name, "revision": upto})
+
     @contextmanager
     def reader(self, name: str) -> Iterator[Reader | None]:
         """Holds a cursor; None while another host or thread holds it.
@@ -151,6 +176,8 @@ class Cursors(Part):
         """
         with self._engine.connect() as connection:
             held = self._hold(connection, name)
+            if held is None:
+                connection.rollback()  # no second session beside one
             if held is None and self._make(name):
                 held = self._hold(connection, name)
             if held is None:

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Row
 
 from ec2map_sync.ledger import tables
-from ec2map_sync.rules.claims import Claim, SeenKind, Wanted
+from ec2map_sync.rules.claims import Claim, Print, SeenKind, Stamp, Wanted
 from ec2map_sync.rules.ec2id import Kind
 from ec2map_sync.rules.settle import Wish
 from ec2map_sync.sql.statements import among, batched, select_in
@@ -19,6 +19,17 @@ MAPPED = sa.and_(
     tables.claims.c.number == tables.numbers.c.number,
 )
 """Which claim a row of numbers belongs to."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """How far a ledger has come."""
+
+    identity: str
+    """Made with the ledger; a restored one keeps it."""
+    revision: int
+    last_stamp: Stamp
+    total: Print
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +47,16 @@ class Glimpse:
 
     revision: int
     known: Mapping[str, Known]
+
+
+def head_of(row: Row[Any]) -> Head:
+    """Reads the head row."""
+    return Head(
+        identity=row.identity,
+        revision=row.revision,
+        last_stamp=row.last_stamp,
+        total=Print(row.total_count, row.total_sum),
+    )
 
 
 def claim_of_row(row: Row[Any]) -> Claim:

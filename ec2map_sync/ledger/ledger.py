@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
@@ -11,7 +10,14 @@ from ec2map_sync.ledger import ranges, tables
 from ec2map_sync.ledger.divergences import Divergences
 from ec2map_sync.ledger.feeds import NUMBERED, Cursors, numbered_of
 from ec2map_sync.ledger.journal import Journal
-from ec2map_sync.ledger.known import MAPPED, Glimpse, claim_of_row, glimpse
+from ec2map_sync.ledger.known import (
+    MAPPED,
+    Glimpse,
+    Head,
+    claim_of_row,
+    glimpse,
+    head_of,
+)
 from ec2map_sync.ledger.part import Part
 from ec2map_sync.ledger.quarantine import Quarantine
 from ec2map_sync.ledger.queries import Queries
@@ -31,17 +37,6 @@ from ec2map_sync.rules.ec2id import Scheme
 from ec2map_sync.rules.errors import TooManyMoves
 from ec2map_sync.rules.settle import Numbered
 from ec2map_sync.rules.stamps import wall_clock
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Head:
-    """How far a ledger has come."""
-
-    identity: str
-    """Made with the ledger; a restored one keeps it."""
-    revision: int
-    last_stamp: Stamp
-    total: Print
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,13 +121,13 @@ class Ledger(Part):
     def head(self) -> Head:
         """Returns how far the ledger has come."""
         (row,) = self._rows(sa.select(tables.head))
-        return _head_of(row)
+        return head_of(row)
 
     def print_before(self, until: Stamp) -> tuple[Head, Print]:
         """Returns the head, and the print of claims made before a stamp."""
         with self._engine.connect() as connection:
             row, before = ranges.print_before(connection, until)
-        return _head_of(row), before
+        return head_of(row), before
 
     def print_of(self, span: Span) -> Print:
         """Returns the print of a span."""
@@ -232,12 +227,3 @@ class Ledger(Part):
             news=len(news),
             moved=len(recording.moved),
         )
-
-
-def _head_of(row: sa.Row[Any]) -> Head:
-    return Head(
-        identity=row.identity,
-        revision=row.revision,
-        last_stamp=row.last_stamp,
-        total=Print(row.total_count, row.total_sum),
-    )

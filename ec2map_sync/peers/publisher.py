@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from ec2map_sync.ledger import PUBLISHING, Ledger
+from ec2map_sync.ledger import PUBLISHING, Ledger, Reader
 from ec2map_sync.peers.bus import Outlet
 from ec2map_sync.protocol import messages, wire
 from ec2map_sync.running import counters
@@ -38,7 +38,7 @@ class Publisher:
         with self._ledger.cursors.reader(PUBLISHING) as reader:
             if reader is None:
                 return False  # another host publishes
-            self._beat_if_due()
+            self._beat_if_due(reader)
             claims, upto = reader.own_claims(self._batch_size)
             for start in range(0, len(claims), self._batch_size):
                 some = claims[start : start + self._batch_size]
@@ -51,7 +51,7 @@ class Publisher:
         self._outlet.pump()
         return len(claims) >= self._batch_size
 
-    def _beat_if_due(self) -> None:
+    def _beat_if_due(self, reader: Reader) -> None:
         now = self._monotonic()
         if (
             self._beaten_at is not None
@@ -59,7 +59,7 @@ class Publisher:
         ):
             return
         until = self._pen.clock() - SETTLED_AFTER
-        head, before = self._ledger.print_before(until)
+        head, before = reader.print_before(until)
         self._send(
             "heartbeat",
             messages.Heartbeat(

@@ -8,7 +8,7 @@ from ec2map_sync.ledger import Ledger
 from ec2map_sync.rules.rows import Divergence, SinkRow
 from ec2map_sync.rules.settle import Numbered
 from ec2map_sync.running import counters
-from ec2map_sync.sinks import Plan, Sink
+from ec2map_sync.sinks import Plan, Session, Sink
 
 LOG = logging.getLogger(__name__)
 
@@ -36,18 +36,25 @@ class Writer:
         return self._follow()
 
     def _follow(self) -> bool:
-        self.caught_up = False
-        with self._ledger.cursors.reader(self._sink.name) as reader:
-            if reader is None:
-                return False  # another host writes
-            after = reader.revision
-            upto, more = reader.numbers(NUMBERS_AT_ONCE)
-            if upto > after:
-                self._write(partial(reader.changed, upto))
-                # After the sink's commit: a crash between the two writes
-                # the same again, and finds it there.
-                reader.advance(upto)
-                self._measure(after)
+        self.caught_up = not self._ledger.cursors.is_behind(self._sink.name)
+        if self.caught_up:
+            return False
+        with self._sink.session() as session:
+            # Behind the sink's lock: nobody can have written there what was
+            # settled later. The ledger's session is given back meanwhile: a
+            # sink that is slow would keep it from others.
+            with self._ledger.cursors.reader(self._sink.name) as reader:
+                if reader is None:
+                    return False  # another host looks, and will write
+                after = reader.revision
+                upto, more = reader.numbers(NUMBERS_AT_ONCE)
+                settled = reader.changed(upto)
+            if settled:
+                self._write(session, settled)
+        # After the sink's commit: a crash between the two writes the same
+        # again, and finds it there.
+        self._ledger.cursors.advance(self._sink.name, after, upto)
+        self._measure(after)
         self.caught_up = not more
         return more
 
@@ -63,42 +70,37 @@ class Writer:
         Rows of others stay, except those that the operator wants replaced.
         Gives what was done, or would be.
         """
-
-        def settled() -> list[Numbered]:
+        with self._sink.session() as session:
             known = self._ledger.numbered(numbers)
-            return [
+            settled = [
                 known.get(n) or Numbered(number=n, uuid=None) for n in numbers
             ]
-
-        return self._write(settled, dry_run=dry_run, replacing=replacing)
+            return self._write(
+                session, settled, dry_run=dry_run, replacing=replacing
+            )
 
     def _write(
         self,
-        read: Callable[[], Sequence[Numbered]],
+        session: Session,
+        settled: Sequence[Numbered],
         *,
         dry_run: bool = False,
         replacing: Collection[SinkRow] = (),
     ) -> Plan:
-        """Makes rows as the ledger says.
-
-        It is read behind the sink's lock: nobody can have written there
-        what was settled later.
-        """
-        with self._sink.session() as session:
-            settled = read()
-            steps = session.plan(
-                settled,
-                judge=partial(self._is_ours, replacing=replacing),
-                rewrite=self.rewrites,
-            )
-            if not dry_run:
-                adopted = {n.number for n in settled if n.adopted}
-                self._remember(r for r in steps.add if r.number in adopted)
-                session.apply(steps)
-                counters.ROWS.add(len(steps.add), self._sink.name, "added")
-                gone = len(steps.remove)
-                counters.ROWS.add(gone, self._sink.name, "removed")
-        if steps.taken and not dry_run:
+        """Makes rows as the ledger says."""
+        steps = session.plan(
+            settled,
+            judge=partial(self._is_ours, replacing=replacing),
+            rewrite=self.rewrites,
+        )
+        if dry_run:
+            return steps
+        adopted = {n.number for n in settled if n.adopted}
+        self._remember(r for r in steps.add if r.number in adopted)
+        session.apply(steps)
+        counters.ROWS.add(len(steps.add), self._sink.name, "added")
+        counters.ROWS.add(len(steps.remove), self._sink.name, "removed")
+        if steps.taken:
             self._warn(steps.taken)
         return steps
 

@@ -9,8 +9,13 @@ import sqlalchemy as sa
 from servers import PgBouncer
 
 from ec2map_sync.ledger import Ledger, schema
-from ec2map_sync.rules.claims import Claim
+from ec2map_sync.peers.publisher import Publisher
+from ec2map_sync.protocol.wire import Pen
+from ec2map_sync.rules.claims import Claim, Wanted
 from ec2map_sync.rules.ec2id import ON_DEMAND, Scheme
+from ec2map_sync.rules.stamps import wall_clock
+from ec2map_sync.running import counters
+from ec2map_sync.sinks.audit import Sweep
 from ec2map_sync.sinks.nova import NovaSink
 from ec2map_sync.sinks.writer import Writer
 from ec2map_sync.sql.database import create_engine, parse_url
@@ -26,9 +31,20 @@ def image(n):
     return f"00000000-0000-4000-8000-{n:012x}"
 
 
-@pytest.fixture
-def pooler(postgresql, tmp_path):
-    with PgBouncer(tmp_path / "pgbouncer", postgresql) as pooler:
+def claiming(n):
+    return Claim(claimed_at=n + 1, image=image(n))
+
+
+def adopting(n):
+    """Claim an image that had a number: that it is ours has to be noted."""
+    return Claim(claimed_at=n + 1, image=image(n), wanted=Wanted(n + 1, n))
+
+
+@pytest.fixture(params=[4, 1])
+def pooler(request, postgresql, tmp_path):
+    """A pooler with more sessions than we have threads, or with one."""
+    directory = tmp_path / "pgbouncer"
+    with PgBouncer(directory, postgresql, request.param) as pooler:
         yield pooler
 
 
@@ -45,6 +61,23 @@ def engines(postgresql, pooler):
         engine.dispose()
 
 
+@pytest.fixture
+def counting(monkeypatch):
+    """Count, as the agent does."""
+    monkeypatch.setattr(counters, "counting", lambda: True)
+
+
+class Outlet:
+    """Somewhere to send to."""
+
+    def send(self, *message):
+        pass
+
+    def pump(self):
+        pass
+
+
+@pytest.mark.usefixtures("counting")
 def test_whatever_session_a_transaction_gets_it_goes_through(engines):
     own, cell = engines
     ledger = Ledger(own, SCHEME)
@@ -52,17 +85,25 @@ def test_whatever_session_a_transaction_gets_it_goes_through(engines):
     def work(start):
         sink = NovaSink("cell1", cell)
         writer = Writer(ledger, sink, rewrite=False)
+        sweep = Sweep(ledger, sink, writer)
+        pen = Pen(
+            region="RegionOne", scheme="test", key=None, clock=wall_clock
+        )
+        publisher = Publisher(
+            ledger, Outlet(), pen, batch_size=10, heartbeat_interval=0
+        )
         for n in range(start, start + ROUNDS):
-            ledger.record([Claim(claimed_at=n + 1, image=image(n))])
+            ledger.record([adopting(n) if n % 3 else claiming(n)])
             writer.step()
-            sink.scan(0, 10)
-        while writer.step():
-            pass
+            publisher.step()
+            sweep.begin()
+            sweep.step()
 
     with ThreadPoolExecutor(3) as threads:
         list(threads.map(work, range(0, 3 * ROUNDS, ROUNDS)))
 
-    Writer(ledger, NovaSink("cell1", cell), rewrite=False).step()
+    while ledger.cursors.is_behind("nova:cell1"):
+        Writer(ledger, NovaSink("cell1", cell), rewrite=False).step()
     table = schemas.S3_IMAGES.c
     with cell.begin() as connection:
         found = connection.execute(sa.select(table.id, table.uuid)).all()
@@ -71,5 +112,6 @@ def test_whatever_session_a_transaction_gets_it_goes_through(engines):
         )
         assert made.inserted_primary_key.id in ON_DEMAND
     assert {(row.id, row.uuid) for row in found} == {
-        (SCHEME.derive(image(n)), image(n)) for n in range(3 * ROUNDS)
+        (n if n % 3 else SCHEME.derive(image(n)), image(n))
+        for n in range(3 * ROUNDS)
     }

@@ -678,10 +678,14 @@ class PgBouncer(Server):
 
     stop_signal = signal.SIGINT  # when no transaction is open
 
-    def __init__(self, directory: Path, postgresql: PostgreSQL) -> None:
+    def __init__(
+        self, directory: Path, postgresql: PostgreSQL, sessions: int = 4
+    ) -> None:
+        """Make a pooler with so many sessions for each database."""
         super().__init__(directory)
         self.port = free_port()
         self._postgresql = postgresql
+        self._sessions = sessions
         self._place: Path | None = None
 
     def url(self, database: str) -> str:
@@ -708,7 +712,7 @@ class PgBouncer(Server):
             "unix_socket_dir =\n"
             "auth_type = any\n"
             "pool_mode = transaction\n"
-            "default_pool_size = 4\n"
+            f"default_pool_size = {self._sessions}\n"
         )
 
     def _command(self) -> list[str]:
