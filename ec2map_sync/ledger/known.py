@@ -1,7 +1,8 @@
 """What the ledger knows of images: its rows, read as values."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -9,8 +10,9 @@ from sqlalchemy import Connection, Row
 
 from ec2map_sync.ledger import tables
 from ec2map_sync.rules.claims import Claim, Print, SeenKind, Stamp, Wanted
-from ec2map_sync.rules.ec2id import Kind
-from ec2map_sync.rules.settle import Wish
+from ec2map_sync.rules.ec2id import Kind, Scheme
+from ec2map_sync.rules.errors import SchemeMismatch
+from ec2map_sync.rules.settle import Slot, Wish
 from ec2map_sync.sql.statements import among, batched, select_in
 
 # A number that is only reserved is nobody's mapping.
@@ -19,6 +21,19 @@ MAPPED = sa.and_(
     tables.claims.c.number == tables.numbers.c.number,
 )
 """Which claim a row of numbers belongs to."""
+
+
+def require_scheme(filled: str, scheme: Scheme) -> None:
+    """Makes sure that a ledger was filled under a scheme, or is empty.
+
+    :raises SchemeMismatch: it was not.
+    """
+    if filled not in {"", scheme.fingerprint}:
+        raise SchemeMismatch(
+            f"the ledger was filled under scheme {filled}, but hash_key and "
+            f"band now give {scheme.fingerprint}: put [ec2_ids] hash_key "
+            "back, or start with an empty ledger"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +138,25 @@ def _known_of(rows: Iterable[Row[Any]]) -> dict[str, Known]:
         )
         for row in rows
     }
+
+
+def load_slots(
+    connection: Connection,
+    numbers: Iterable[int],
+    revisions: MutableMapping[int, int],
+) -> dict[int, Slot]:
+    """Reads the slots of some numbers, and into ``revisions`` when changed."""
+    n, p = tables.numbers, tables.passed
+    slots: dict[int, Slot] = {}
+    read = partial(select_in, connection)
+    for row in read(sa.select(n), n.c.number, numbers):
+        revisions[row.number] = row.revision
+        slots[row.number] = Slot(
+            wish_of(row) if row.wish_image is not None else None
+        )
+    for row in read(sa.select(p), p.c.number, slots):
+        slots[row.number].passed.add(wish_of(row))
+    return slots
 
 
 def wish_of(row: Row[Any]) -> Wish:

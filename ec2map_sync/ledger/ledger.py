@@ -1,6 +1,7 @@
 """The ledger's public face: record, look up, read the feeds."""
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -22,6 +23,7 @@ from ec2map_sync.ledger.part import Part
 from ec2map_sync.ledger.quarantine import Quarantine
 from ec2map_sync.ledger.queries import Queries
 from ec2map_sync.ledger.recording import Recording
+from ec2map_sync.ledger.snapshot import Snapshot, snapshot
 from ec2map_sync.rules.claims import (
     Claim,
     Print,
@@ -156,6 +158,10 @@ class Ledger(Part):
         """Returns the first claims of a span, in order."""
         with self._engine.connect() as connection:
             return ranges.page(connection, span, limit)
+
+    def snapshot(self) -> AbstractContextManager[Snapshot]:
+        """Opens all of the ledger as it is at this moment."""
+        return snapshot(self._engine, self.scheme)
 
     def claims(self, images: Iterable[str]) -> dict[str, Claim]:
         """Looks claims up by image."""

@@ -31,9 +31,7 @@ class Mapped:
     @property
     def after(self) -> Bound:
         """Where the claims begin that follow this one."""
-        at, image = self.claim.bound
-        # No image sorts between a UUID and the same with one more digit.
-        return Bound(at, image + "0")
+        return self.claim.after
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,6 @@ whatever its size and however many images the ledger knows.
 
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from functools import partial
 from operator import itemgetter
 from typing import Any
 
@@ -14,13 +13,19 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from ec2map_sync.ledger import tables
-from ec2map_sync.ledger.known import Glimpse, Known, look_up, row_of, wish_of
+from ec2map_sync.ledger.known import (
+    Glimpse,
+    Known,
+    load_slots,
+    look_up,
+    require_scheme,
+    row_of,
+)
 from ec2map_sync.rules.claims import Claim, Print, Stamp, join, print_of
 from ec2map_sync.rules.ec2id import Scheme
-from ec2map_sync.rules.errors import SchemeMismatch
 from ec2map_sync.rules.settle import Board, Slot, wishes
 from ec2map_sync.rules.stamps import next_stamp
-from ec2map_sync.sql.statements import delete_in, insert, select_in
+from ec2map_sync.sql.statements import delete_in, insert
 
 LOG = logging.getLogger(__name__)
 
@@ -49,12 +54,7 @@ class Recording:
         # was there before the previous holder committed. (SQLite has no row
         # locks; there, BEGIN IMMEDIATE lets one in at a time.)
         row = connection.execute(_LOCK).one()
-        if row.scheme not in {"", scheme.fingerprint}:
-            raise SchemeMismatch(
-                f"the ledger was filled under scheme {row.scheme}, but "
-                f"hash_key and band now give {scheme.fingerprint}: put "
-                "[ec2_ids] hash_key back, or start with an empty ledger"
-            )
+        require_scheme(row.scheme, scheme)
         self.revision: int = row.revision + 1
         self.last_stamp: Stamp = row.last_stamp
         self.total = Print(row.total_count, row.total_sum)
@@ -238,17 +238,7 @@ class Recording:
             self.moved += rows
 
     def _load_slots(self, numbers: Collection[int]) -> Mapping[int, Slot]:
-        n, p = tables.numbers, tables.passed
-        slots: dict[int, Slot] = {}
-        read = partial(select_in, self._connection)
-        for row in read(sa.select(n), n.c.number, numbers):
-            self._revisions[row.number] = row.revision
-            slots[row.number] = Slot(
-                wish_of(row) if row.wish_image is not None else None
-            )
-        for row in read(sa.select(p), p.c.number, slots):
-            slots[row.number].passed.add(wish_of(row))
-        return slots
+        return load_slots(self._connection, numbers, self._revisions)
 
     def _replace(
         self,

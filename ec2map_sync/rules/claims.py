@@ -117,6 +117,12 @@ class Claim:
         return Bound(self.claimed_at, self.image)
 
     @property
+    def after(self) -> Bound:
+        """Where the claims begin that follow this one."""
+        # No image sorts between a UUID and the same with one more digit.
+        return Bound(self.claimed_at, self.image + "0")
+
+    @property
     def newest(self) -> Stamp:
         """The largest of the claim's stamps."""
         return max(

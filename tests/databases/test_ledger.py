@@ -59,6 +59,26 @@ def test_a_new_image_gets_its_derived_number(ledger):
     assert mapping(ledger) == {image(1): SMALL.derive(image(1))}
 
 
+def test_a_snapshot_is_of_one_moment_and_keeps_nobody_waiting(
+    ledger, monkeypatch
+):
+    monkeypatch.setattr("ec2map_sync.ledger.snapshot.PAGE", 2)
+    ledger.record([Claim(claimed_at=n, image=image(n)) for n in range(2, 8)])
+
+    with ledger.snapshot() as snapshot:
+        pages = snapshot.pages()
+        first = next(pages)
+        ledger.record([Claim(claimed_at=n, image=image(n)) for n in (1, 9)])
+        ledger.see([seen(7, Kind.AKI)])
+        rest = [claim for page in pages for claim in page]
+
+    assert snapshot.count == len(first) + len(rest) == 6
+    assert [c.kind for c in rest] == [None] * 4
+    with ledger.snapshot() as later:
+        assert later.count == 8
+        assert next(iter(later.pages()))[0].claimed_at == 1
+
+
 def test_what_is_known_is_not_claimed_again(ledger):
     ledger.see([seen(1, Kind.AKI)])
 

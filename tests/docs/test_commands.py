@@ -126,6 +126,7 @@ def operator(regions, tmp_path_factory):
         "UUID": image,
         "RegionThree": OLD,
         "/etc/": f"{directory}/",
+        "/var/backups/": f"{directory}/",
     }
 
     def act(line):

@@ -22,12 +22,12 @@ WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z][a-z0-9]*|[A-Z]+")
 _ORDINARY = """
 addressee answer answered argument aside asker bad batch busy cannot class
 comparison count delay derive difference ending error examination explanation
-finding from front held help interrupt item known late line listen lister
-lookout many map mapped misfit mismatch name no numbered one outcome pace part
-pause picture plain process program proposal received recorded recorder
-replacement reporter retrial run sample says screen seen silent spread stage
-state story survey tally time too trace unknown unmeasured verdict view waiting
-watchdog worker
+exported finding from front held help interrupt item known late line listen
+lister lookout many map mapped misfit mismatch moving name no numbered one
+outcome pace part pause picture plain process program proposal received
+recorded recorder rehearsal replacement reporter retrial run sample says screen
+seen silent snapshot spread stage state story survey tally time too trace
+transfer unknown unmeasured verdict view waiting watchdog worker
 
 amqp api channel command consumer counter exchange fan gauge histogram nudge
 public queries queue schema server signing ssl thread tls transport virtual

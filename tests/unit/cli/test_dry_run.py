@@ -20,6 +20,7 @@ READ_ONLY = {
     "explain",
     "id",
     "key generate",  # never replaces a file
+    "ledger export",
     "list",
     "peer list",
     "quarantine list",

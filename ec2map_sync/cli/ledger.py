@@ -1,0 +1,103 @@
+"""ec2map-sync ledger."""
+
+import sys
+from pathlib import Path
+
+from ec2map_sync.cli.base import Arguments, Parser, Rows, add_dry_run
+from ec2map_sync.cli.files import STANDARD, readable, written
+from ec2map_sync.cli.progress import progress
+from ec2map_sync.cli.regional import RegionCommand, RegionLister
+from ec2map_sync.operate import transfer
+
+MOVES_SAID = 20
+"""Moves that are told one by one."""
+
+
+class ExportLedger(RegionCommand):
+    """Write all claims of the ledger to a file, to be kept or carried.
+
+    JSON lines, in the order of the claims; the first line says what it is,
+    the last is a checksum. The file appears, or is replaced, when it is
+    whole. As FILE, - is standard output. Nobody waits meanwhile.
+
+    Example: ec2map-sync ledger export /var/backups/ledger.jsonl
+    """
+
+    def add_arguments(self, parser: Parser) -> None:
+        """Says what it takes."""
+        parser.add_argument(
+            "file", metavar="FILE", type=Path, help="where the claims go"
+        )
+
+    def take_action(self, parsed_args: Arguments) -> None:
+        """Exports."""
+        path: Path = parsed_args.file
+        if str(path) == STANDARD:
+            self._export(lambda data: self.app.stdout.write(data.decode()))
+            return
+        with written(path) as put:
+            self._export(put)
+
+    def _export(self, put: transfer.Put) -> None:
+        region = self.config.region
+        with (
+            self.region.ledger.snapshot() as snapshot,
+            progress("claims", snapshot.count) as advance,
+        ):
+            transfer.export(snapshot, region, put, advance)
+        self.note(f"{snapshot.count} claims were written")
+
+
+class ImportLedger(RegionLister):
+    """Join the claims of a file that 'ledger export' has written.
+
+    They are taken as if a peer had said them: what is known already changes
+    nothing, so that importing twice, or an old backup, does no harm. The
+    whole file is checked before the first claim is recorded; one that is
+    not as it was written, or was written under another hash_key, is refused
+    as a whole. As FILE, - is standard input.
+
+    News counts the claims that are new here, or better known; moved the ids
+    that change because of them; held those of them that [bus] max_moves
+    would hold back if a peer said this, which an import does not: so see
+    --dry-run first, which also tells the moves.
+
+    Example: ec2map-sync ledger import /var/backups/ledger.jsonl --dry-run
+    """
+
+    def add_arguments(self, parser: Parser) -> None:
+        """Says what it takes."""
+        parser.add_argument(
+            "file", metavar="FILE", type=Path, help="what was exported"
+        )
+        add_dry_run(parser, "what would be news, and what would move")
+
+    def take_action(self, parsed_args: Arguments) -> Rows:
+        """Imports."""
+        path: Path = parsed_args.file
+        ledger = self.region.ledger
+        with readable(path, sys.stdin.buffer) as file:
+            with progress("lines checked", None) as advance:
+                found = transfer.check(
+                    file, str(path), self.config.scheme, advance
+                )
+            act = transfer.rehearse if parsed_args.dry_run else transfer.take
+            with progress("claims", found.count) as advance:
+                done = act(ledger, file, str(path), advance)
+        self._tell(done)
+        allowed = done.moved <= self.region.bus.max_moves
+        return ("claims", "news", "moved", "held"), [
+            (done.claims, done.news, done.moved, 0 if allowed else done.moved)
+        ]
+
+    def _tell(self, done: transfer.Transfer) -> None:
+        for move in done.moves[:MOVES_SAID]:
+            claim = move.claim
+            self.note(
+                f"image {claim.uuid} would move from {claim.ec2_id(move.old)}"
+                f" to {claim.ec2_id(move.new) or 'no id'}, because of the "
+                f"claim of {move.cause}"
+            )
+        more = len(done.moves) - MOVES_SAID
+        if more > 0:
+            self.note(f"{more} more would move")

@@ -1,0 +1,122 @@
+"""A ledger carried in a file: written down, checked, and joined."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import BinaryIO
+
+from ec2map_sync.ledger import Ledger
+from ec2map_sync.ledger.rehearsal import Moving
+from ec2map_sync.ledger.snapshot import Snapshot
+from ec2map_sync.operate.replay import Advance
+from ec2map_sync.protocol import exports
+from ec2map_sync.protocol.canonical import claim_of_line, line_of
+from ec2map_sync.protocol.exports import BadExport, Export, Exported
+from ec2map_sync.rules.claims import BEGINNING, Claim
+from ec2map_sync.rules.ec2id import Scheme
+from ec2map_sync.rules.stamps import wall_clock
+from ec2map_sync.sql.statements import batched
+
+AT_ONCE = 2000
+"""Claims of a file that are recorded together."""
+
+Put = Callable[[bytes], object]
+"""Takes some more of a file."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transfer:
+    """What joining a file has done, or would do."""
+
+    claims: int
+    news: int
+    moved: int
+    moves: tuple[Moving, ...] = ()
+    """Which ids would move; not told of those that have."""
+
+
+def export(
+    snapshot: Snapshot, region: str, put: Put, advance: Advance
+) -> None:
+    """Writes all claims of a ledger down, in order."""
+
+    def lines() -> Iterator[Iterable[str]]:
+        for page in snapshot.pages():
+            yield map(line_of, page)
+            advance(len(page))
+
+    head = Export(
+        of=Exported.LEDGER,
+        region=region,
+        scheme=snapshot.scheme.fingerprint,
+        at=wall_clock(),
+        count=snapshot.count,
+    )
+    exports.write(put, head, lines())
+
+
+def claims_of(file: BinaryIO, name: str) -> Iterator[Claim]:
+    """Reads the claims of an export; none is to be believed before the end.
+
+    :raises BadExport: the file is no whole export of a ledger, as written.
+    """
+    last = BEGINNING
+    parse = partial(claim_of_line, now=wall_clock())
+    for at, claim in enumerate(exports.read(file, name, parse)):
+        if claim.bound <= last:
+            raise BadExport(f"{name}, line {at + 2}: not in order")
+        last = claim.bound
+        yield claim
+
+
+def check(
+    file: BinaryIO, name: str, scheme: Scheme, advance: Advance
+) -> Export:
+    """Reads an export from end to end; returns what it is of.
+
+    :raises BadExport: the file is no whole export of a ledger, as written,
+        or its ids are derived otherwise than here.
+    """
+    found = exports.read_first(file, name)
+    if found.of is not Exported.LEDGER:
+        raise BadExport(f"{name} is an export of a {found.of}, not a ledger")
+    if found.scheme != scheme.fingerprint:
+        raise BadExport(
+            f"{name} was written under scheme {found.scheme}, and hash_key "
+            f"and band here give {scheme.fingerprint}: [ec2_ids] hash_key "
+            "has to be the same in all regions"
+        )
+    for some in batched(claims_of(file, name)):
+        advance(len(some))
+    return found
+
+
+def take(
+    ledger: Ledger, file: BinaryIO, name: str, advance: Advance
+) -> Transfer:
+    """Joins the claims of an export that was checked, as if heard."""
+    claims = news = moved = 0
+    for some in batched(claims_of(file, name), AT_ONCE):
+        recorded = ledger.record(some)
+        claims += len(some)
+        news += recorded.news
+        moved += recorded.moved
+        advance(len(some))
+    return Transfer(claims=claims, news=news, moved=moved)
+
+
+def rehearse(
+    ledger: Ledger, file: BinaryIO, name: str, advance: Advance
+) -> Transfer:
+    """Returns what `take` would do."""
+    claims = 0
+    with ledger.snapshot() as snapshot:
+        rehearsal = snapshot.rehearsal()
+        for some in batched(claims_of(file, name), AT_ONCE):
+            rehearsal.join(some)
+            claims += len(some)
+            advance(len(some))
+        moves = tuple(rehearsal.moves())
+    return Transfer(
+        claims=claims, news=rehearsal.news, moved=len(moves), moves=moves
+    )
