@@ -195,6 +195,7 @@ def _follow(parts: Parts, peer: Peer) -> Loop:
         recorded=parts.host.recorded_from_peer,
         patience=PATIENCE,
         max_moves=parts.region.bus.max_moves,
+        max_evictions=parts.region.bus.max_evictions,
     )
     return parts.loop(
         names.follower_of(peer.name), worker.step, release=worker.reset

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from ec2map_sync.ledger import ranges, tables
+from ec2map_sync.ledger.allowance import Allowance
 from ec2map_sync.ledger.divergences import Divergences
 from ec2map_sync.ledger.feeds import NUMBERED, Cursors, numbered_of
 from ec2map_sync.ledger.journal import Journal
@@ -36,7 +37,6 @@ from ec2map_sync.rules.claims import (
     join_all,
 )
 from ec2map_sync.rules.ec2id import Scheme
-from ec2map_sync.rules.errors import TooManyMoves
 from ec2map_sync.rules.settle import Numbered
 from ec2map_sync.rules.stamps import wall_clock
 
@@ -48,13 +48,12 @@ class Recorded:
     revision: int | None
     """The revision it got; None if nothing was news."""
     news: int
-    moved: int
+    moved: int = 0
+    evicted: int = 0
+    """Numbers that images have lost."""
 
 
-_INVOLVED = ("image", "cause")
-"""Columns of a move: who moves, and for whom."""
-
-NOTHING = Recorded(revision=None, news=0, moved=0)
+NOTHING = Recorded(revision=None, news=0)
 
 
 class Ledger(Part):
@@ -102,11 +101,13 @@ class Ledger(Part):
             return self._record(recording, claims.values(), own=True)
 
     def record(
-        self, claims: Iterable[Claim], *, max_moves: int | None = None
+        self, claims: Iterable[Claim], *, allowance: Allowance | None = None
     ) -> Recorded:
         """Joins claims that other regions have made.
 
-        :raises TooManyMoves: more ids than ``max_moves`` would move.
+        Within an ``allowance``, unless an operator has decided.
+
+        :raises TooManyMoves: they would change more.
         """
         joined = join_all(claims)
         if not joined:
@@ -117,7 +118,7 @@ class Ledger(Part):
             for claim in joined.values():
                 recording.follow(claim.newest)
             return self._record(
-                recording, joined.values(), own=False, max_moves=max_moves
+                recording, joined.values(), own=False, allowance=allowance
             )
 
     def head(self) -> Head:
@@ -214,7 +215,7 @@ class Ledger(Part):
         claims: Iterable[Claim],
         *,
         own: bool,
-        max_moves: int | None = None,
+        allowance: Allowance | None = None,
     ) -> Recorded:
         """Joins, and commit if anything was news.
 
@@ -223,13 +224,12 @@ class Ledger(Part):
         news = recording.join(claims, own=own)
         if not news:
             return NOTHING
-        moved = recording.moved
-        if max_moves is not None and len(moved) > max_moves:
-            images = {str(m[what]) for m in moved for what in _INVOLVED}
-            raise TooManyMoves(len(moved), frozenset(images))
+        if allowance:
+            recording.keep_to(allowance)
         recording.commit()
         return Recorded(
             revision=recording.revision,
             news=len(news),
             moved=len(recording.moved),
+            evicted=len(recording.evictions),
         )

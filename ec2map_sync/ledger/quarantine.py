@@ -33,6 +33,9 @@ claims have 700 KB."""
 MAX_HEADERS = 32 * 1024
 """Characters: MySQL's TEXT takes 64 KiB."""
 
+HELD = "held: "
+"""How the reason of claims begins that wait for an operator's decision."""
+
 _q = tables.quarantine.c
 _BRIEF = sa.select(_q.id, _q.at, _q.source, _q.reason)
 """An entry without its body."""
@@ -127,6 +130,12 @@ class Quarantine(Part):
         """Returns how many entries there are, by source."""
         count = sa.select(_q.source, sa.func.count())
         return dict(self._rows(count.group_by(_q.source)))
+
+    def held(self) -> dict[str, int]:
+        """Returns how many entries wait for a decision, by source."""
+        count = sa.select(_q.source, sa.func.count())
+        held = count.where(_q.reason.startswith(HELD, autoescape=True))
+        return dict(self._rows(held.group_by(_q.source)))
 
     def dropped(self) -> dict[str, int]:
         """Returns how many entries had to make room so far, by source."""

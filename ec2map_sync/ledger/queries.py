@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ec2map_sync.ledger import tables
+from ec2map_sync.ledger.allowance import lately
 from ec2map_sync.ledger.known import MAPPED, claim_of_row, wish_of
 from ec2map_sync.ledger.part import Part
 from ec2map_sync.ledger.ranges import within
@@ -205,6 +206,10 @@ class Queries(Part):
     def move_count(self) -> int:
         """Counts the moves so far."""
         return int(self._scalar(sa.select(sa.func.count(tables.moves.c.id))))
+
+    def evictions_lately(self, now: Stamp) -> dict[str, int]:
+        """Returns how many numbers images have lost in a day, by peer."""
+        return dict(self._rows(lately(now)))
 
     def _mapped(
         self, *conditions: sa.ColumnElement[bool], limit: int | None = None

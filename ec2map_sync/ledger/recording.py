@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from ec2map_sync.ledger import tables
+from ec2map_sync.ledger.allowance import Allowance, require_few, spend
 from ec2map_sync.ledger.known import (
     Glimpse,
     Known,
@@ -23,7 +24,7 @@ from ec2map_sync.ledger.known import (
 )
 from ec2map_sync.rules.claims import Claim, Print, Stamp, join, print_of
 from ec2map_sync.rules.ec2id import Scheme
-from ec2map_sync.rules.settle import Board, Slot, wishes
+from ec2map_sync.rules.settle import Board, Eviction, Slot, wishes
 from ec2map_sync.rules.stamps import next_stamp
 from ec2map_sync.sql.statements import delete_in, insert
 
@@ -60,6 +61,7 @@ class Recording:
         self.total = Print(row.total_count, row.total_sum)
         self.known: dict[str, Known] = {}
         self.moved: list[dict[str, Any]] = []
+        self.evictions: list[Eviction] = []
         self._revisions: dict[int, int] = {}
 
     def next_stamp(self) -> Stamp:
@@ -105,6 +107,15 @@ class Recording:
             self._write(news, own=own)
         return list(news.values())
 
+    def keep_to(self, allowance: Allowance) -> None:
+        """Counts what has changed against an allowance.
+
+        :raises TooManyMoves: it is more.
+        """
+        require_few(self.moved, allowance)
+        now = self._clock()
+        spend(self._connection, self.evictions, allowance, now)
+
     def commit(self) -> None:
         """Writes what the head row remembers and lets the next one in."""
         self._connection.execute(
@@ -141,6 +152,7 @@ class Recording:
             old = self.known.get(image)
             board.replace(wishes(old.claim) if old else (), wishes(claim))
         board.run()
+        self.evictions += board.evictions()
         self.look_up(board.images - news.keys())
         after = {
             image: self._settled(image, news.get(image), board, own=own)

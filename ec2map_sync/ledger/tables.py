@@ -87,6 +87,18 @@ moves = sa.Table(
     comment="Images whose number changed, and whose claim was the cause.",
 )
 
+evictions = sa.Table(
+    "evictions",
+    metadata,
+    sa.Column("id", RowId, primary_key=True),
+    sa.Column("at", sa.BigInteger, nullable=False),
+    sa.Column("peer", sa.String(64), nullable=False),
+    sa.Column("image", ImageKey, nullable=False),
+    sa.Column("number", sa.BigInteger, nullable=False),
+    sa.Index("evictions_by_peer", "peer", "at"),
+    comment="Numbers that images have lost by claims of a peer.",
+)
+
 cursors = sa.Table(
     "cursors",
     metadata,

@@ -4,14 +4,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
-from ec2map_sync.ledger import Quarantined
+from ec2map_sync.ledger import Allowance
 from ec2map_sync.ledger.queries import Mapped
 from ec2map_sync.peers.asking import PeerSilent, news
-from ec2map_sync.peers.refusals import take as record
+from ec2map_sync.peers.intake import Intake
+from ec2map_sync.peers.refusals import Refusals
 from ec2map_sync.protocol import messages, wire
 from ec2map_sync.region import Region
 from ec2map_sync.rules.claims import Bound, Claim, Span
-from ec2map_sync.rules.names import source_of
 from ec2map_sync.settings.config import Peer
 from ec2map_sync.sinks.writer import NUMBERS_AT_ONCE
 
@@ -37,19 +37,25 @@ class Outcome:
 def from_peer(
     region: Region, peer: Peer, span: Span, dry_run: bool, advance: Advance
 ) -> Outcome:
-    """Compares a range with a peer now, and record what was missed.
+    """Compares a range with a peer now, and records what was missed.
 
-    What would move too many ids is held, as when the agent hears it.
+    What would change too much is held, as when the agent hears it.
     """
-    ledger, source = region.ledger, source_of(peer.name)
+    ledger, bus = region.ledger, region.bus
+    allowance = Allowance(
+        peer=peer.name,
+        max_moves=bus.max_moves,
+        max_evictions=bus.max_evictions,
+    )
+    intake = Intake(ledger, Refusals(ledger, f"of {peer.name}"), allowance)
     missed: set[str] = set()
-    refused: list[Quarantined] = []
+    held = 0
 
     def take(claims: Sequence[Claim]) -> None:
+        nonlocal held
         missed.update(claim.image for claim in news(ledger, claims))
         if not dry_run:
-            _, held = record(ledger, claims, source, region.bus.max_moves)
-            refused.extend([held] if held else [])
+            held += intake.take([claims]).held
         advance(len(claims))
 
     try:
@@ -57,13 +63,15 @@ def from_peer(
             asker.pull(span, take)
     except PeerSilent as error:
         return Outcome(what="peer", name=peer.name, trouble=str(error))
-    ledger.quarantine.put(refused)
     return Outcome(
         what="peer",
         name=peer.name,
         examined=ledger.print_of(span).count,
         missed=len(missed),
-        trouble=f"{peer.name}: {refused[-1].reason}" if refused else None,
+        trouble=f"{held} claims of {peer.name} are held; see "
+        "'ec2map-sync quarantine list'"
+        if held
+        else None,
     )
 
 

@@ -9,12 +9,13 @@ from itertools import chain
 from kombu.message import Message
 
 from ec2map_sync.broker.link import body_of
-from ec2map_sync.ledger import Ledger, PeerState, Quarantined
+from ec2map_sync.ledger import Allowance, Ledger, PeerState, Quarantined
 from ec2map_sync.peers.addressee import Addressee
 from ec2map_sync.peers.agreement import Agreement
 from ec2map_sync.peers.bus import Inlet
 from ec2map_sync.peers.compare import Pull
-from ec2map_sync.peers.refusals import Refusals, take
+from ec2map_sync.peers.intake import Intake, Taken
+from ec2map_sync.peers.refusals import Refusals
 from ec2map_sync.protocol import messages, wire
 from ec2map_sync.rules.claims import (
     EVERYTHING,
@@ -22,7 +23,7 @@ from ec2map_sync.rules.claims import (
     Span,
     Stamp,
 )
-from ec2map_sync.rules.errors import BadMessage, TooManyMoves
+from ec2map_sync.rules.errors import BadMessage
 from ec2map_sync.rules.names import source_of
 from ec2map_sync.running import counters
 
@@ -86,11 +87,11 @@ class Follower:
         recorded: Callable[[], None],
         patience: float,
         max_moves: int,
+        max_evictions: int,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._ledger = ledger
         self._inlet = inlet
-        self._max_moves = max_moves
         self._peer = peer
         self._pen = pen
         self._recorded = recorded
@@ -105,6 +106,12 @@ class Follower:
         self._rests_until = self._ask_at = self._proven_at = float("-inf")
         self._refusals = Refusals(ledger, f"of {peer.sender}", monotonic)
         self._refused: list[Quarantined] = []
+        allowance = Allowance(
+            peer=peer.sender,
+            max_moves=max_moves,
+            max_evictions=max_evictions,
+        )
+        self._intake = Intake(ledger, self._refusals, allowance, monotonic)
 
     def step(self) -> bool:
         """Takes in what has come; waits a little if nothing has."""
@@ -148,7 +155,7 @@ class Follower:
                     heard = self._judge_time(
                         received.message, received.sent_at
                     )
-        if self._record(batches):
+        if self._record(batches).news:
             first = next(chain.from_iterable(batches))
             counters.PEER_DELAY.since(first.newest, self._peer.sender)
         if heard:
@@ -175,23 +182,12 @@ class Follower:
             case _:
                 raise BadMessage("a question, where only answers belong")
 
-    def _record(self, batches: Sequence[Sequence[Claim]]) -> int:
-        """Records some messages' claims, in one transaction if it may."""
-        claims = list(chain.from_iterable(batches))
-        try:
-            news = self._ledger.record(claims, max_moves=self._max_moves).news
-        except TooManyMoves:
-            news = sum(self._record_alone(batch) for batch in batches)
-        if news:
+    def _record(self, batches: Sequence[Sequence[Claim]]) -> Taken:
+        taken = self._intake.take(batches)
+        if taken.news:
             self._recorded()
-            counters.CLAIMS.add(news, "peers")
-        return news
-
-    def _record_alone(self, claims: Sequence[Claim]) -> int:
-        news, held = take(self._ledger, claims, self._source, self._max_moves)
-        if held:
-            self._refused.append(held)
-        return news
+            counters.CLAIMS.add(taken.news, "peers")
+        return taken
 
     def _judge_time(
         self, heartbeat: messages.Heartbeat, sent_at: Stamp
@@ -263,11 +259,10 @@ class Follower:
         if pull is None or not pull.take(reply):
             return  # to a question that was asked again meanwhile
         self._proven_at = asked_at
-        before = len(self._refused)
-        pull.found += self._record([reply.claims])
-        held = len(self._refused) - before
+        taken = self._record([reply.claims])
         self._refuse_each(reply.bad)
-        pull.refused += held + sum(one.count for one in reply.bad)
+        pull.found += taken.news
+        pull.refused += taken.held + sum(one.count for one in reply.bad)
         if pull.complete:
             self._pull = None
             self._end(pull)

@@ -1,28 +1,31 @@
-"""What is not taken in from peers: put away once, and held if it moves ids."""
+"""What is not taken in from peers: put away, each thing once."""
 
 import json
 import logging
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from hashlib import blake2b
+from typing import TypeVar
 
-from ec2map_sync.ledger import Ledger, Quarantined
+from ec2map_sync.ledger import HELD, Ledger, Quarantined
 from ec2map_sync.protocol import messages
-from ec2map_sync.rules.claims import Claim, join_all
-from ec2map_sync.rules.errors import TooManyMoves
+from ec2map_sync.rules.claims import Claim
+from ec2map_sync.rules.names import source_of
 
 LOG = logging.getLogger(__name__)
+
+K = TypeVar("K", bound=Hashable)
 
 REMEMBERED = 200
 """Refused messages and claims that are known again when they are repeated."""
 
+MOST_HELD = 10_000
+"""Held claims that are: each comparing brings them again."""
+
 SAY_AGAIN = 3600.0
 """Seconds after which what is still refused is put away once more: somebody
 may have dropped it since."""
-
-ATTEMPTS = 3
-"""How often what moves ids is parted from the rest of a message."""
 
 _ROUTINE = frozenset({"heartbeat", "compare"})
 """Types that come all day long, each time with another body."""
@@ -48,6 +51,7 @@ class Refusals:
         self._whose = whose
         self._monotonic = monotonic
         self._known: dict[tuple[str, bytes], float] = {}
+        self._held: dict[Claim, float] = {}
 
     def put_away(self, refused: Sequence[Quarantined]) -> None:
         """Quarantines what was not refused lately."""
@@ -62,11 +66,7 @@ class Refusals:
             return
         self._ledger.quarantine.put(list(fresh.values()))
         # Only now: had it failed, they would come again.
-        for key in fresh:
-            self._known.pop(key, None)  # the newest stand last
-            self._known[key] = now
-        while len(self._known) > REMEMBERED:
-            self._known.pop(next(iter(self._known)))
+        _remember(self._known, fresh, now, REMEMBERED)
         LOG.warning(
             "%d messages or claims %s are in quarantine: %s; see "
             "'ec2map-sync quarantine list'",
@@ -74,6 +74,45 @@ class Refusals:
             self._whose,
             next(reversed(fresh.values())).reason,
         )
+
+    def hold(self, peer: str, claims: Sequence[Claim], why: str) -> None:
+        """Lets claims of one message wait for an operator, as one entry."""
+        now, known = self._monotonic(), self._held
+        fresh = [
+            claim
+            for claim in claims
+            if claim not in known or now - known[claim] >= SAY_AGAIN
+        ]
+        if not fresh:
+            return
+        body = json.dumps([messages.claim_to_json(c) for c in fresh])
+        held = Quarantined(
+            source=source_of(peer),
+            reason=f"{HELD}{why}; these {len(fresh)} wait: if that is right, "
+            "'ec2map-sync quarantine retry' takes them",
+            body=body.encode(),
+        )
+        self._ledger.quarantine.put([held])
+        _remember(known, fresh, now, MOST_HELD)
+        LOG.warning(
+            "%s: %s%s; these %d wait in quarantine until 'ec2map-sync "
+            "quarantine retry' takes them",
+            peer,
+            HELD,
+            why,
+            len(fresh),
+        )
+
+
+def _remember(
+    known: dict[K, float], keys: Iterable[K], now: float, most: int
+) -> None:
+    """Notes what was put away; the newest stand last."""
+    for key in keys:
+        known.pop(key, None)
+        known[key] = now
+    while len(known) > most:
+        known.pop(next(iter(known)))
 
 
 def _what_repeats(one: Quarantined) -> tuple[str, bytes]:
@@ -83,37 +122,3 @@ def _what_repeats(one: Quarantined) -> tuple[str, bytes]:
         # A stamp that is wrong is another one each time.
         return _STAMP.sub("#", one.reason), b""
     return one.reason, blake2b(one.body).digest()
-
-
-def take(
-    ledger: Ledger, claims: Sequence[Claim], source: str, max_moves: int
-) -> tuple[int, Quarantined | None]:
-    """Records the claims of one message; gives what was news, and held.
-
-    If they moved more than ``max_moves`` ids, only those are recorded that
-    move none; the others wait for an operator, together.
-    """
-    try:
-        return ledger.record(claims, max_moves=max_moves).news, None
-    except TooManyMoves as error:
-        moves, involved = error.count, error.images
-    rest, news = join_all(claims), 0
-    held: list[Claim] = []
-    for _ in range(ATTEMPTS):
-        movers = involved & rest.keys() or set(rest)
-        held += [rest.pop(image) for image in sorted(movers)]
-        try:
-            news = ledger.record(rest.values(), max_moves=0).news
-        except TooManyMoves as error:
-            involved = error.images
-        else:
-            break
-    else:
-        held += rest.values()
-    return news, Quarantined(
-        source=source,
-        reason=f"held: these {len(held)} claims are part of a message that "
-        f"would move {moves} ids, [bus] max_moves is {max_moves}; if that is "
-        "right, 'ec2map-sync quarantine retry' takes them",
-        body=json.dumps([messages.claim_to_json(c) for c in held]).encode(),
-    )

@@ -34,10 +34,13 @@ class SchemeMismatch(Ec2MapError):
 
 
 class TooManyMoves(Ec2MapError):
-    """Claims would move more ids than they may; nothing was recorded."""
+    """Claims would change more than they may; nothing was recorded."""
 
-    def __init__(self, count: int, images: frozenset[str]) -> None:
-        super().__init__(f"{count} ids would move")
-        self.count = count
+    def __init__(self, text: str, images: frozenset[str]) -> None:
+        super().__init__(text)
         self.images = images
-        """Those that would move, and those that they would make way for."""
+        """Those whose claims would do it, among others."""
+
+
+class TooManyEvictions(TooManyMoves):
+    """Claims would take more numbers from images than they may."""

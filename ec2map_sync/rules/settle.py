@@ -82,6 +82,19 @@ class Slot:
     passed: set[Wish] = field(default_factory=set)
 
 
+class Eviction(NamedTuple):
+    """That an image has lost a number, its own or one reserved for it.
+
+    By an adoption alone nobody loses one: the adopted number was nobody's,
+    and the derived one stays reserved.
+    """
+
+    number: int
+    image: str
+    blamed: frozenset[str]
+    """Whose claims may have done it; others among them are only near it."""
+
+
 Loader = Callable[[Collection[int]], Mapping[int, Slot]]
 """Reads the slots of some numbers; those never held are left out."""
 
@@ -104,6 +117,7 @@ class Board:
         self._first: dict[Wish, int] = {}
         self._seats: dict[Wish, int] = {}
         self._causes: dict[Wish, str] = {}
+        self._sat: dict[int, Wish] = {}
         self.slots: dict[int, Slot] = {}
         self.touched: set[int] = set()
         """Numbers whose slot is not as it was read."""
@@ -116,7 +130,9 @@ class Board:
         if missing:
             found = self._load(missing)
             for number in missing:
-                self.slots[number] = found.get(number) or Slot()
+                slot = self.slots[number] = found.get(number) or Slot()
+                if slot.wish:
+                    self._sat[number] = slot.wish
 
     def slot(self, number: int) -> Slot:
         """Returns one slot."""
@@ -181,6 +197,27 @@ class Board:
             if self.seat(wish) is not None:
                 return self._causes.get(wish, claim.image)
         return claim.image
+
+    def evictions(self) -> list[Eviction]:
+        """Returns which numbers are no longer those of who had them."""
+        found = []
+        for number in sorted(self.touched & self._sat.keys()):
+            lost, now = self._sat[number], self.slots[number].wish
+            if now is None or now.image != lost.image:
+                blamed = self._blamed(number, lost)
+                found.append(Eviction(number, lost.image, blamed))
+        return found
+
+    def _blamed(self, number: int, lost: Wish) -> frozenset[str]:
+        """Returns the rivals there, also those who would come next.
+
+        Where there is none, the wish was withdrawn by its own claim, or has
+        got a better number, which somebody has left.
+        """
+        slot = self.slots[number]
+        there = slot.passed | ({slot.wish} if slot.wish else set())
+        rivals = frozenset(w.image for w in there if w < lost) - {lost.image}
+        return rivals or frozenset({lost.image, self._causes.get(lost, "")})
 
     def _first_of(self, wish: Wish) -> int:
         """Returns the number that a wish likes best; hardly any needs more."""

@@ -59,6 +59,7 @@ class Bus:
     heartbeat_interval: float
     claim_wait: float
     max_moves: int
+    max_evictions: int
     queue_max_bytes: int
     queue_expires: int
     batch_size: int

@@ -172,6 +172,20 @@ _bus = [
         "retry'. Below batch_size, adoptions in other regions are held.",
     ),
     cfg.IntOpt(
+        "max_evictions",
+        default=50,
+        min=0,
+        help="Numbers that the images which have them may lose here, in 24 "
+        "hours, by the claims of each peer. What would take more is held in "
+        "quarantine until 'ec2map-sync quarantine retry --all'; the rest is "
+        "recorded. Regions that trust each other take hardly any: two that "
+        "claim 2,700 images each in a day of which they hear nothing of each "
+        "other collide in 2^30 numbers with a probability of 0.7 %. Only "
+        "where two large sets meet for the first time there are more: about "
+        "A * B / 2^31 here, for A images here and B there; 50 are reached "
+        "by 330,000 and 330,000. An adoption takes no numbers.",
+    ),
+    cfg.IntOpt(
         "queue_max_bytes",
         default=256 * 1024 * 1024,
         min=1024 * 1024,

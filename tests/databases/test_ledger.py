@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from ec2map_sync.ledger import Ledger, schema
+from ec2map_sync.ledger import Allowance, Ledger, schema
 from ec2map_sync.ledger.tables import head, metadata
 from ec2map_sync.rules.claims import (
     BEGINNING,
@@ -18,7 +18,11 @@ from ec2map_sync.rules.claims import (
     print_of,
 )
 from ec2map_sync.rules.ec2id import Band, Kind, Scheme, format_id
-from ec2map_sync.rules.errors import SchemaError, SchemeMismatch
+from ec2map_sync.rules.errors import (
+    SchemaError,
+    SchemeMismatch,
+    TooManyEvictions,
+)
 from ec2map_sync.rules.settle import settle
 from ec2map_sync.rules.stamps import wall_clock
 from ec2map_sync.sql.database import create_engine, parse_url
@@ -160,6 +164,36 @@ def test_a_move_is_recorded_with_its_cause(ledger, engine, caplog):
         f"image {late} has moved from ami-00000064 to "
         f"{format_id(SMALL.probe(late, 1))}, because of the claim of {early}"
     ]
+
+
+def test_what_images_lose_is_counted_for_each_peer_and_day(engine):
+    """By whoever opens the ledger: another agent, host, or command."""
+    now = [1_800_000_000_000_000]
+    wide = Scheme(b"test")
+    ledger = Ledger(engine, wide, lambda: now[0])
+    ledger.see([seen(n) for n in range(6)])
+    numbers = [wide.derive(image(n)) for n in range(6)]
+    takers = [
+        Claim(claimed_at=9, image=image(90 + n), wanted=Wanted(1, number))
+        for n, number in enumerate(numbers)
+    ]
+
+    def take(n: int, peer: str = "two") -> int:
+        other = Ledger(engine, wide, lambda: now[0])
+        allowed = Allowance(peer=peer, max_moves=99, max_evictions=2)
+        return other.record(takers[n : n + 1], allowance=allowed).evicted
+
+    assert [take(0), take(1), take(2, "three")] == [1, 1, 1]
+    with pytest.raises(TooManyEvictions, match="a day, 2 of which two has"):
+        take(3)
+    assert ledger.queries.evictions_lately(now[0]) == {"two": 2, "three": 1}
+    assert ledger.numbers_of([image(3)]) == {image(3): numbers[3]}
+
+    now[0] += 86_400 * 1_000_000
+    assert take(3) == 1
+    # What an operator takes is nobody's.
+    ledger.record(takers)
+    assert ledger.queries.evictions_lately(now[0]) == {"two": 1}
 
 
 def test_a_ledger_of_another_scheme_is_refused(ledger, engine):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ec2map_sync.ledger import Ledger, Quarantined, schema
+from ec2map_sync.ledger import HELD, Ledger, Quarantined, schema
 from ec2map_sync.rules.ec2id import Scheme
 from ec2map_sync.sql.database import create_engine, parse_url
 
@@ -30,4 +30,19 @@ def test_the_quarantine_takes_whatever_there_is(database, strange):
     (entry,) = ledger.quarantine.newest()
     assert ledger.quarantine.entry(entry.id).reason == entry.reason
     assert entry.reason.isprintable()
+    engine.dispose()
+
+
+def test_what_waits_for_a_decision_is_counted_apart(database):
+    engine = create_engine(parse_url(database, "x"))
+    schema.upgrade(engine)
+    quarantine = Ledger(engine, Scheme()).quarantine
+    quarantine.put(
+        [
+            Quarantined(source="peer:x", reason=f"{HELD}claims would"),
+            Quarantined(source="peer:x", reason="no JSON: held: or not"),
+        ]
+    )
+
+    assert quarantine.held() == {"peer:x": 1}
     engine.dispose()

@@ -26,7 +26,7 @@ exported finding from front held help interrupt item known late line listen
 lister lookout many map mapped misfit mismatch moving name no numbered one
 outcome pace part pause picture plain process program proposal received
 recorded recorder rehearsal replacement reporter retrial run sample says screen
-seen silent snapshot spread stage state story survey tally time too trace
+seen silent snapshot spread stage state story survey taken tally time too trace
 transfer unknown unmeasured verdict view waiting watchdog worker
 
 amqp api channel command consumer counter exchange fan gauge histogram nudge

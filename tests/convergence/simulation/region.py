@@ -419,6 +419,7 @@ class Region:
                 patience=0,
                 # Nobody is here to say that moves are right.
                 max_moves=10**9,
+                max_evictions=10**9,
                 monotonic=self._now,
             )
             process.step, process.recover = worker.step, worker.reset

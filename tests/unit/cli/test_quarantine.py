@@ -5,9 +5,10 @@ import json
 import pytest
 from commands import SmallRegion
 
-from ec2map_sync.ledger import Quarantined
+from ec2map_sync.ledger import Allowance, Quarantined
 from ec2map_sync.ledger.quarantine import MOST_ENTRIES, MOST_OF_BODY
-from ec2map_sync.peers.refusals import take
+from ec2map_sync.peers.intake import Intake
+from ec2map_sync.peers.refusals import Refusals
 from ec2map_sync.protocol import messages, wire
 from ec2map_sync.protocol.signing import SigningKey
 from ec2map_sync.rules.claims import Claim, Sighting, Wanted
@@ -201,26 +202,50 @@ def test_drop_drops(region):
     region.run("quarantine", "drop", code=2)
 
 
-def test_what_was_held_is_taken_when_an_operator_says_so(region):
+def hold(region, claims, **bounds):
+    """Let a peer claim what it may not; gives how much of it is held."""
+    allowance = {"max_moves": 1000, "max_evictions": 50} | bounds
+    intake = Intake(
+        region.ledger,
+        Refusals(region.ledger, "of RegionTwo"),
+        Allowance(peer="RegionTwo", **allowance),
+    )
+    return intake.take([claims]).held
+
+
+@pytest.mark.parametrize("which", ["1", "--all"])
+def test_what_was_held_is_taken_when_an_operator_says_so(region, which):
     images = [image(n) for n in range(3)]
     region.ledger.see([Sighting(image=i, uuid=i) for i in images])
     movers = [
         Claim(claimed_at=1, image=i, wanted=Wanted(7, n + 1))
         for n, i in enumerate(images)
     ]
-    news, held = take(region.ledger, movers, "peer:RegionTwo", 2)
-    assert news == 0
-    keep(region, held)
+    assert hold(region, movers, max_moves=2) == 3
 
-    assert act(region, "retry", "--all", "--dry-run") == [
+    assert act(region, "retry", which, "--dry-run") == [
         (1, "3 claims could be taken")
     ]
-    assert act(region, "retry", "1") == [(1, "3 claims, 3 of them news")]
+    assert act(region, "retry", which) == [(1, "3 claims, 3 of them news")]
 
     assert region.ledger.numbers_of(images) == {
         i: n + 1 for n, i in enumerate(images)
     }
     assert act(region, "list") == []
+
+
+def test_an_operator_s_decision_is_bound_by_nothing_and_costs_no_peer(region):
+    images = [image(n) for n in range(4)]
+    region.ledger.see([Sighting(image=i, uuid=i) for i in images])
+    takers = [
+        Claim(claimed_at=1, image=image(90 + n), wanted=Wanted(1, number))
+        for n, number in enumerate(region.ledger.numbers_of(images).values())
+    ]
+    assert hold(region, takers, max_evictions=3) == 4
+
+    assert act(region, "retry", "--all") == [(1, "4 claims, 4 of them news")]
+
+    assert region.ledger.queries.evictions_lately(wall_clock()) == {}
 
 
 def test_a_flood_from_one_source_pushes_out_no_other_and_is_counted(

@@ -90,6 +90,7 @@ def follower(ledger, inlet, peer_key, now):
         recorded=lambda: None,
         patience=0,
         max_moves=2,
+        max_evictions=2,
         monotonic=lambda: now[0],
     )
 

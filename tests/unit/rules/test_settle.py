@@ -5,9 +5,9 @@ from dataclasses import replace
 
 from hypothesis import given, strategies as st
 
-from ec2map_sync.rules.claims import Claim, Wanted, join
+from ec2map_sync.rules.claims import Claim, Wanted, join, join_all
 from ec2map_sync.rules.ec2id import Band, Scheme
-from ec2map_sync.rules.settle import Board, Slot, settle, wishes
+from ec2map_sync.rules.settle import Board, Eviction, Slot, settle, wishes
 
 SMALL = Scheme(b"test", Band(100, 132))
 
@@ -25,8 +25,19 @@ class Memory:
         self.slots: dict[int, Slot] = {}
         self.claims: dict[str, Claim] = {}
         self.mapping: dict[str, int] = {}
+        self.evictions: list[Eviction] = []
+        """Of the latest batch."""
         self.causes: dict[str, str] = {}
         """Of the latest batch: who has moved, and because of whom."""
+
+    def seats(self) -> dict[int, str]:
+        return {n: s.wish.image for n, s in self.slots.items() if s.wish}
+
+    def copy(self) -> "Memory":
+        copied = Memory(self.scheme, self.board)
+        copied.slots = self._load(self.slots)
+        copied.claims, copied.mapping = {**self.claims}, {**self.mapping}
+        return copied
 
     def _load(self, numbers):
         return {
@@ -43,6 +54,7 @@ class Memory:
             board.replace(wishes(known) if known else [], wishes(joined))
             self.claims[claim.image] = joined
         board.run()
+        self.evictions = board.evictions()
         for number in board.touched:
             self.slots[number] = board.slots[number]
         self.causes = {}
@@ -186,3 +198,69 @@ def test_an_earlier_claim_takes_the_number_of_a_later_one():
 
     assert memory.mapping[early] == 100
     assert memory.mapping[late] == SMALL.probe(late, 1)
+
+
+@given(batches)
+def test_every_number_that_somebody_has_lost_is_an_eviction(history):
+    memory = Memory(SMALL)
+
+    for batch in history:
+        before = memory.seats()
+        memory.record(batch)
+        after = memory.seats()
+        lost = {(n, i) for n, i in before.items() if after.get(n) != i}
+        assert {(e.number, e.image) for e in memory.evictions} == lost
+
+
+def test_without_who_is_blamed_the_rest_of_a_batch_evicts_nobody():
+    looks = []
+    for history in histories(1000, seed=20240503):
+        memory = Memory(SMALL)
+        for batch in history:
+            rest = join_all(batch)
+            while rest:
+                looks.append(trial := memory.copy())
+                trial.record(rest.values())
+                if not trial.evictions:
+                    break
+                blamed = set().union(*(e.blamed for e in trial.evictions))
+                assert blamed & rest.keys()
+                rest = {i: c for i, c in rest.items() if i not in blamed}
+            memory.record(batch)
+
+    assert sum(1 for trial in looks if trial.evictions) > 1000
+
+
+def test_an_adoption_takes_nothing_from_anybody():
+    memory = Memory(SMALL)
+    memory.record([Claim(claimed_at=9, image=image(1))])
+
+    memory.record([Claim(claimed_at=9, image=image(1), wanted=Wanted(20, 7))])
+
+    assert (memory.causes, memory.evictions) == ({image(1): image(1)}, [])
+
+
+def test_who_has_a_number_in_reserve_only_loses_it_too():
+    """Else it would be taken in two steps: an adoption, then the number."""
+    memory = Memory(SMALL)
+    one, other = image(1), image(2)
+    memory.record([Claim(claimed_at=9, image=one, wanted=Wanted(20, 7))])
+    number = SMALL.derive(one)
+
+    memory.record([Claim(claimed_at=9, image=other, wanted=Wanted(1, number))])
+
+    assert memory.mapping == {one: 7, other: number}
+    assert memory.evictions == [Eviction(number, one, frozenset({other}))]
+
+
+def test_everybody_s_number_for_the_next_one_is_an_eviction_of_each():
+    memory = Memory(SMALL)
+    memory.record(Claim(claimed_at=n + 9, image=image(n)) for n in range(8))
+    had = [memory.mapping[image(n)] for n in range(8)]
+
+    memory.record(
+        Claim(claimed_at=9, image=image(n), wanted=Wanted(1, had[n - 1]))
+        for n in range(8)
+    )
+
+    assert {e.number for e in memory.evictions} == set(had)
