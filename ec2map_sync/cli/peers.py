@@ -27,8 +27,8 @@ class ListPeers(RegionLister):
     comparing goes on. Missing_here is what the last comparing has found
     missing here (and has brought), missing_there what the peer lacked at
     its last heartbeat. Beside the list is told of a peer whose clock is a
-    minute or more from ours, and why something of one was refused, while it
-    is silent or differs.
+    minute or more from ours, why something of one was refused, while it is
+    silent or differs, and whether claims of one wait for a decision.
 
     Example: ec2map-sync peer list -f json
     """

@@ -77,6 +77,16 @@ PEER_MISSING = Gauge(
     "Claims found missing, here or there, when last compared.",
     ("peer", "where"),
 )
+PEER_HELD = Gauge(
+    "peer_held_entries",
+    "Entries of the quarantine with claims that wait for a decision.",
+    ("peer",),
+)
+PEER_EVICTIONS = Gauge(
+    "peer_evictions",
+    "Numbers that images have lost by a peer's claims in 24 hours.",
+    ("peer",),
+)
 SINK_LAG = Gauge(
     "sink_lag_numbers", "Numbers that a sink has not come to yet.", ("sink",)
 )
@@ -168,6 +178,7 @@ class LedgerGauges(Collector):
 
     def _peers(self) -> Iterator[Measured]:
         now = self.clock()
+        evictions = self._ledger.queries.evictions_lately(now)
         for view in peer_views(self._ledger, self._bus, now):
             if view.state not in PEER_STATES:
                 continue  # retired, and not forgotten yet
@@ -180,6 +191,8 @@ class LedgerGauges(Collector):
             yield PEER_DIFFERS, view.differs_for, (peer,)
             yield PEER_MISSING, known.missing_here, (peer, "here")
             yield PEER_MISSING, known.missing_there, (peer, "there")
+            yield PEER_HELD, view.held, (peer,)
+            yield PEER_EVICTIONS, evictions.get(peer, 0), (peer,)
 
     def _loops(self, sinks: Sequence[str]) -> Iterator[Measured]:
         now = self.clock()

@@ -61,14 +61,19 @@ class PeerView:
     """0 if it does not; None if nobody knows for how long."""
     refused: str | None = None
     """Why something of it was refused last, unless all is well."""
+    held: int = 0
+    """How many entries of the quarantine wait for a decision."""
 
     @property
     def healthy(self) -> bool:
         """Whether nobody has to look after it."""
-        return self.state == "agrees" or (
-            self.state == "differs"
-            and self.differs_for is not None
-            and self.differs_for < TOLERATED
+        return not self.held and (
+            self.state == "agrees"
+            or (
+                self.state == "differs"
+                and self.differs_for is not None
+                and self.differs_for < TOLERATED
+            )
         )
 
 
@@ -85,8 +90,8 @@ def seconds_since(stamp: Stamp | None, now: Stamp) -> float | None:
 def peer_views(ledger: Ledger, bus: Bus, now: Stamp) -> list[PeerView]:
     """Looks at every peer: those configured, then those only remembered."""
     states = ledger.journal.peer_states()
-    refusals = ledger.quarantine.latest()
-    held = ledger.head().total.count
+    refusals, held = ledger.quarantine.latest(), ledger.quarantine.held()
+    count = ledger.head().total.count
     configured = [peer.name for peer in bus.peers]
     names = [*configured, *sorted(states.keys() - set(configured))]
     # The peers' own interval is not known; usually it is ours.
@@ -94,6 +99,7 @@ def peer_views(ledger: Ledger, bus: Bus, now: Stamp) -> list[PeerView]:
     views = []
     for name in names:
         known = states.get(name, PeerState(name=name))
+        source = source_of(name)
         age = seconds_since(known.received_at, now)
         if name not in configured:
             state = "not configured"
@@ -112,14 +118,25 @@ def peer_views(ledger: Ledger, bus: Bus, now: Stamp) -> list[PeerView]:
                 differs_for=0.0
                 if known.differs_since is None
                 else seconds_since(known.differs_since, now),
-                refused=None
+                refused=_held(held[source])
+                if source in held
+                else None
                 if state == "agrees"
                 else _refused(
-                    refusals.get(source_of(name)), (known.total or 0) - held
+                    refusals.get(source), (known.total or 0) - count
                 ),
+                held=held.get(source, 0),
             )
         )
     return views
+
+
+def _held(entries: int) -> str:
+    return (
+        f"claims in {entries} messages of it are held, as they would change "
+        "too much: 'ec2map-sync quarantine list' says what, 'ec2map-sync "
+        "quarantine retry --all' takes them"
+    )
 
 
 def _refused(newest: Quarantined | None, lacking: int) -> str | None:

@@ -5,7 +5,7 @@ import json
 import pytest
 from commands import SmallRegion
 
-from ec2map_sync.ledger import Quarantined, ServiceState
+from ec2map_sync.ledger import HELD, Quarantined, ServiceState
 from ec2map_sync.rules.claims import Claim
 from ec2map_sync.rules.stamps import wall_clock
 
@@ -181,6 +181,25 @@ def test_claims_of_a_peer_that_are_refused_are_counted(healthy):
     said = "refuses 250 claims of it: too far ahead"
     assert (peer["state"], peer["last_error"]) == ("differs", said)
     assert said in healthy.run("peer", "list").stderr
+
+
+def test_a_peer_whose_claims_wait_for_a_decision_is_unhealthy(healthy):
+    """Also if it says that it holds the same as we do."""
+    status(healthy, 0)
+    healthy.ledger.quarantine.put(
+        [Quarantined(source="peer:RegionTwo", reason=f"{HELD}claims would")]
+    )
+
+    peer = status(healthy, 1)["peer", "RegionTwo"]
+
+    said = "claims in 1 messages of it are held"
+    assert peer["state"] == "agrees"
+    assert peer["last_error"].startswith(said)
+    assert "'ec2map-sync quarantine retry --all'" in peer["last_error"]
+    assert said in healthy.run("peer", "list").stderr
+
+    healthy.run("quarantine", "drop", "--all")
+    status(healthy, 0)
 
 
 def test_a_ledger_that_would_stamp_ahead_is_unhealthy(healthy):

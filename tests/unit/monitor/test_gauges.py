@@ -9,8 +9,8 @@ from commands import SmallRegion
 from scraping import measured
 from small_cell import image
 
-from ec2map_sync.ledger import Quarantined, ServiceState
-from ec2map_sync.rules.claims import Claim, Sighting
+from ec2map_sync.ledger import HELD, Allowance, Quarantined, ServiceState
+from ec2map_sync.rules.claims import Claim, Sighting, Wanted
 from ec2map_sync.rules.rows import Divergence, RowClass
 from ec2map_sync.rules.stamps import wall_clock
 
@@ -37,6 +37,31 @@ def test_a_sink_s_lag_is_what_the_writer_has_not_come_to(region):
     assert before.one("sink_lag_seconds") == 7
     assert after.one("sink_lag_numbers") == after.one("sink_lag_seconds") == 0
     assert after.one("sink_revision") == after.one("ledger_revision") == 1
+
+
+def test_what_peers_have_taken_or_would_take_is_counted(region):
+    now = wall_clock()
+    images = [Sighting(image=image(n), uuid=image(n)) for n in range(2)]
+    region.ledger.see(images)
+    taker = Claim(
+        claimed_at=now,
+        image=image(9),
+        wanted=Wanted(1, region.scheme.derive(image(0))),
+    )
+    allowance = Allowance(peer="RegionTwo", max_moves=9, max_evictions=9)
+    region.ledger.record([taker], allowance=allowance)
+    region.ledger.journal.note_peer("RegionTwo", received_at=now)
+    region.ledger.quarantine.put(
+        [
+            Quarantined(source="peer:RegionTwo", reason=reason)
+            for reason in ("no JSON", f"{HELD}claims would")
+        ]
+    )
+
+    scrape = measured(region)
+
+    assert scrape.one("peer_evictions", peer="RegionTwo") == 1
+    assert scrape.one("peer_held_entries", peer="RegionTwo") == 1
 
 
 def test_moves_divergences_and_quarantine_are_counted(region):
