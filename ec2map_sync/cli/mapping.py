@@ -46,7 +46,7 @@ class Show(RegionShowOne):
             if one.trouble:
                 self.note(f"{one.sink} does not answer: {one.trouble}")
         fields = {
-            "image": claim.uuid,
+            "image": mapped.uuid,
             "ec2_id": mapped.ec2_id,
             "number": mapped.number,
             "kind": claim.kind and claim.kind.kind.value,
@@ -119,7 +119,7 @@ class List(RegionLister):
         for last in islice(found, limit):
             yield last
         if last and next(found, None):
-            self.note(f"there are more: go on with --marker {last.claim.uuid}")
+            self.note(f"there are more: go on with --marker {last.uuid}")
 
 
 class Explain(RegionLister):
@@ -175,7 +175,7 @@ def _add_name(parser: Parser) -> None:
 def _row(mapped: Mapped) -> Sequence[Any]:
     claim = mapped.claim
     return (
-        claim.uuid,
+        mapped.uuid,
         mapped.ec2_id,
         claim.kind and claim.kind.kind.value,
         moment(claim.claimed_at),

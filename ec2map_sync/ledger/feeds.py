@@ -9,7 +9,13 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from ec2map_sync.ledger import ranges, tables
-from ec2map_sync.ledger.known import MAPPED, Head, claim_of_row, head_of
+from ec2map_sync.ledger.known import (
+    MAPPED,
+    UUID,
+    Head,
+    claim_of_row,
+    head_of,
+)
 from ec2map_sync.ledger.part import Part
 from ec2map_sync.rules import names
 from ec2map_sync.rules.claims import Claim, Print, Stamp
@@ -18,10 +24,10 @@ from ec2map_sync.rules.settle import Numbered
 
 NUMBERED = sa.select(
     tables.numbers.c.number,
-    tables.claims.c.image,
-    tables.claims.c.spelling,
+    UUID,
     tables.claims.c.kind,
     tables.numbers.c.wish_wanted,
+    tables.claims.c.spelled,
 ).outerjoin(tables.claims, MAPPED)
 """What a sink should hold under numbers; `numbered_of` reads a row."""
 
@@ -221,10 +227,11 @@ class Cursors(Part):
 
 def numbered_of(row: Any) -> Numbered:
     """Reads a row of `NUMBERED`."""
-    number, image, spelling, kind, wanted = row
+    number, uuid, kind, wanted, spelled = row
     return Numbered(
         number=number,
-        uuid=spelling or image,
+        uuid=uuid,
         kind=Kind(kind) if kind else None,
         adopted=bool(wanted),
+        hearsay=not spelled,
     )

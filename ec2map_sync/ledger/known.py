@@ -22,6 +22,13 @@ MAPPED = sa.and_(
 )
 """Which claim a row of numbers belongs to."""
 
+UUID: sa.ColumnElement[str] = sa.case(
+    (tables.claims.c.spelled != "", tables.claims.c.spelled),
+    (tables.claims.c.spelling != "", tables.claims.c.spelling),
+    else_=tables.claims.c.image,
+)
+"""`Known.uuid`, of a row."""
+
 
 def require_scheme(filled: str, scheme: Scheme) -> None:
     """Makes sure that a ledger was filled under a scheme, or is empty.
@@ -54,6 +61,13 @@ class Known:
     claim: Claim
     number: int | None = None
     own_revision: int | None = None
+    spelled: str = ""
+    """The UUID as this region's Glance has told of it first, if it has."""
+
+    @property
+    def uuid(self) -> str:
+        """The UUID as sinks hold it here."""
+        return self.spelled or self.claim.uuid
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +117,7 @@ def row_of(known: Known, hash_: int) -> tuple[Any, ...]:
         hash_,
         known.number,
         known.own_revision,
+        known.spelled,
     )
 
 
@@ -135,6 +150,7 @@ def _known_of(rows: Iterable[Row[Any]]) -> dict[str, Known]:
             claim=claim_of_row(row),
             number=row.number,
             own_revision=row.own_revision,
+            spelled=row.spelled,
         )
         for row in rows
     }

@@ -98,7 +98,10 @@ class Ledger(Part):
                 claim = claim_of(sighting, known, recording.next_stamp())
                 if claim:
                     claims[image] = join(known, claim) if known else claim
-            return self._record(recording, claims.values(), own=True)
+            spelled = recording.spell(sightings)
+            return self._record(
+                recording, claims.values(), own=True, spelled=spelled
+            )
 
     def record(
         self, claims: Iterable[Claim], *, allowance: Allowance | None = None
@@ -207,6 +210,8 @@ class Ledger(Part):
             claim = known.claim if known else None
             if claim_of(sighting, claim, self._clock()):
                 return True
+            if sighting.announced and not (known and known.spelled):
+                return True
         return False
 
     def _record(
@@ -215,6 +220,7 @@ class Ledger(Part):
         claims: Iterable[Claim],
         *,
         own: bool,
+        spelled: bool = False,
         allowance: Allowance | None = None,
     ) -> Recorded:
         """Joins, and commit if anything was news.
@@ -222,7 +228,7 @@ class Ledger(Part):
         What brings nothing leaves no revision: they are without gaps.
         """
         news = recording.join(claims, own=own)
-        if not news:
+        if not (news or spelled):
             return NOTHING
         if allowance:
             recording.keep_to(allowance)

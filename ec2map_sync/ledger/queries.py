@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from ec2map_sync.ledger import tables
 from ec2map_sync.ledger.allowance import lately
-from ec2map_sync.ledger.known import MAPPED, claim_of_row, wish_of
+from ec2map_sync.ledger.known import MAPPED, UUID, claim_of_row, wish_of
 from ec2map_sync.ledger.part import Part
 from ec2map_sync.ledger.ranges import within
 from ec2map_sync.rules.claims import Bound, Claim, Span, Stamp
@@ -23,6 +23,8 @@ class Mapped:
 
     claim: Claim
     number: int | None
+    uuid: str
+    """As sinks hold it here."""
 
     @property
     def ec2_id(self) -> str | None:
@@ -105,7 +107,7 @@ class Queries(Part):
         """
         n, c = tables.numbers, tables.claims
         statement = (
-            sa.select(n.c.number, c.c.image, c.c.spelling)
+            sa.select(n.c.number, UUID)
             .join(c, MAPPED)
             .where(n.c.number >= start, n.c.number < stop)
             .order_by(n.c.number)
@@ -113,10 +115,7 @@ class Queries(Part):
         )
         if known_kind:
             statement = statement.where(c.c.kind.is_not(None))
-        return [
-            (number, spelling or image)
-            for number, image, spelling in self._rows(statement)
-        ]
+        return [(number, uuid) for number, uuid in self._rows(statement)]
 
     def settled_prints(self, start: int, stop: int) -> Prints:
         """Returns the prints of the rows that a sink should hold in a range.
@@ -125,14 +124,11 @@ class Queries(Part):
         and they lie in the order of their images.
         """
         c = tables.claims
-        spelled: sa.ColumnElement[str] = sa.case(
-            (c.c.spelling == "", c.c.image), else_=c.c.spelling
-        )
         digits = "0123456789abcdefg"
         return add_up(
             self._engine,
             c.c.number,
-            spelled,
+            UUID,
             [
                 sa.and_(
                     c.c.image >= one,
@@ -216,13 +212,13 @@ class Queries(Part):
     ) -> list[Mapped]:
         c = tables.claims
         statement = (
-            sa.select(c)
+            sa.select(c, UUID.label("uuid"))
             .where(*conditions)
             .order_by(c.c.claimed_at, c.c.image)
             .limit(limit)
         )
         return [
-            Mapped(claim=claim_of_row(row), number=row.number)
+            Mapped(claim=claim_of_row(row), number=row.number, uuid=row.uuid)
             for row in self._rows(statement)
         ]
 

@@ -22,7 +22,14 @@ from ec2map_sync.ledger.known import (
     require_scheme,
     row_of,
 )
-from ec2map_sync.rules.claims import Claim, Print, Stamp, join, print_of
+from ec2map_sync.rules.claims import (
+    Claim,
+    Print,
+    Sighting,
+    Stamp,
+    join,
+    print_of,
+)
 from ec2map_sync.rules.ec2id import Scheme
 from ec2map_sync.rules.settle import Board, Eviction, Slot, wishes
 from ec2map_sync.rules.stamps import next_stamp
@@ -63,6 +70,7 @@ class Recording:
         self.moved: list[dict[str, Any]] = []
         self.evictions: list[Eviction] = []
         self._revisions: dict[int, int] = {}
+        self._spelled: dict[str, str] = {}
 
     def next_stamp(self) -> Stamp:
         """Returns a stamp later than every one in the ledger.
@@ -95,6 +103,18 @@ class Recording:
         known = self.known.get(image)
         return known.claim if known else None
 
+    def spell(self, sightings: Iterable[Sighting]) -> bool:
+        """Notes how this region's Glance spells images, if that is new.
+
+        The first spelling stays, whatever other regions say: Nova looks up
+        by it, and on some databases finds no other.
+        """
+        for sighting in sightings:
+            known = self.known.get(sighting.image)
+            if sighting.announced and not (known and known.spelled):
+                self._spelled.setdefault(sighting.image, sighting.uuid)
+        return bool(self._spelled)
+
     def join(self, claims: Iterable[Claim], *, own: bool) -> list[Claim]:
         """Joins claims of different images into the set; gives the news."""
         news: dict[str, Claim] = {}
@@ -103,7 +123,7 @@ class Recording:
             joined = join(known.claim, claim) if known else claim
             if known is None or joined != known.claim:
                 news[claim.image] = joined
-        if news:
+        if news or self._spelled:
             self._write(news, own=own)
         return list(news.values())
 
@@ -137,7 +157,7 @@ class Recording:
             claim = self.known[move["image"]].claim
             LOG.warning(
                 "image %s has moved from %s to %s, because of the claim of %s",
-                claim.uuid,
+                self.known[move["image"]].uuid,
                 claim.ec2_id(move["old"]),
                 claim.ec2_id(move["new"]) or "no id",
                 "itself" if move["cause"] == move["image"] else move["cause"],
@@ -156,7 +176,7 @@ class Recording:
         self.look_up(board.images - news.keys())
         after = {
             image: self._settled(image, news.get(image), board, own=own)
-            for image in board.images | news.keys()
+            for image in board.images | news.keys() | self._spelled.keys()
         }
         hashes = {image: known.claim.hash for image, known in after.items()}
         self._replace(
@@ -184,6 +204,8 @@ class Recording:
             own_revision=self.revision
             if own and news
             else (old.own_revision if old else None),
+            spelled=(old.spelled if old else "")
+            or self._spelled.get(image, ""),
         )
 
     def _write_numbers(self, board: Board, after: Mapping[str, Known]) -> None:
@@ -222,9 +244,9 @@ class Recording:
             old = self.known.get(image)
             if old is None:
                 changed.add(new.number)
-            elif (old.number, old.claim.uuid, old.claim.kind) != (
+            elif (old.number, old.uuid, old.claim.kind) != (
                 new.number,
-                new.claim.uuid,
+                new.uuid,
                 new.claim.kind,
             ):
                 changed |= {old.number, new.number}

@@ -46,6 +46,7 @@ claims = sa.Table(
     sa.Column("hash", sa.BigInteger, nullable=False),
     sa.Column("number", sa.BigInteger),
     sa.Column("own_revision", sa.BigInteger),
+    sa.Column("spelled", ImageKey, nullable=False, server_default=""),
     sa.Index("claims_by_time", "claimed_at", "image", "hash"),
     sa.Index("claims_by_own_revision", "own_revision"),
     comment="What is known of each image; number is its mapping.",

@@ -88,7 +88,9 @@ class Adoption:
             if found is AdoptionClass.ADOPT:
                 self._chosen[image] = row.number
                 self._used.add(row.number)
-                sightings.append(sighting_of(row.uuid, wanted=row.number))
+                sightings.append(
+                    sighting_of(row.uuid, wanted=row.number, announced=False)
+                )
         if sightings and not self._dry_run:
             self._ledger.see(sightings)
 

@@ -79,7 +79,7 @@ def divergent(page: Sequence[Mapped], sinks: Sequence[Sink]) -> set[str]:
             m.claim.image
             for m in page
             if m.number is not None
-            and rows.get(m.number) != m.claim.uuid
+            and rows.get(m.number) != m.uuid
             and (m.claim.kind or not sink.needs_kind)
         }
     return wrong
@@ -131,7 +131,7 @@ class Explanation:
 
     def _known(self) -> Iterator[Step]:
         claim, mapped = self._claim, self._mapped
-        yield "image", f"{claim.uuid} is {mapped.ec2_id or 'without an id'}"
+        yield "image", f"{mapped.uuid} is {mapped.ec2_id or 'without an id'}"
         kind = "not known yet, so it reads as ami"
         if claim.kind:
             kind = f"{claim.kind.kind}, known since {stamp(claim.kind.at)}"
@@ -207,12 +207,12 @@ class Explanation:
         where = self._id(self._mapped.number)
         if one.uuid is None:
             return f"holds nothing under {where}: not written yet, or lost"
-        if one.uuid == self._claim.uuid:
+        if one.uuid == self._mapped.uuid:
             return f"holds {where} as settled"
         return f"holds {where} for another image: {one.uuid}"
 
     def _guest(self, sink: Sink) -> str:
-        numbers = sink.numbers_of(self._claim.uuid)
+        numbers = sink.numbers_of(self._mapped.uuid)
         if not numbers:
             return "no row: the first boot would make an id of its own"
         seen = numbers[0]

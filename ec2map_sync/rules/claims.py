@@ -199,6 +199,9 @@ class Sighting:
     and may not have written the row yet: its kind stays unknown, so that
     nobody writes another one for it there first."""
     fills_only: bool = False
+    announced: bool = True
+    """Whether Glance itself tells of it; a row in a sink does not say how
+    Glance spells the image."""
 
     @property
     def spelling(self) -> str:
@@ -232,6 +235,7 @@ def sighting_of(
     ec2_id: object = None,
     wanted: int | None = None,
     fills_only: bool = False,
+    announced: bool = True,
 ) -> Sighting:
     """Returns what was seen of an image.
 
@@ -247,6 +251,7 @@ def sighting_of(
         wanted=wanted_number(ec2_id) if wanted is None else wanted,
         promised=is_beyond(ec2_id),
         fills_only=fills_only,
+        announced=announced,
     )
 
 

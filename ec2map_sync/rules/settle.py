@@ -72,6 +72,18 @@ class Numbered:
     kind: Kind | None = None
     adopted: bool = False
     """Whether it is a wanted number, not one that its image derives."""
+    hearsay: bool = False
+    """Whether only other regions have told how the UUID is spelled."""
+
+    def is_held_by(self, uuid: str) -> bool:
+        """Returns whether a row with this UUID is as settled.
+
+        One that was there before stays as it is spelled, as long as only
+        other regions spell it otherwise: Nova here looks up by it.
+        """
+        if self.hearsay and self.uuid:
+            return self.uuid.lower() == uuid.lower()
+        return self.uuid == uuid
 
 
 @dataclass(slots=True)

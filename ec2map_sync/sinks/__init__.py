@@ -113,7 +113,7 @@ def plan(
     taken: list[SinkRow] = []
     for wanted in settled:
         row = found.get(wanted.number)
-        if row is not None and row.uuid == wanted.uuid:
+        if row is not None and wanted.is_held_by(row.uuid):
             continue
         if row is not None:
             if not is_ours(row) and not (rewrite and wanted.uuid):

@@ -189,7 +189,7 @@ class Sweep:
         for row in unknown:
             # Another is somebody's own row, no image of Glance's.
             with suppress(BadId):
-                sightings.append(sighting_of(row.uuid))
+                sightings.append(sighting_of(row.uuid, announced=False))
         if sightings:
             news = self._ledger.see(sightings).news
             counters.CLAIMS.add(news, "sinks")

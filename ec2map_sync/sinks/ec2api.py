@@ -85,11 +85,13 @@ class _Planning:
             if not item.adopted and self.is_ours(item.row):
                 self.remove[item.id] = item.row
 
-    def fill(self, row: SinkRow, own: Item | None) -> None:
+    def fill(self, wanted: Numbered, row: SinkRow, own: Item | None) -> None:
         """Has a row; ``own`` is the one that its image has now."""
         id_ = format_id(row.number, row.kind)
         if own is not None:
-            if own.id == id_ and (own.row.uuid == row.uuid or own.adopted):
+            if own.id == id_ and (
+                wanted.is_held_by(own.row.uuid) or own.adopted
+            ):
                 return
             if not self._give_way(own):
                 if own.row.number != row.number:
@@ -137,7 +139,7 @@ def plan(
             row = SinkRow(
                 number=wanted.number, uuid=wanted.uuid, kind=wanted.kind
             )
-            planning.fill(row, by_image.get(image))
+            planning.fill(wanted, row, by_image.get(image))
     return Plan(
         remove=tuple(planning.remove.values()),
         add=tuple(planning.add),

@@ -219,7 +219,8 @@ def test_a_wanted_number_is_known_to_be_ours_when_it_has_to_go(api):
 
 def test_a_row_is_written_as_glance_spells_the_image(api):
     key = image(0xABC)
-    number = api.see(0xABC, Kind.AMI)
+    number = SMALL.derive(key)
+    api.ledger.record([Claim(claimed_at=1, image=key, kind=AMI)])
     assert api.write() == {format_id(number): key}
 
     api.ledger.see([Sighting(image=key, uuid=key.upper())])

@@ -54,7 +54,7 @@ def check(regions: Sequence[Region], scheme: Scheme) -> None:
         for reason in _behind(region):
             raise Wrong(reason)
         for cell in region.cells:
-            _check_rows(region, cell, claims, mapping)
+            _check_rows(region, cell, mapping)
 
 
 def _check_set(region: Region, claims: Mapping[str, Claim]) -> None:
@@ -94,7 +94,6 @@ def _check_agreement(region: Region, regions: Sequence[Region]) -> None:
 def _check_rows(
     region: Region,
     cell: Cell,
-    claims: Mapping[str, Claim],
     mapping: Mapping[str, int],
 ) -> None:
     """Make sure that a cell holds the mapping, and what was not ours.
@@ -116,8 +115,10 @@ def _check_rows(
             for number, uuid in rows.items()
             if not region.scheme.could_derive(uuid, number)
         }
-    settled = {number: claims[i].uuid for i, number in mapping.items()}
-    _same(rows, settled | others, f"the rows of {name}")
+    # How a UUID is spelled is a matter of each region's Glance.
+    found = {number: uuid.lower() for number, uuid in rows.items()}
+    settled = {number: image for image, number in mapping.items()}
+    _same(found, settled | others, f"the rows of {name}")
 
 
 def _same(
