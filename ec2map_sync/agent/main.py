@@ -15,7 +15,7 @@ from cotyledon.types import WorkerId
 from oslo_config import cfg
 from oslo_log import log
 
-from ec2map_sync.agent import metrics, services
+from ec2map_sync.agent import metrics, secrecy, services
 from ec2map_sync.agent.host import Host
 from ec2map_sync.broker import inside
 from ec2map_sync.glance import listener
@@ -140,6 +140,7 @@ def main() -> None:
     """Starts the daemon in the foreground."""
     # Until cotyledon has its own: a stop so early is a clean one too.
     signal.signal(signal.SIGTERM, lambda _signal, _frame: sys.exit(0))
+    secrecy.shut()
     try:
         conf = load(sys.argv[1:], prepare=_register)
         conf.check()
@@ -148,6 +149,7 @@ def main() -> None:
         print(f"{config.PROJECT}-agent: {error}", file=sys.stderr)
         sys.exit(2)
     log.setup(conf.conf, config.PROJECT)
+    secrecy.warn_of_open_files(conf.conf)
     inside.install()
     LOG.info("region %s, scheme %s", conf.region, conf.scheme.fingerprint)
     run(conf)

@@ -10,6 +10,8 @@ from fake_glance import FakeGlance
 from fleet import await_reading, pair, running
 from frozen import dump
 from patience import wait_until
+from scraping import Exporter
+from servers import free_port
 
 from ec2map_sync.sql.database import create_engine, parse_url
 
@@ -55,7 +57,12 @@ def with_passwords(text, passwords):
 
 
 @pytest.fixture(scope="module")
-def regions(rabbit_a, rabbit_b, mariadb, tmp_path_factory):
+def exporters():
+    return []
+
+
+@pytest.fixture(scope="module")
+def regions(rabbit_a, rabbit_b, mariadb, tmp_path_factory, exporters):
     directory = tmp_path_factory.mktemp("secrets")
     for rabbit in (rabbit_a, rabbit_b):
         rabbit.ctl("add_user", "secretive", RIGHT["broker"])
@@ -73,6 +80,8 @@ def regions(rabbit_a, rabbit_b, mariadb, tmp_path_factory):
             text = with_passwords(region.config_file.read_text(), RIGHT)
             text = text.replace("hash_key = tests", f"hash_key = {HASH_KEY}")
             text = text.replace("[bus]\n", "[bus]\nclaim_wait = 1\n")
+            exporters.append(Exporter(free_port()))
+            text += exporters[-1].option
             region.config_file.write_text(
                 text.replace("[DEFAULT]\n", "[DEFAULT]\ndebug = true\n")
                 + f"[glance]\nauth_type = password\nauth_url = {glance.url}\n"
@@ -119,11 +128,20 @@ def outputs(config_file):
     return "".join(one.stdout + one.stderr for one in done)
 
 
+def processes(region):
+    """Give what everybody on the machine may see of an agent."""
+    for pid in (region.agent.pid, *region.processes()):
+        limits = Path(f"/proc/{pid}/limits").read_text()
+        assert re.search(r"Max core file size +0 +0 ", limits)
+        yield Path(f"/proc/{pid}/cmdline").read_text()
+        yield Path(f"/proc/{pid}/environ").read_text()
+
+
 def find(text, regions):
     return sorted(secret for secret in secrets(*regions) if secret in text)
 
 
-def test_what_works_tells_no_secret(regions):
+def test_what_works_tells_no_secret(regions, exporters):
     one, two = regions
     with running(one, two):
         await_reading(one, two)
@@ -134,9 +152,16 @@ def test_what_works_tells_no_secret(regions):
         one.await_log("auditor waits")
 
         said = outputs(one.config_file)
+        seen = [*processes(one), *processes(two)]
+        seen += [exporter.scrape().text for exporter in exporters]
 
-    text = said + told(one) + told(two)
+    text = said + told(one) + told(two) + "".join(seen)
     assert "DEBUG" in text
+    assert "ec2map_sync_claims" in text
+    for region in regions:
+        path = region.config_file
+        assert f"chmod o-rwx {path}" in region.log()
+    assert f"chmod o-rwx {one.config_file}" in said
     assert find(text, regions) == []
 
 

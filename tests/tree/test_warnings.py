@@ -27,6 +27,8 @@ SAID_BY_AN_ARGUMENT = {
     "%s; a ledger that is restored goes unnoticed": "[DEFAULT] state_path",
     "%s waits and tries again: %s": "what was raised: a server, an option",
     "%s: %s (sender, wrong)": "whose clock it is",
+    "%s has passwords, and everybody on this machine may read it: 'chmod "
+    "o-rwx %s', and change them if somebody may have": "the command is there",
     "%s (line)": "the cell that cannot be used, and its option",
     "%s (_said(amiss[key]))": "the line that status shows",
 }

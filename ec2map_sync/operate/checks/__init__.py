@@ -17,6 +17,7 @@ from ec2map_sync.operate.checks.finding import (
 )
 from ec2map_sync.rules.errors import ConfigError
 from ec2map_sync.settings.config import Config, Glance
+from ec2map_sync.settings.files import open_to_others
 
 __all__ = ["Finding", "checks", "in_order", "run"]
 
@@ -27,7 +28,10 @@ def checks(config: Config) -> Mapping[str, Check]:
     A part that cannot be used is said by the first one; its own are left
     out.
     """
-    found: dict[str, Check] = {"configuration": partial(_parts, config)}
+    found: dict[str, Check] = {
+        "configuration": partial(_parts, config),
+        "configuration files": partial(_files, config),
+    }
     parts = (
         brokers.between_regions,
         brokers.of_glance,
@@ -51,6 +55,18 @@ def _parts(config: Config) -> Finding:
     return ok(
         f"region {config.region}, scheme {config.scheme.fingerprint}",
         "the scheme must be the same in all regions",
+    )
+
+
+def _files(config: Config) -> Finding:
+    """Looks who may read the passwords; a way of mending it is no fault."""
+    found = open_to_others(config.conf)
+    if not found:
+        return ok("passwords are read by nobody else")
+    names = " ".join(map(str, found))
+    return ok(
+        f"everybody on this machine may read the passwords in {names}",
+        f"'chmod o-rwx {names}'",
     )
 
 
