@@ -64,9 +64,9 @@ _KINDS = {
 }
 
 
-def kind_of(container_format: str | None) -> Kind | None:
+def kind_of(container_format: object) -> Kind | None:
     """Returns the kind; None while Glance does not know the format."""
-    if not container_format:
+    if not isinstance(container_format, str) or not container_format:
         return None
     return _KINDS.get(container_format.lower(), Kind.AMI)
 
