@@ -61,7 +61,9 @@ def listener(config: Config, host: Host) -> Threads:
 
     def step() -> None:
         # Once it listens, oslo.messaging's own threads do the work.
-        if gate.is_open() and not ears.listening:
+        if ears.listening and not ears.hold_back():
+            return
+        if gate.is_open():
             host.tell("open")
             ears.start()
             host.tell("listening")

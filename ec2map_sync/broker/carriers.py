@@ -16,6 +16,7 @@ class _Carrier(Message):
 
     together = True
     """Whether the broker knows of acknowledging several with one frame."""
+    lapsed = False
     with_earlier = False
     with_later = False
 
@@ -27,14 +28,25 @@ class _Carrier(Message):
 
     def ack(self, multiple: bool = False) -> None:
         """Tells the broker that it has taken effect."""
-        if not self.with_later:
+        if not (self.with_later or self.lapsed):
             super().ack(  # type: ignore[no-untyped-call]
                 multiple=multiple or self.with_earlier
             )
 
+    def requeue(self) -> None:
+        """Gives it back."""
+        if not self.lapsed:
+            super().requeue()  # type: ignore[no-untyped-call]
+
 
 class AmqpCarrier(_Carrier, pyamqp.Message):
     """What RabbitMQ has brought."""
+
+    @property
+    def lapsed(self) -> bool:  # type: ignore[override]
+        """Whether its channel was closed meanwhile, or opened again."""
+        holds = getattr(self.channel, "holds", None)  # if it is one of ours
+        return holds is not None and not holds(self.delivery_tag)
 
 
 class VirtualCarrier(_Carrier, virtual.Message):

@@ -28,6 +28,10 @@ class Channel(pyamqp.Channel):
         self._last = self._before + delivery_tag
         super()._on_basic_deliver(consumer_tag, self._last, *rest)
 
+    def holds(self, delivery_tag: int) -> bool:
+        """Returns whether a message is in hand: not if it is one of before."""
+        return self.connection is not None and delivery_tag > self._before
+
     def basic_ack(
         self, delivery_tag: int, multiple: bool = False, **options: Any
     ) -> None:

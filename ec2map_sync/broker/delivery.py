@@ -27,6 +27,8 @@ class Carrier(Protocol):
     """Whether it is acknowledged together with all that came before it."""
     with_later: bool
     """Whether it is acknowledged together with one that came after it."""
+    lapsed: bool
+    """Whether the broker has taken it back, to bring it again."""
     headers: Any
     channel: Any
     """What it came through; after a reconnect, that is another one."""
@@ -39,6 +41,11 @@ class Delivery:
     message: Any
     carrier: Carrier | None = None
     """None where kombu makes a message of its own."""
+
+    @property
+    def lapsed(self) -> bool:
+        """Whether it is not ours any more, and comes again."""
+        return self.carrier is not None and self.carrier.lapsed
 
 
 def decode(

@@ -25,6 +25,9 @@ from ec2map_sync.broker import delivery
 
 LOG = logging.getLogger(__name__)
 
+LONGEST_WAIT = 0.5
+"""Seconds that an idle listener lets what is to be acknowledged wait."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replacement:
@@ -239,6 +242,20 @@ def _make_no_exchange() -> None:
     consumer.install()
 
 
+def _known_waiting() -> bool:
+    from oslo_messaging._drivers import amqpdriver  # noqa: PLC0415
+
+    return bool(amqpdriver.ACK_REQUEUE_EVERY_SECONDS_MAX > 0)
+
+
+def _wait_shortly() -> None:
+    from oslo_messaging._drivers import amqpdriver  # noqa: PLC0415
+
+    # What came while a queue was being set up, and what is to be
+    # acknowledged, waits until that time is over.
+    amqpdriver.ACK_REQUEUE_EVERY_SECONDS_MAX = LONGEST_WAIT
+
+
 READING = Replacement(
     name="how kombu reads a socket",
     look=_known_reading,
@@ -272,4 +289,9 @@ CONSUMERS = Replacement(
     look=_known_consumers,
     put_in=_make_no_exchange,
 )
-ALL = (READING, MESSAGES, BATCHES, CONTENT, TAGS, CONSUMERS)
+WAITING = Replacement(
+    name="how oslo.messaging waits",
+    look=_known_waiting,
+    put_in=_wait_shortly,
+)
+ALL = (READING, MESSAGES, BATCHES, CONTENT, TAGS, CONSUMERS, WAITING)

@@ -88,6 +88,8 @@ class Recorder(dispatcher.DispatcherBase):  # type: ignore[misc]
         """How many have come."""
         self.busy = False
         """Whether one is being recorded, or waits for the ledger."""
+        self.too_late = False
+        """Whether the broker has taken some back while the ledger was away."""
 
     def dispatch(self, incoming: Sequence[Any]) -> set[Any]:
         """Records a batch; returns when it is committed."""
@@ -99,13 +101,16 @@ class Recorder(dispatcher.DispatcherBase):  # type: ignore[misc]
             self.busy = False
 
     def _dispatch(self, incoming: Sequence[Any]) -> set[Any]:
-        notifications = [m.message for m in incoming]
-        sightings, bad, tally = _sort(notifications, self._selection)
         while not self._stopping.is_set():
-            error = self._attempt(sightings, bad)
+            # The broker brings those again that it waits for no longer.
+            held = [one for one in incoming if not one.lapsed]
+            if len(held) < len(incoming) and self._pause.trouble:
+                self.too_late = True
+            if not held:
+                return set()
+            error = self._attempt([one.message for one in held])
             if error is None:
                 self._pause.over()
-                _count(tally, notifications)
                 return set()
             self._stopping.wait(self._pause.after(error))
         return set(incoming)
@@ -114,13 +119,25 @@ class Recorder(dispatcher.DispatcherBase):  # type: ignore[misc]
         """Gives up waiting for the ledger: the broker keeps the messages."""
         self._stopping.set()
 
-    def _attempt(
-        self, sightings: Sequence[Sighting], bad: Sequence[Quarantined]
-    ) -> Exception | None:
+    def begin(self) -> None:
+        """Makes sure that the ledger answers, before anything is taken.
+
+        What the broker delivers in vain, a quorum queue may drop after some
+        times.
+
+        :raises SQLAlchemyError: it does not answer, or takes nothing.
+        """
+        self._ledger.require()
+        self._stopping.clear()
+        self.too_late = False
+
+    def _attempt(self, notifications: Sequence[Any]) -> Exception | None:
+        sightings, bad, tally = _sort(notifications, self._selection)
         try:
             self._record(sightings, bad)
         except Exception as error:  # noqa: BLE001, let out, it would lose them
             return error
+        _count(tally, notifications)
         return None
 
     def _record(
@@ -206,7 +223,7 @@ class Listener:
     ) -> None:
         self._conf = conf
         self._options = options
-        self._recorder = recorder
+        self.recorder = recorder
         self._server: Any = None
         self.listening = False
 
@@ -215,17 +232,19 @@ class Listener:
 
         :raises Exception: one of `link.BROKEN` if the broker is away;
             NoExchange or Misfit, if Glance's exchange is not there yet, or
-            otherwise than our options say.
+            otherwise than our options say; SQLAlchemyError, if the ledger
+            takes nothing.
         """
         options = self._options
         require_fit(self._conf, options)
+        self.recorder.begin()
         self._conf.set_default(
             "rabbit_qos_prefetch_count",
             max(2 * options.batch_size, MIN_PREFETCH),
             group="oslo_messaging_rabbit",
         )
         transport = oslo_messaging.get_notification_transport(self._conf)
-        self._server = intake.server(transport, self._recorder, options)
+        self._server = intake.server(transport, self.recorder, options)
         self._server.start(override_pool_size=1)  # one thread keeps order
         self.listening = True
         LOG.info(
@@ -234,9 +253,26 @@ class Listener:
             ", ".join(options.topics),
         )
 
+    def hold_back(self) -> bool:
+        """Stops if the ledger is away for longer than the broker waits.
+
+        Each time that this comes to an end, all that is in hand would be
+        delivered once more. Tells whether it has stopped.
+        """
+        if not self.recorder.too_late:
+            return False
+        LOG.warning(
+            "the broker takes back what has waited too long for the ledger "
+            "([ledger] connection): notifications stay there until it answers"
+        )
+        self.stop()
+        return True
+
     def stop(self) -> None:
         """Finishes the batch at hand, leave the rest to the broker."""
-        self._recorder.stop()
-        if self._server is not None:
-            self._server.stop()
-            self._server.wait()
+        self.recorder.stop()
+        server, self._server = self._server, None
+        self.listening = False
+        if server is not None:
+            server.stop()
+            server.wait()

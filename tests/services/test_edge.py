@@ -1,5 +1,6 @@
 """What is replaced inside kombu and oslo.messaging, before a real broker."""
 
+from contextlib import contextmanager
 from uuid import uuid4
 
 import amqp.exceptions
@@ -9,6 +10,7 @@ from edge import LedgerStub, installed, listening
 from fleet import INFO, Glance, create_envelope
 from odd import TAKEN, publish
 from servers import wait_until
+from sqlalchemy.exc import OperationalError
 
 from ec2map_sync.broker import inside
 from ec2map_sync.broker.address import Address
@@ -33,6 +35,31 @@ class Broker:
     def is_drained(self):
         """Tell whether nothing waits or is in hand."""
         return self._rabbit.queue_depths(self._vhost)[INFO] == 0
+
+    def in_hand(self):
+        """Count what is delivered and not acknowledged."""
+        listed = self._rabbit.ctl(
+            "list_queues",
+            f"--vhost={self._vhost}",
+            "messages_unacknowledged",
+        )
+        return sum(map(int, listed.split()))
+
+    @contextmanager
+    def impatient(self):
+        """Wait for acknowledgements for three seconds, not half an hour."""
+        self._wait_for(milliseconds=3_000, look=500)
+        try:
+            yield
+        finally:
+            self._wait_for(milliseconds=1_800_000, look=60_000)
+
+    def _wait_for(self, milliseconds, look):
+        self._rabbit.ctl(
+            "eval",
+            f"application:set_env(rabbit, consumer_timeout, {milliseconds}),"
+            f"application:set_env(rabbit, channel_tick_interval, {look}).",
+        )
 
     def cut(self):
         """Close every connection."""
@@ -92,9 +119,9 @@ def test_properties_that_cannot_be_read_hold_up_nobody(broker):
 def test_after_a_cut_all_come_again_and_are_acknowledged(broker):
     images = [str(uuid4()) for _ in range(300)]
     ledger = LedgerStub()
-    ledger.there.clear()
 
     with listening(broker.transport_url, ledger):
+        ledger.there.clear()
         broker.glance.send((INFO, create_envelope(i)) for i in images)
         assert ledger.asked.wait(10)
         broker.cut()
@@ -107,9 +134,9 @@ def test_after_a_cut_all_come_again_and_are_acknowledged(broker):
 def test_what_is_not_recorded_waits_for_whoever_listens_next(broker):
     images = [str(uuid4()) for _ in range(300)]
     first, second = LedgerStub(), LedgerStub()
-    first.there.clear()
 
     with listening(broker.transport_url, first):
+        first.there.clear()
         broker.glance.send((INFO, create_envelope(i)) for i in images)
         assert first.asked.wait(10)
     with listening(broker.transport_url, second):
@@ -117,6 +144,53 @@ def test_what_is_not_recorded_waits_for_whoever_listens_next(broker):
         wait_until(broker.is_drained)
 
     assert first.seen == []
+
+
+def test_who_waits_longer_than_the_broker_repeats_nothing(broker):
+    if not (inside.TAGS.fits() and inside.MESSAGES.fits()):
+        pytest.skip("nobody knows what the broker has taken back")
+    images = [str(uuid4()) for _ in range(300)]
+    ledger = LedgerStub()
+
+    with (
+        broker.impatient(),
+        listening(broker.transport_url, ledger) as listener,
+    ):
+        ledger.there.clear()
+        broker.glance.send((INFO, create_envelope(i)) for i in images)
+        wait_until(lambda: listener.recorder.batches > 2 * 3, 60)
+        ledger.there.set()
+
+        wait_until(lambda: set(ledger.seen) == set(images), 30)
+        wait_until(broker.is_drained, 30)
+
+    assert len(ledger.seen) <= len(images) + 200  # at worst, one delivery
+
+
+def test_who_has_waited_too_long_holds_back_until_the_ledger_answers(broker):
+    if not (inside.TAGS.fits() and inside.MESSAGES.fits()):
+        pytest.skip("nobody knows what the broker has taken back")
+    images = [str(uuid4()) for _ in range(30)]
+    ledger = LedgerStub()
+
+    with (
+        broker.impatient(),
+        listening(broker.transport_url, ledger) as listener,
+    ):
+        assert not listener.hold_back()
+        ledger.there.clear()
+        broker.glance.send((INFO, create_envelope(i)) for i in images)
+        wait_until(listener.hold_back, 60)
+        with pytest.raises(OperationalError):
+            listener.start()
+        assert not listener.listening
+        wait_until(lambda: broker.in_hand() == 0)
+        ledger.there.set()
+
+        listener.start()
+
+        wait_until(broker.is_drained, 30)
+    assert ledger.seen == images
 
 
 def test_what_peers_say_comes_whatever_its_headers_say(broker):

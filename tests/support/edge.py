@@ -16,7 +16,7 @@ from kombu.message import Message
 from kombu.transport import pyamqp, virtual
 from kombu.utils import json
 from oslo_config import cfg
-from oslo_messaging._drivers import impl_rabbit
+from oslo_messaging._drivers import amqpdriver, impl_rabbit
 from oslo_messaging.notify.listener import BatchNotificationServer
 from sqlalchemy.exc import OperationalError
 
@@ -60,6 +60,8 @@ def installed(way: str) -> Iterator[None]:
         known = serialization_of_amqp.decode_properties_basic
         classes = {Basic.CLASS_ID: known}
         patch.setattr(serialization_of_amqp, "PROPERTY_CLASSES", classes)
+        longest = amqpdriver.ACK_REQUEUE_EVERY_SECONDS_MAX
+        patch.setattr(amqpdriver, "ACK_REQUEUE_EVERY_SECONDS_MAX", longest)
         loads = serialization_of_amqp.loads
         patch.setattr(abstract_channel, "loads", loads)
         for part in WAYS[way]:
@@ -101,11 +103,15 @@ class LedgerStub:
         self.there.set()
         self.quarantine = self
 
+    def require(self) -> None:
+        """Tell whether it is there."""
+        if not self.there.is_set():
+            raise OperationalError("INSERT", {}, Exception("gone"))
+
     def see(self, sightings: Iterable[Any]) -> Any:
         """Take images."""
         self.asked.set()
-        if not self.there.is_set():
-            raise OperationalError("INSERT", {}, Exception("gone"))
+        self.require()
         images = [sighting.image for sighting in sightings]
         self.seen += images
         self.sizes.append(len(images))

@@ -144,8 +144,8 @@ def test_without_our_messages_only_json_can_be_kept(exchange, caplog):
 def test_who_stops_while_the_ledger_is_away_gives_all_back(way, exchange):
     ledger = LedgerStub()
     with installed(way):
-        ledger.there.clear()
         with listening("kombu+memory://", ledger):
+            ledger.there.clear()
             exchange(*map(image_create, range(50)))
             assert ledger.asked.wait(10)
         ledger.there.set()

@@ -17,6 +17,7 @@ from ec2map_sync.rules.errors import BadMessage
 from ec2map_sync.rules.selection import Selection
 
 IMAGE = "2a3d51d7-356a-45c5-aa8e-34d805812a68"
+OTHER = "3b3d51d7-356a-45c5-aa8e-34d805812a68"
 
 
 def test_every_created_image_is_seen_and_no_other():
@@ -152,6 +153,7 @@ def test_nothing_but_bad_message_comes_out(notification):
 class Incoming:
     def __init__(self, message):
         self.message = message
+        self.lapsed = False
 
 
 class LedgerStub:
@@ -163,11 +165,13 @@ class LedgerStub:
         self.quarantined = []
         self.asked = threading.Event()
         self.quarantine = self
+        self.failing = lambda: None
 
     def see(self, sightings):
         self.asked.set()
         if self.failures:
             self.failures -= 1
+            self.failing()
             raise OperationalError("INSERT", {}, Exception("gone"))
         self.seen += sightings
         return type("Recorded", (), {"news": len(sightings)})
@@ -216,6 +220,40 @@ def test_a_stop_while_the_ledger_is_away_gives_the_batch_back():
     thread.join(within(10))
 
     assert answers == [set(batch)]
+
+
+def test_what_the_broker_takes_back_meanwhile_is_not_recorded():
+    ledger = LedgerStub(failures=1)
+    batch = [Incoming(note()), Incoming(note(id=OTHER)), Incoming([])]
+    recorder = Recorder(ledger, lambda: None)
+    ledger.failing = lambda: setattr(batch[0], "lapsed", True)
+
+    assert recorder.dispatch(batch) == set()
+
+    assert [s.image for s in ledger.seen] == [OTHER]
+    assert len(ledger.quarantined) == 1
+    assert recorder.too_late
+
+
+def test_a_batch_that_is_taken_back_is_waited_for_no_longer():
+    ledger = LedgerStub(failures=10**9)
+    batch = [Incoming(note())]
+    recorder = Recorder(ledger, lambda: None)
+    ledger.failing = lambda: setattr(batch[0], "lapsed", True)
+
+    assert recorder.dispatch(batch) == set()
+
+    assert recorder.too_late
+
+
+def test_a_batch_that_has_come_twice_before_is_no_reason_to_stop():
+    batch = [Incoming(note())]
+    batch[0].lapsed = True
+    recorder = Recorder(LedgerStub(), lambda: None)
+
+    assert recorder.dispatch(batch) == set()
+
+    assert not recorder.too_late
 
 
 def test_a_bad_one_among_good_ones_costs_only_itself():
