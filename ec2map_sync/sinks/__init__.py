@@ -55,6 +55,9 @@ class Sink(Protocol):
     """By which ranges of rows are compared; None where others have rows
     under derived numbers too."""
 
+    suspect: bool
+    """Whether others may have got rows in our band since it was cleared."""
+
     def reserve(self) -> None:
         """Keeps the database's own numbers out of our band."""
 

@@ -83,6 +83,7 @@ class Sweep:
         if self.position == 0:
             # A restored cell may lack no row, and count in our band still.
             self._sink.reserve()
+            self._sink.suspect = False
         written = self._ledger.cursors.position(self._sink.name)
         rows = self._sink.scan(self.position, PAGE)
         self.complete = len(rows) < PAGE
@@ -90,6 +91,11 @@ class Sweep:
         self._look(rows, self.position, upto, written)
         if rows:
             self.position = rows[-1].number
+
+    @property
+    def is_due(self) -> bool:
+        """Whether Nova may have got rows where a sweep alone finds them."""
+        return self._sink.suspect
 
     def continue_above(self) -> None:
         """Looks only at what Nova may have added since: above our band."""
@@ -232,7 +238,9 @@ class SinkAuditor:
 
     def _begin(self) -> bool:
         now = self._monotonic()
-        if self._swept_at is None or now - self._swept_at >= self._interval:
+        swept = self._swept_at
+        due = swept is None or now - swept >= self._interval
+        if due or self._sweep.is_due:
             self._whole = True
             self._sweep.begin()
         elif now - self._looked_at >= LOOK_INTERVAL:

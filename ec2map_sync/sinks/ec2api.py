@@ -14,8 +14,7 @@ from ec2map_sync.rules.errors import BadId
 from ec2map_sync.rules.names import EC2API
 from ec2map_sync.rules.rows import SinkRow
 from ec2map_sync.rules.settle import Numbered
-from ec2map_sync.sinks import Judge, Plan, Ranges
-from ec2map_sync.sinks.lock import alone
+from ec2map_sync.sinks import Judge, Plan, Ranges, lock
 from ec2map_sync.sql.database import WRITE
 from ec2map_sync.sql.statements import insert, select_in
 
@@ -31,6 +30,8 @@ items = sa.Table(
 )
 
 _ITEMS = sa.select(items.c.id, items.c.os_id)
+
+_STAKE = lock.Stake(items.c.id, ["ec2map_sync"], {})
 
 # A row with nothing but its two ids only maps; ec2-api uses it, and the
 # owner's first call fills it in and keeps the id.
@@ -206,6 +207,7 @@ class Ec2ApiSink:
     name = EC2API
     needs_kind = True  # the prefix shows it
     ranges: Ranges | None = None  # ec2-api draws ids also from our band
+    suspect = False
     # It draws at random from 32 bits; these are not Nova's to hand out.
     adoptable_below = DERIVED.stop
 
@@ -285,5 +287,6 @@ class Ec2ApiSink:
     @contextmanager
     def session(self) -> Iterator[Ec2ApiSession]:
         """Begins a transaction that no other writer of ours can be in."""
-        with alone(self._writing, self.name) as connection:
+        with self._writing.connect() as connection:
+            lock.take(connection, self.name, _STAKE)
             yield Ec2ApiSession(connection)

@@ -1,82 +1,98 @@
 """One writer of ours at a time in a sink's database, whatever the host."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
-from sqlalchemy.engine import Engine
+
+from ec2map_sync.sql import errors
 
 LOCK_TIMEOUT = 20
-"""Seconds to wait for another writer of ours."""
+"""Seconds to wait for another writer of ours; MySQL may wait longer."""
 
-_NAME = "ec2map_sync."
 _KEY = int.from_bytes(b"ec2map_s")
 """What the lock is called where names are numbers, one for each database."""
-
-# MySQL's locks are those of the whole server, and their names have at most
-# 64 characters, as many as a database's.
-_LOCK = sa.func.concat(_NAME, sa.func.left(sa.func.database(), 50))
-_GET = sa.select(sa.func.get_lock(_LOCK, LOCK_TIMEOUT))
-_RELEASE = sa.select(sa.func.release_lock(_LOCK))
-
-_LOCK_NOT_AVAILABLE = "55P03"
 
 
 class Busy(sa.exc.SQLAlchemyError):
     """Another writer of ours holds this database's lock."""
 
 
-@contextmanager
-def alone(engine: Engine, sink: str) -> Iterator[Connection]:
-    """Returns a connection behind a lock of the database's own.
+@dataclass(frozen=True, slots=True)
+class Stake:
+    """Rows that nobody has; of each, two transactions cannot both be."""
 
-    Conditions on what was seen do not notice X, then Y, then X again; the
-    lock, held until after the commit, does not have to. On PostgreSQL and
-    SQLite it ends with the transaction: one commit, and that at the end.
+    column: sa.Column[Any]
+    """The primary key."""
+    keys: Sequence[int | str]
+    """The first one that is free is taken."""
+    others: dict[str, Any]
+    """What else the row must have."""
+
+
+def take(connection: Connection, sink: str, stake: Stake) -> None:
+    """Locks out other writers of ours until the transaction ends.
+
+    It is the first thing in it. Conditions on what was seen do not notice X,
+    then Y, then X again; behind the lock, they do not have to.
+
+    MySQL's own locks with names belong to a session, which a proxy may
+    share, and to one node of a cluster; some clusters forbid them. So there,
+    a row is inserted and deleted: nobody ever sees it, another writer's
+    insertion of the same waits for our end, and on another node of the
+    cluster one of the two commits fails.
 
     :raises Busy: somebody else has held it for LOCK_TIMEOUT.
     """
-    with engine.connect() as connection:
-        if connection.dialect.name == "sqlite":
-            # BEGIN IMMEDIATE is a lock; it comes before the first statement.
-            connection.exec_driver_sql("SELECT 1")
-            yield connection
-        elif connection.dialect.name == "postgresql":
-            _lock_transaction(connection, sink)
-            yield connection
-        else:
-            with _session_lock(connection, sink):
-                yield connection
+    if connection.dialect.name == "sqlite":
+        # BEGIN IMMEDIATE is a lock; it comes before the first statement.
+        connection.exec_driver_sql("SELECT 1")
+        return
+    deadline = time.monotonic() + LOCK_TIMEOUT
+    while not _try(connection, stake):
+        if time.monotonic() > deadline:
+            raise Busy(f"another writer holds the lock of {sink}")
 
 
-def try_once(engine: Engine) -> None:
-    """Asks for the lock and gives it back, whoever holds it now.
+def _try(connection: Connection, stake: Stake) -> bool:
+    """Waits for the lock; False if it was in vain, and may not be again.
 
-    A cluster in strict mode refuses it to everybody.
+    Where several have waited for one row, some of them are told of a
+    deadlock when it becomes free.
     """
-    if engine.dialect.name == "mysql":
-        with engine.connect() as connection:
-            if connection.scalar(sa.select(sa.func.get_lock(_LOCK, 0))):
-                connection.execute(_RELEASE)
-
-
-def _lock_transaction(connection: Connection, sink: str) -> None:
-    connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}s'")
     try:
-        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_KEY)))
+        if connection.dialect.name == "postgresql":
+            _lock_key(connection)
+        else:
+            _lock_row(connection, stake)
     except sa.exc.OperationalError as error:
-        if getattr(error.orig, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
+        in_vain = errors.DEADLOCK | errors.NOT_AVAILABLE
+        if not errors.codes(error.orig) & in_vain:
             raise
-        raise Busy(f"another writer holds the lock of {sink}") from error
-
-
-@contextmanager
-def _session_lock(connection: Connection, sink: str) -> Iterator[None]:
-    if not connection.scalar(_GET):
-        raise Busy(f"another writer holds the lock of {sink}")
-    try:
-        yield
-    finally:
         connection.rollback()
-        connection.execute(_RELEASE)
+        return False
+    return True
+
+
+def _lock_key(connection: Connection) -> None:
+    connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}s'")
+    connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_KEY)))
+
+
+def _lock_row(connection: Connection, stake: Stake) -> None:
+    table, taken = stake.column.table, None
+    for key in stake.keys:
+        values = {stake.column.name: key} | stake.others
+        try:
+            connection.execute(sa.insert(table).values(values))
+        except sa.exc.IntegrityError as error:
+            taken = error  # an image has it: any other will do
+        else:
+            # Its lock stays, as a write's does.
+            connection.execute(sa.delete(table).where(stake.column == key))
+            return
+    if taken:
+        raise taken

@@ -3,7 +3,7 @@
 import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,8 +15,7 @@ from ec2map_sync.rules.ec2id import DERIVED, LEGACY, ON_DEMAND
 from ec2map_sync.rules.names import sink_of
 from ec2map_sync.rules.rows import LAST, SinkRow
 from ec2map_sync.rules.settle import Numbered
-from ec2map_sync.sinks import Judge, Plan, Ranges, Row, plan
-from ec2map_sync.sinks.lock import alone
+from ec2map_sync.sinks import Judge, Plan, Ranges, Row, lock, plan
 from ec2map_sync.sql.database import WRITE
 from ec2map_sync.sql.rowprints import Prints, add_up
 from ec2map_sync.sql.statements import insert, select_in
@@ -38,6 +37,7 @@ s3_images = sa.Table(
 
 _ROWS = sa.select(s3_images.c.id, s3_images.c.uuid)
 _SLICES = 16
+_LOOKED = "ec2map_looked"
 
 
 def next_id(connection: Connection) -> int:
@@ -51,100 +51,45 @@ def next_id(connection: Connection) -> int:
     return int(found[1]) if found else 1
 
 
-class _Counter:
-    """Nova's count of its own ids, pushed above our band.
-
-    An explicit id of ours does not do it: it leaves the counter where it
-    is, or pushes it just behind itself, into our band. Doing this again
-    changes nothing.
-    """
-
-    def __init__(self, sink: str) -> None:
-        self._sink = sink
-        self._pushed = False
-
-    def keep(self, connection: Connection) -> None:
-        """Pushes it unless it is known to be above, before rows of ours come.
-
-        A server restored from a backup has forgotten it, and one that has
-        taken another's place may not have heard of it.
-        """
-        if not self._pushed or self._is_behind(connection):
-            self.push(connection)
-
-    def push(self, connection: Connection) -> None:
-        """Pushes it on every server there is; on MySQL, this commits."""
-        self._pushed = False
-        if connection.dialect.name == "postgresql":
-            _push_sequence(connection)
-        elif connection.dialect.name != "sqlite":
-            _push_auto_increment(connection, self._sink)
-        # SQLite has no counter: the next id follows the largest row.
-        self._pushed = True
-
-    def _is_behind(self, connection: Connection) -> bool:
-        if connection.dialect.name in {"postgresql", "sqlite"}:
-            return True  # not looked at: pushing costs no more
-        return next_id(connection) < ON_DEMAND.first
+# Nova counts on from the largest id that was ever inserted, and InnoDB keeps
+# that across restarts; so this lock also keeps Nova's own ids above our band,
+# without a right to ALTER. It does so in every transaction of ours, before
+# anything else: on the server that the link leads to by now, on each replica,
+# and on every node of a cluster, none of which is told of what is rolled back.
+_STAKE = lock.Stake(
+    s3_images.c.id,
+    range(ON_DEMAND.first - 1, ON_DEMAND.first - 65, -1),
+    {"uuid": _PLACEHOLDER},
+)
 
 
-def _push_auto_increment(connection: Connection, sink: str) -> None:
-    """Inserts the last id below Nova's, deletes it, and commits.
-
-    InnoDB counts on from the largest id that was ever inserted, and keeps
-    that across restarts; so this needs no right to ALTER. Rolled back, it
-    would reach no replica, and no other node of a cluster. Committed, both
-    changes do, though together they change nothing: nobody sees the row.
-    """
-    found = next_id(connection)
-    if found in DERIVED:
-        LOG.warning(
-            "%s: Nova counted its ids in our band, from %d on, as after a "
-            "failover; no more. 'ec2map-sync divergence list' has those that "
-            "it gave away there",
-            sink,
-            found,
-        )
-    last = ON_DEMAND.first - 1
-    # If an image has this row, every counter is behind it already.
-    with suppress(sa.exc.IntegrityError):
-        connection.exec_driver_sql(
-            "INSERT INTO s3_images (id, uuid) "  # noqa: S608
-            f"VALUES ({last}, '{_PLACEHOLDER}')"
-        )
-    connection.exec_driver_sql(
-        f"DELETE FROM s3_images WHERE id = {last} "  # noqa: S608
-        f"AND uuid = '{_PLACEHOLDER}'"
-    )
-    connection.commit()
-
-
-def _push_sequence(connection: Connection) -> None:
-    """Sets the sequence forward; only if it is behind, and never back.
+def _push_sequence(connection: Connection) -> int:
+    """Sets PostgreSQL's sequence forward, if it is behind, and never back.
 
     Nova may draw from it at the same moment: a value that was read before,
-    and is set again, would be drawn twice.
+    and is set again, would be drawn twice. Gives where it was; 0 if above.
     """
     sequence = connection.scalar(
         sa.select(sa.func.pg_get_serial_sequence(s3_images.name, "id"))
     )
     if sequence is None:
-        return  # the table's owner lets ids come from elsewhere
+        return 0  # the table's owner lets ids come from elsewhere
     last = ON_DEMAND.first - 1
     drawn: sa.ColumnClause[int] = sa.column("last_value")
-    connection.execute(
-        sa.select(sa.func.setval(sequence, sa.func.greatest(last, drawn)))
+    pushed = sa.func.setval(sequence, sa.func.greatest(last, drawn))
+    row = connection.execute(
+        sa.select(pushed, drawn)
         .select_from(sa.text(sequence))  # it comes quoted
         .where(drawn < last)
-    )
+    ).one_or_none()
+    return int(row[1]) if row else 0
 
 
 class NovaSession:
     """One transaction in a cell."""
 
-    def __init__(self, connection: Connection, counter: _Counter) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._counter = counter
 
     def plan(
         self, settled: Sequence[Numbered], *, judge: Judge, rewrite: bool
@@ -155,9 +100,7 @@ class NovaSession:
         return plan(found, settled, is_ours=is_ours, rewrite=rewrite)
 
     def apply(self, steps: Plan) -> None:
-        """Sees to Nova's own ids; then empty, fill and commit."""
-        if steps.add:
-            self._counter.keep(self._connection)
+        """Empties, fills and commits."""
         for row in steps.remove:
             self._connection.execute(
                 sa.delete(s3_images).where(
@@ -191,8 +134,8 @@ class NovaSink:
 
     def __init__(self, cell: str, engine: Engine) -> None:
         self.name = sink_of(cell)
-        self._counter = _Counter(self.name)
         self.ranges: Ranges | None = self
+        self.suspect = False
         self._engine = engine
         self._writing = engine.execution_options(**WRITE)
         # Nova takes the first row that it is given, and does not say which
@@ -204,9 +147,8 @@ class NovaSink:
             self._place = sa.literal_column("ctid", sa.Text)
 
     def reserve(self) -> None:
-        """Pushes Nova's own ids above our band, also where nothing is ours."""
-        with alone(self._writing, self.name) as connection:
-            self._counter.push(connection)
+        """Keeps Nova's own ids above our band, also where nothing is ours."""
+        with self._alone() as connection:
             connection.commit()
 
     def scan(self, after: int, limit: int) -> list[SinkRow]:
@@ -272,8 +214,42 @@ class NovaSink:
     @contextmanager
     def session(self) -> Iterator[NovaSession]:
         """Begins a transaction that no other writer of ours can be in."""
-        with alone(self._writing, self.name) as connection:
-            yield NovaSession(connection, self._counter)
+        with self._alone() as connection:
+            yield NovaSession(connection)
+
+    @contextmanager
+    def _alone(self) -> Iterator[Connection]:
+        """Begins a transaction: nobody else of ours, and Nova above us.
+
+        A server restored from a backup has forgotten where Nova was, and one
+        that has taken another's place may not have heard of it.
+        """
+        with self._writing.connect() as connection:
+            found = self._look(connection)
+            lock.take(connection, self.name, _STAKE)
+            if connection.dialect.name == "postgresql":
+                found = _push_sequence(connection)
+            if found in DERIVED:
+                self._warn(found)
+            yield connection
+
+    def _look(self, connection: Connection) -> int:
+        """Returns where Nova counts, once for each connection to MySQL."""
+        if connection.dialect.name != "mysql" or _LOOKED in connection.info:
+            return 0
+        found = next_id(connection)
+        connection.info[_LOOKED] = True
+        return found
+
+    def _warn(self, found: int) -> None:
+        LOG.warning(
+            "%s: Nova counted its ids in our band, from %d on, as after a "
+            "failover; no more. 'ec2map-sync divergence list' has those that "
+            "it gave away there",
+            self.name,
+            found,
+        )
+        self.suspect = True
 
 
 def _place(place: int | str) -> tuple[int, ...]:

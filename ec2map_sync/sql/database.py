@@ -11,7 +11,7 @@ from sqlalchemy.engine import URL, Engine, ExceptionContext, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from ec2map_sync.rules.errors import ConfigError, one_line
-from ec2map_sync.sql import tls
+from ec2map_sync.sql import errors, tls
 
 LOG = logging.getLogger(__name__)
 
@@ -45,17 +45,6 @@ RESTED = 5.0
 
 _IN_TRANSACTION = 1
 """A bit of what MySQL says after each statement: SERVER_STATUS_IN_TRANS."""
-
-_CANNOT_WRITE = {
-    1290,  # --read-only, or another option
-    1836,  # --super-read-only
-    1792,  # a transaction that may only read
-    1047,  # a node that has left its Galera cluster
-    1053,  # shutting down
-    1927,  # killed
-    "25006",  # PostgreSQL: a standby, or set to read only
-}
-"""Errors of servers that answer, whose work another one may do by now."""
 
 _CONNECT_TIMEOUT = 10
 PATIENCE = 60
@@ -179,9 +168,7 @@ def _leave_what_cannot_write(engine: Engine) -> None:
 
     @sa.event.listens_for(engine, "handle_error")
     def leave(context: ExceptionContext) -> None:
-        error = context.original_exception
-        codes = {getattr(error, "sqlstate", None), *error.args[:1]}
-        if codes & _CANNOT_WRITE:
+        if errors.codes(context.original_exception) & errors.CANNOT_WRITE:
             context.is_disconnect = True
 
 

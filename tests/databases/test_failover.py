@@ -1,7 +1,7 @@
 """Where several servers hold a cell, Nova counts above our band on each."""
 
 import tempfile
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from uuid import uuid4
 
@@ -18,14 +18,17 @@ from ec2map_sync.rules.ec2id import DERIVED, ON_DEMAND, Scheme
 from ec2map_sync.rules.rows import SinkRow
 from ec2map_sync.settings.config import Cell
 from ec2map_sync.sinks import Plan
-from ec2map_sync.sinks.audit import Sweep
+from ec2map_sync.sinks.audit import SinkAuditor, Sweep
 from ec2map_sync.sinks.nova import NovaSink
 from ec2map_sync.sinks.writer import Writer
+from ec2map_sync.sql import errors
 from ec2map_sync.sql.database import create_engine, parse_url
 
 pytestmark = pytest.mark.services
 
 IMAGE = "00000000-0000-4000-8000-000000000001"
+OTHER = "00000000-0000-4000-8000-000000000002"
+THIRD = "00000000-0000-4000-8000-000000000003"
 OURS = SinkRow(number=DERIVED.first + 5, uuid=IMAGE)
 
 
@@ -149,13 +152,12 @@ def test_before_a_row_of_ours_a_server_that_forgot_is_put_right(
     assert boot(two) in ON_DEMAND
 
 
-def test_a_counter_pushed_already_costs_no_second_commit(cells):
+def test_to_keep_the_counter_costs_no_second_commit(cells):
     sink = NovaSink("cell1", cells[0])
-    add(sink, OURS)
     commits = []
     sa.event.listen(cells[0], "commit", commits.append)
 
-    add(sink, SinkRow(number=OURS.number + 1, uuid=IMAGE))
+    add(sink, OURS)
 
     assert len(commits) == 1
 
@@ -191,6 +193,69 @@ def test_a_counter_in_our_band_is_named_and_put_right(cells, tmp_path, caplog):
     assert databases._cell(Cell(name="cell1", url=cell.url)).good
 
 
+def test_what_nova_took_in_our_band_meanwhile_is_listed(cells, tmp_path):
+    cell = cells[0]
+    opened = region(cell, f"sqlite:///{tmp_path}/ledger")
+    with opened as (ledger, sink, writer):
+        auditor = SinkAuditor(
+            Sweep(ledger, sink, writer),
+            "cell1",
+            may_begin=lambda: True,
+            interval=3600,
+        )
+        while auditor.step():
+            pass
+        assert ledger.divergences.found() == []
+        # Another server takes over, which has not heard of Nova's counter.
+        forget(cell)
+        with cell.begin() as connection:
+            connection.execute(
+                sa.insert(schemas.S3_IMAGES).values(id=OURS.number, uuid="x")
+            )
+        taken = boot(cell, OTHER)
+        assert taken in DERIVED
+        cell.dispose()
+
+        ledger.record([Claim(claimed_at=6, image=THIRD)])
+        writer.step()
+        while auditor.step():
+            pass
+
+        assert taken in {one.number for one in ledger.divergences.found()}
+        assert boot(cell) in ON_DEMAND
+
+
+def test_a_writer_that_was_overtaken_on_another_node_writes_nothing(clustered):
+    """Under the number it saw X, then Y, then X again."""
+    name = f"cell_{uuid4().hex}"
+    urls = (clustered[0].create_database(name), clustered[1].url(name))
+    one, two = (create_engine(parse_url(url, "x")) for url in urls)
+    schemas.create(one, schemas.S3_IMAGES)
+    wait_until(lambda: has_table(clustered[1], name), 30)
+    slow, fast = NovaSink("cell1", one), NovaSink("cell1", two)
+    x, y = OURS, SinkRow(number=OURS.number, uuid=OTHER)
+    end = SinkRow(number=OURS.number + 1, uuid=THIRD)
+    expected = {row.number: row.uuid for row in (x, end)}
+    add(slow, x)
+    wait_until(lambda: rows(two) == {x.number: x.uuid}, 30)
+
+    with slow.session() as session:
+        for steps in (
+            Plan(remove=(x,), add=(y,)),
+            Plan(remove=(y,), add=(x, end)),
+        ):
+            with fast.session() as other:
+                other.apply(steps)
+        wait_until(lambda: rows(one) == expected, 30)
+        with pytest.raises(sa.exc.OperationalError) as raised:
+            session.apply(Plan(remove=(x,), add=(y,)))
+
+    assert errors.codes(raised.value.orig) & errors.DEADLOCK
+    wait_until(lambda: rows(one) == rows(two) == expected, 30)
+    for engine in (one, two):
+        engine.dispose()
+
+
 def test_a_node_that_rejects_everything_is_left(clustered):
     node = clustered[1]
     engine = create_engine(parse_url(node.url("mysql"), "x"))
@@ -213,13 +278,19 @@ def once(engine, statement):
         return connection.scalar(statement)
 
 
-def audit(cell, ledger_url):
+@contextmanager
+def region(cell, ledger_url):
+    """Give a ledger with an image, a sink and its Writer."""
     engine = create_engine(parse_url(ledger_url, "x"))
     schema.upgrade(engine)
     ledger = Ledger(engine, Scheme(b"x"))
     ledger.record([Claim(claimed_at=5, image=IMAGE)])
     sink = NovaSink("cell1", cell)
-    writer = Writer(ledger, sink, rewrite=False)
-    Sweep(ledger, sink, writer).step()
-    writer.step()
+    yield ledger, sink, Writer(ledger, sink, rewrite=False)
     engine.dispose()
+
+
+def audit(cell, ledger_url):
+    with region(cell, ledger_url) as (ledger, sink, writer):
+        Sweep(ledger, sink, writer).step()
+        writer.step()

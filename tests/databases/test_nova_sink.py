@@ -5,6 +5,7 @@ from contextlib import contextmanager
 import pytest
 import schemas
 import sqlalchemy as sa
+from impatience import impatience
 
 from ec2map_sync.ledger import Ledger, schema
 from ec2map_sync.rules.claims import Claim, Sighting
@@ -172,9 +173,13 @@ def test_a_row_that_changed_since_it_was_seen_stays(cell, sink):
 
 
 @servers
-def test_two_writers_of_ours_take_turns(sink, monkeypatch):
-    monkeypatch.setattr(lock, "LOCK_TIMEOUT", 1)
-    with sink.session(), pytest.raises(lock.Busy), sink.session():
+def test_two_writers_of_ours_take_turns(cell, sink):
+    with (
+        impatience(cell),
+        sink.session(),
+        pytest.raises(lock.Busy),
+        sink.session(),
+    ):
         pass
 
     for _ in range(2):
@@ -182,8 +187,7 @@ def test_two_writers_of_ours_take_turns(sink, monkeypatch):
             session.apply(Plan())
 
 
-def test_a_writer_that_fails_lets_the_next_one_in(cell, sink, monkeypatch):
-    monkeypatch.setattr(lock, "LOCK_TIMEOUT", 1)
+def test_a_writer_that_fails_lets_the_next_one_in(cell, sink):
     twice = SinkRow(number=100, uuid=image(1))
     with pytest.raises(sa.exc.IntegrityError), sink.session() as session:
         session.apply(Plan(add=(twice, twice)))

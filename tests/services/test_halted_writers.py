@@ -12,6 +12,7 @@ import pytest
 import schemas
 import sqlalchemy as sa
 from halted_writer import SCHEME
+from impatience import impatience
 from patience import wait_until, within
 from servers import MariaDB
 
@@ -178,17 +179,14 @@ def test_killed_before_it_notes_what_it_has_done_a_writer_does_it_again(
     assert region.rows() == region.settled() | NOVAS
 
 
-def test_while_a_writer_is_stopped_nobody_else_writes_and_nova_does(
-    region, monkeypatch
-):
-    monkeypatch.setattr(lock, "LOCK_TIMEOUT", 1)
+def test_while_a_writer_is_stopped_nobody_else_writes_and_nova_does(region):
     before = region.rows()
     stopped = region.start("SIGSTOP", EMPTY)
     await_stopped(stopped)
 
     region.claim(2)
     for attempt in (region.writer.step, lambda: region.writer.write([100])):
-        with pytest.raises(lock.Busy):
+        with impatience(region.cell), pytest.raises(lock.Busy):
             attempt()
     assert not region.writer.caught_up
     nova = region.boot("meanwhile")

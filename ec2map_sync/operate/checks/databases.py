@@ -21,7 +21,6 @@ from ec2map_sync.rules.ec2id import DERIVED, Scheme
 from ec2map_sync.rules.names import source_of
 from ec2map_sync.rules.stamps import wall_clock
 from ec2map_sync.settings.config import Cell, Config, NovaApi
-from ec2map_sync.sinks import lock
 from ec2map_sync.sinks.cells import discover
 from ec2map_sync.sinks.ec2api import items
 from ec2map_sync.sinks.nova import next_id, s3_images
@@ -112,8 +111,6 @@ def _amiss(engine: Engine) -> Finding | None:
         return wrong(
             f"no right to {', '.join(denied)}", _grant(engine, "s3_images")
         )
-    if refused := _lock_refused(engine):
-        return refused
     if not _may_push_sequence(engine):
         return wrong(
             "no right to push the sequence of s3_images",
@@ -173,19 +170,7 @@ def _ec2api(url: URL) -> Finding:
         return wrong(
             f"no right to {', '.join(denied)}", _grant(engine, items.name)
         )
-    return _lock_refused(engine) or ok()
-
-
-def _lock_refused(engine: Engine) -> Finding | None:
-    try:
-        lock.try_once(engine)
-    except DBAPIError as error:
-        return wrong(
-            f"GET_LOCK is refused: {error.orig}",
-            "allow it; a cluster of Percona's does with pxc_strict_mode = "
-            "MASTER, where one node is written to",
-        )
-    return None
+    return ok()
 
 
 def _denied(engine: Engine, table: sa.Table) -> list[str]:
