@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ec2map_sync.broker.delivery import acknowledged_together, delivery_in
+from ec2map_sync.broker.sizes import comes_later
 
 with warnings.catch_warnings():
     # It imports eventlet, which warns whoever does.
@@ -76,6 +77,17 @@ class BatchServer(BatchNotificationServer):  # type: ignore[misc]
             self._more.clear()
 
     def _settle(self, batch: Sequence[Any]) -> None:
+        whole = []
+        for incoming in batch:
+            if comes_later(delivery_in(incoming.message).carrier):
+                # First of all, lest others' acknowledgement take it away.
+                incoming.requeue()
+            else:
+                whole.append(incoming)
+        if whole:
+            self._settle_whole(whole)
+
+    def _settle_whole(self, batch: Sequence[Any]) -> None:
         deliveries = [delivery_in(incoming.message) for incoming in batch]
         try:
             taken = not self.dispatcher.dispatch(deliveries)

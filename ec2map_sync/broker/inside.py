@@ -15,7 +15,11 @@ from typing import Any
 
 import amqp
 import kombu.transport
-from amqp import abstract_channel, serialization as amqp_serialization
+from amqp import (
+    abstract_channel,
+    method_framing,
+    serialization as amqp_serialization,
+)
 from amqp.spec import Basic
 from kombu import message, serialization
 from kombu.transport import pyamqp, virtual
@@ -77,7 +81,7 @@ def unknown() -> list[str]:
 
 def install_reading() -> None:
     """Puts in what nobody who reads may do without, a command least of all."""
-    for one in (CONTENT, TAGS):
+    for one in (CONTENT, TAGS, SIZES):
         if one.fits():
             one.put_in()
 
@@ -222,6 +226,28 @@ def _count_on() -> None:
     channels.install()
 
 
+def _known_collecting() -> bool:
+    known = amqp.Message
+    collect = method_framing.frame_handler
+    return (
+        method_framing.Message in [*known.__subclasses__(), known]
+        and any(
+            {"Message", "inbound_header", "inbound_body", "ready"}
+            <= set(getattr(part, "co_names", ()))
+            for part in collect.__code__.co_consts
+        )
+        and _parameters(known.inbound_header) == ["self", "buf", "offset"]
+        and _parameters(known.inbound_body) == ["self", "buf"]
+        and _speaks_of(known.inbound_body, "body_received", "body_size")
+    )
+
+
+def _keep_in_bounds() -> None:
+    from ec2map_sync.broker import sizes  # noqa: PLC0415, only if known
+
+    sizes.install()
+
+
 def _known_consumers() -> bool:
     with warnings.catch_warnings():
         # It imports eventlet, which warns whoever does.
@@ -294,4 +320,19 @@ WAITING = Replacement(
     look=_known_waiting,
     put_in=_wait_shortly,
 )
-ALL = (READING, MESSAGES, BATCHES, CONTENT, TAGS, CONSUMERS, WAITING)
+SIZES = Replacement(
+    name="how py-amqp collects a message",
+    cost="long ones may take all memory",
+    look=_known_collecting,
+    put_in=_keep_in_bounds,
+)
+ALL = (
+    READING,
+    MESSAGES,
+    BATCHES,
+    CONTENT,
+    TAGS,
+    SIZES,
+    CONSUMERS,
+    WAITING,
+)

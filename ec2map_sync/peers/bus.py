@@ -1,6 +1,7 @@
 """The bus between regions: exchange and queues (kombu)."""
 
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -11,6 +12,7 @@ from kombu.message import Message
 from ec2map_sync.broker import inside
 from ec2map_sync.broker.address import Address
 from ec2map_sync.broker.link import Link, publish
+from ec2map_sync.broker.sizes import comes_later
 from ec2map_sync.settings import config
 
 LOG = logging.getLogger(__name__)
@@ -79,7 +81,14 @@ class _Source(Link):
                 )
         some = self._arrived[:limit]
         del self._arrived[:limit]
-        return some
+        whole = [message for message in some if not comes_later(message)]
+        if some and not whole:
+            # Others of this process hold all room: not again at once.
+            time.sleep(seconds)
+        for message in some:
+            if comes_later(message):
+                message.requeue()
+        return whole
 
     def acknowledge(self, taken: Sequence[Message]) -> None:
         """Tells the broker that these have taken effect here."""

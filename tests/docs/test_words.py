@@ -23,7 +23,7 @@ _ORDINARY = """
 addressee answer answered argument aside asker bad batch busy cannot class
 comparison count delay derive difference ending error examination explanation
 exported finding from front held help interrupt item known late line listen
-lister lookout many map mapped misfit mismatch moving name no numbered one
+lister long lookout many map mapped misfit mismatch moving name no numbered one
 outcome pace part pause picture plain process program proposal received
 recorded recorder rehearsal replacement reporter retrial run sample says screen
 seen silent snapshot spread stage state story survey taken tally time too trace

@@ -8,7 +8,11 @@ from typing import Any
 import amqp
 import kombu.transport
 import pytest
-from amqp import abstract_channel, serialization as serialization_of_amqp
+from amqp import (
+    abstract_channel,
+    method_framing,
+    serialization as serialization_of_amqp,
+)
 from amqp.serialization import GenericContent
 from amqp.spec import Basic
 from kombu import serialization
@@ -34,6 +38,7 @@ WAYS = {
     "other content": ("content",),
     "other tags": ("tags",),
     "other consumers": ("consumers",),
+    "other collecting": ("collecting",),
     "all other": (
         "reading",
         "messages",
@@ -41,6 +46,7 @@ WAYS = {
         "content",
         "tags",
         "consumers",
+        "collecting",
     ),
 }
 """What is other than we know."""
@@ -54,6 +60,7 @@ def installed(way: str) -> Iterator[None]:
         patch.setattr(virtual.Channel, "Message", virtual.Message)
         patch.setattr(impl_rabbit, "Consumer", KNOWN_CONSUMER)
         patch.setattr(pyamqp.Connection, "Channel", pyamqp.Channel)
+        patch.setattr(method_framing, "Message", amqp.Message)
         aliases = dict(kombu.transport.TRANSPORT_ALIASES)
         patch.setattr(kombu.transport, "TRANSPORT_ALIASES", aliases)
         patch.setattr(kombu.transport, "_transport_cache", {})
@@ -82,6 +89,7 @@ def _change(part: str, patch: pytest.MonkeyPatch) -> None:
         "consumers": (KNOWN_CONSUMER, "declare"),
         "tags": (amqp.Channel, "basic_ack"),
         "content": (GenericContent, "_load_properties"),
+        "collecting": (GenericContent, "inbound_body"),
     }[part]
     known = getattr(kind, name)
 

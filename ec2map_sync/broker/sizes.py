@@ -1,0 +1,106 @@
+"""How many bytes of messages one process has in hand, and no more.
+
+Put in only where py-amqp is inside as `inside` knows it. A broker may send
+some hundred messages before the first is acknowledged, each as long as it
+allows. Small ones may all be in hand. Of larger ones, only so many are kept
+whole; the others are given back when it is their turn, and come again. What
+is longer than anything of Glance's or of ours is kept by its head.
+"""
+
+import weakref
+from typing import Any
+
+from amqp import basic_message, method_framing
+
+from ec2map_sync.rules.names import UNREADABLE
+
+SMALL = 16 * 1024
+"""Bytes of a body that is always kept whole, as almost all are."""
+
+ROOM = 32 * 1024 * 1024
+"""Bytes of larger bodies that a process has in hand at a time."""
+
+LONGEST_BODY = 16 * 1024 * 1024
+"""Bytes of the longest body that is read: RabbitMQ 4 takes no longer one."""
+
+HEAD = SMALL
+"""Bytes kept of a body that is not kept whole."""
+
+_HOLD = "ec2map_sync.hold"
+"""A property, which no sender can set: they are not headers."""
+
+
+class _Hold:
+    """Some room, taken for as long as a message is in hand."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+
+_holds: weakref.WeakSet[_Hold] = weakref.WeakSet()
+
+
+def has_room(size: int) -> bool:
+    """Returns whether a body of so many bytes can be had now."""
+    return sum(hold.size for hold in list(_holds)) + size <= ROOM
+
+
+def comes_later(message: Any) -> bool:
+    """Returns whether there was no room for a message of kombu's.
+
+    Whoever reads it gives it back, and it comes again.
+    """
+    properties = getattr(message, "properties", {})
+    return _HOLD in properties and properties[_HOLD] is None
+
+
+class LongMessage(basic_message.Message):  # type: ignore[misc]
+    """A message of py-amqp's that takes no more memory than there is room."""
+
+    _cut = False
+
+    def inbound_header(self, buf: Any, offset: int = 0) -> int:
+        """Decides what is kept, when the length is known."""
+        offset = super().inbound_header(buf, offset)
+        size: int = self.body_size
+        if size > LONGEST_BODY:
+            self._keep_head()
+        elif size > SMALL:
+            room = has_room(size)
+            hold = _Hold(size) if room else None
+            if hold:
+                _holds.add(hold)
+            else:
+                self._keep_head()
+            self.properties[_HOLD] = hold
+        return offset
+
+    def _keep_head(self) -> None:
+        self._cut = True
+        self._kept = bytearray()
+        headers = self.properties.setdefault("application_headers", {})
+        headers.setdefault(
+            UNREADABLE,
+            f"its body of {self.body_size} bytes: longer than any that is "
+            "read",
+        )
+        self.properties |= {
+            "content_type": "application/json",
+            "content_encoding": "utf-8",
+        }
+
+    def inbound_body(self, buf: Any) -> None:
+        """Takes a part of the body."""
+        if not self._cut:
+            super().inbound_body(buf)
+            return
+        self.body_received += len(buf)
+        self._kept += buf[: HEAD - len(self._kept)]
+        if self.body_received >= self.body_size:
+            self.body = bytes(self._kept)
+            self.ready = True
+
+
+def install() -> None:
+    """Lets every message be such a one."""
+    method_framing.Message = LongMessage
