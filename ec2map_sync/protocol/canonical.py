@@ -11,30 +11,64 @@ from ec2map_sync.rules.claims import Claim, Stamp
 from ec2map_sync.rules.errors import BadMessage
 
 
-def line_of(claim: Claim) -> str:
+def line(
+    uuid: str,
+    claimed_at: Stamp,
+    wanted: tuple[Stamp, int] | None,
+    kind: tuple[Stamp, str] | None,
+) -> str:
     """Returns a claim as one line of JSON, without its end.
 
     Fields stand in this order, those that are not known are left out, and
     there is no space: all of it is ASCII that JSON need not escape.
     """
-    wanted, kind = claim.wanted, claim.kind
-    text = f'{{"image":"{claim.uuid}","claimed_at":{claim.claimed_at}'
+    text = f'{{"image":"{uuid}","claimed_at":{claimed_at}'
     if wanted:
-        text += f',"wanted":[{wanted.at},{wanted.number}]'
+        text += f',"wanted":[{wanted[0]},{wanted[1]}]'
     if kind:
-        text += f',"kind":[{kind.at},"{kind.kind.value}"]'
+        text += f',"kind":[{kind[0]},"{kind[1]}"]'
     return text + "}"
 
 
-def claim_of_line(line: str, now: Stamp) -> Claim:
+def leaf(
+    image: str,
+    claimed_at: Stamp,
+    wanted: tuple[Stamp, int] | None,
+    kind: tuple[Stamp, str] | None,
+    until: Stamp,
+) -> str:
+    """Returns what was known of an image before a stamp as a line.
+
+    How Glance spells its UUID is no part of that.
+    """
+    return line(
+        image,
+        claimed_at,
+        wanted if wanted and wanted[0] < until else None,
+        kind if kind and kind[0] < until else None,
+    )
+
+
+def line_of(claim: Claim) -> str:
+    """Returns all that is known by a claim as a line."""
+    return line(claim.uuid, claim.claimed_at, claim.wanted, claim.kind)
+
+
+def entry(claim_line: str, number: int | None) -> str:
+    """Returns the line of a claim, and the number that its image has."""
+    shown = "null" if number is None else number
+    return f'{claim_line[:-1]},"number":{shown}}}'
+
+
+def claim_of_line(text: str, now: Stamp) -> Claim:
     """Reads a claim's line; ``now`` is our clock, which judges its stamps.
 
     :raises BadMessage: it is none, or not as `line_of` writes it.
     """
     try:
-        claim = claim_from_json(json.loads(line), now)
+        claim = claim_from_json(json.loads(text), now)
     except (ValueError, RecursionError) as error:
         raise BadMessage("no JSON") from error
-    if line_of(claim) != line:
+    if line_of(claim) != text:
         raise BadMessage("a claim, but not in its canonical form")
     return claim

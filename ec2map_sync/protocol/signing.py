@@ -115,6 +115,11 @@ class PublicKey:
                 "'ec2map-sync key generate' prints it)"
             ) from error
 
+    @property
+    def raw(self) -> bytes:
+        """The key as 32 bytes."""
+        return self._key.public_bytes_raw()
+
     def verifies(self, signature: bytes, data: bytes) -> bool:
         """Returns whether the holder of the private key has signed this."""
         try:
