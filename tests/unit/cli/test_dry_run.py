@@ -14,6 +14,7 @@ from ec2map_sync.rules.rows import Divergence, RowClass
 
 READ_ONLY = {
     "config check",
+    "config from-glance",
     "db version",
     "demo",  # keeps nothing
     "divergence list",

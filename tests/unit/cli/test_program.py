@@ -142,6 +142,8 @@ def test_without_a_configuration_every_command_is_one_line(command):
         "divergence resolve": ["keep", "--all"],
         "explain": [IMAGE],
         "key generate": ["/nowhere/key"],
+        "ledger export": ["/nowhere/ledger"],
+        "ledger import": ["/nowhere/ledger"],
         "peer forget": ["RegionTwo"],
         "quarantine drop": ["1"],
         "quarantine retry": ["1"],
