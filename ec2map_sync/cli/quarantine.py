@@ -127,7 +127,11 @@ class RetryQuarantined(_Each):
         region = self.region
         names = self.names(parsed_args)
         retrial = Retrial(
-            region.ledger, region.trusted, region.pen, self.config.selection
+            region.ledger,
+            region.trusted,
+            region.pen,
+            self.config.selection,
+            region.believe,
         )
         if not parsed_args.dry_run:
             self._await_peers()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ec2map_sync.glance.notifications import sighted
 from ec2map_sync.ledger import Ledger, Quarantined
 from ec2map_sync.protocol import messages, wire
-from ec2map_sync.rules.claims import Claim
+from ec2map_sync.rules.claims import Believe, Claim
 from ec2map_sync.rules.errors import BadMessage
 from ec2map_sync.rules.names import GLANCE, peer_of
 from ec2map_sync.rules.selection import Selection
@@ -22,6 +22,7 @@ class Retrial:
     _trusted: Mapping[str, wire.Trust]
     _pen: wire.Pen
     _selection: Selection
+    _believe: Believe
 
     def take(self, entry: Quarantined, *, dry_run: bool) -> str:
         """Tries an entry again; tells what has become of it.
@@ -46,7 +47,7 @@ class Retrial:
             return "it tells of no image that gets an id"
         if dry_run:
             return f"it would make image {sighting.uuid} known"
-        news = self._ledger.see([sighting]).news
+        news = self._ledger.see(self._believe([sighting])).news
         told = "is known now" if news else "was known already"
         return f"image {sighting.uuid} {told}"
 
