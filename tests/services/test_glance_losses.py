@@ -88,11 +88,14 @@ def test_a_backfill_killed_half_way_is_gone_on_with(
     def claims():
         return region.sql("ledger", "SELECT COUNT(*) FROM claims")[0][0]
 
+    glance.page = RATE + RATE // 2
+    glance.hold_after = 3  # the newest change of either list, one page
     with backfill(region) as process:
         wait_until(lambda: claims() > 0, 60)
         process.kill()
         assert process.communicate(timeout=within(10)) == ("", "")
 
+    glance.hold_after = None
     before = claims()
     assert before < IMAGES
     row = {"region": "RegionOne", "seen": IMAGES}

@@ -15,7 +15,7 @@ from one_set import (
     open_ledger,
     restore,
 )
-from patience import wait_until
+from patience import wait_until, within
 
 from ec2map_sync.rules.stamps import wall_clock
 
@@ -27,6 +27,8 @@ AN_HOUR = 3600 * 1_000_000
 @pytest.fixture
 def regions(rabbit_a, rabbit_b, mariadb, tmp_path):
     one, two = pair(rabbit_a, rabbit_b, mariadb, tmp_path)
+    # However long a peer takes to start, it is waited for.
+    one.configure(two, extra=f"\n[bus]\nclaim_wait = {within(60)}\n")
     with running(one, two):
         await_reading(one, two)
         await_reading(two, one)

@@ -51,6 +51,8 @@ class FakeGlance:
         """What listing answers; others than 200 are refusals."""
         self.fail_after: int | None = None
         """Answers 500 to every list after so many."""
+        self.hold_after: int | None = None
+        """Answers no list after so many, while it is set."""
         self.seconds = 0.0
         """How long an answer takes."""
         self.date: str | None = None
@@ -164,6 +166,8 @@ def _handler(glance: FakeGlance) -> type[BaseHTTPRequestHandler]:
             query = {k: v[0] for k, v in parse_qs(asked.query).items()}
             lists = len(glance.requests)
             glance.requests.append(query)
+            while glance.hold_after is not None and lists >= glance.hold_after:
+                time.sleep(0.05)
             known = self.headers.get("X-Roles") == "admin"
             if glance.roles_needed and not known:
                 self._send(401, {})
