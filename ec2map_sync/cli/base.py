@@ -111,7 +111,9 @@ class Command(command.Command):
             traceback.print_exception(error)
         else:
             self.note(f"{config.PROJECT}: {self.explain(error)}")
-        return error.exit_code if isinstance(error, Unknown) else FAILURE
+        if isinstance(error, Unknown | Refused):
+            return error.exit_code
+        return FAILURE
 
 
 class BadArgument(Ec2MapError):
@@ -120,6 +122,12 @@ class BadArgument(Ec2MapError):
 
 class Unknown(Ec2MapError):
     """What the operator asks for is not there."""
+
+    exit_code = NOT_IN_ORDER
+
+
+class Refused(Ec2MapError):
+    """What the operator has had checked does not hold."""
 
     exit_code = NOT_IN_ORDER
 

@@ -35,7 +35,7 @@ class Show(RegionShowOne):
 
     def add_arguments(self, parser: Parser) -> None:
         """Says what it takes."""
-        _add_name(parser)
+        add_name(parser)
 
     def take_action(self, parsed_args: Arguments) -> Fields:
         """Looks it up."""
@@ -135,7 +135,7 @@ class Explain(RegionLister):
 
     def add_arguments(self, parser: Parser) -> None:
         """Says what it takes."""
-        _add_name(parser)
+        add_name(parser)
 
     def take_action(self, parsed_args: Arguments) -> Rows:
         """Explains."""
@@ -166,7 +166,8 @@ def find(region: Region, text: str) -> Mapped:
     raise Unknown(f"no image has the id {text.lower()}{reserved}")
 
 
-def _add_name(parser: Parser) -> None:
+def add_name(parser: Parser) -> None:
+    """Lets a command take an image."""
     parser.add_argument(
         "name", metavar="UUID-or-EC2-id", help="an image's UUID, or ami-…"
     )

@@ -8,9 +8,11 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 
 from ec2map_sync.ledger import Allowance, Ledger, schema
 from ec2map_sync.ledger.tables import head, metadata
+from ec2map_sync.protocol.canonical import entry, line_of
 from ec2map_sync.rules.claims import (
     BEGINNING,
     END,
+    Bound,
     Claim,
     Sighting,
     Span,
@@ -81,6 +83,39 @@ def test_a_snapshot_is_of_one_moment_and_keeps_nobody_waiting(
     with ledger.snapshot() as later:
         assert later.count == 8
         assert next(iter(later.pages()))[0].claimed_at == 1
+
+
+def test_entries_are_of_what_was_known_before(ledger, monkeypatch):
+    monkeypatch.setattr("ec2map_sync.ledger.snapshot.PAGE", 2)
+    wanted = Wanted(60, 17)
+    ledger.record(
+        [
+            Claim(
+                claimed_at=n, image=image(n), wanted=wanted if n == 2 else None
+            )
+            for n in range(1, 7)
+        ]
+    )
+
+    for until in (1, 2, 6, 60, 61):
+        early = [
+            Claim(
+                claimed_at=n,
+                image=image(n),
+                wanted=wanted if n == 2 and until > 60 else None,
+            )
+            for n in range(1, 7)
+            if n < until
+        ]
+        numbers = settle(early, SMALL)
+        with ledger.snapshot() as snapshot:
+            pages = list(snapshot.entries(until))
+            counted = snapshot.counted(Span(BEGINNING, Bound(until)))
+
+        assert counted == len(early)
+        assert [one for page in pages for one in page] == [
+            (line_of(c), entry(line_of(c), numbers[c.image])) for c in early
+        ]
 
 
 def test_what_is_known_is_not_claimed_again(ledger):

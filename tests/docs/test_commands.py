@@ -38,6 +38,14 @@ NOT_RUN = {
     "ec2map-sync status --watch 2": "does not end: test_terminal.py",
     "ec2map-sync demo --regions 4 --images 100": "test_demo.py",
 }
+EXPORT = "ec2map-sync ledger export /var/backups/ledger.jsonl"
+PROOF = "ec2map-sync agreement prove UUID --at 1s -o /etc/proof"
+MADE_BEFORE = {
+    "ec2map-sync ledger import /var/backups/ledger.jsonl": EXPORT,
+    "ec2map-sync ledger import /var/backups/ledger.jsonl --dry-run": EXPORT,
+    "ec2map-sync agreement verify /etc/proof --key RegionOne=KEY": PROOF,
+}
+"""What a line reads, and by which it is made."""
 # Not in order is an answer, too.
 MAY_BE_1 = {"status", "config check"}
 
@@ -124,12 +132,15 @@ def operator(regions, tmp_path_factory):
         "71ed3a2c-33a0-4d3c-9d4e-2f6c6f2b6c34": image,
         "ami-1f2e3d4c": format_id(number),
         "UUID": image,
+        "RegionOne=KEY": f"RegionOne={one.public_key}",
         "RegionThree": OLD,
         "/etc/": f"{directory}/",
         "/var/backups/": f"{directory}/",
     }
 
     def act(line):
+        if line in MADE_BEFORE:
+            act(MADE_BEFORE[line])
         for old, new in names.items():
             line = line.replace(old, new)
         line = re.sub(r"(?<![-\w])PEER\b", two.name, line)

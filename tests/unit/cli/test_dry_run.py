@@ -13,6 +13,9 @@ from ec2map_sync.rules.claims import Claim
 from ec2map_sync.rules.rows import Divergence, RowClass
 
 READ_ONLY = {
+    "agreement prove",
+    "agreement show",
+    "agreement verify",
     "config check",
     "config from-glance",
     "db version",

@@ -1,0 +1,193 @@
+"""ec2map-sync agreement."""
+
+import base64
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from ec2map_sync.cli.base import (
+    Arguments,
+    BadArgument,
+    Fields,
+    Parser,
+    Refused,
+    ShowOne,
+    Unknown,
+)
+from ec2map_sync.cli.files import readable, written
+from ec2map_sync.cli.mapping import add_name, find
+from ec2map_sync.cli.progress import progress
+from ec2map_sync.cli.regional import RegionCommand
+from ec2map_sync.cli.values import moment
+from ec2map_sync.operate import agreement
+from ec2map_sync.protocol import agreements
+from ec2map_sync.protocol.agreements import Agreed
+from ec2map_sync.protocol.notes import BadNote
+from ec2map_sync.protocol.signing import PublicKey
+from ec2map_sync.rules.claims import Stamp
+from ec2map_sync.rules.stamps import iso, parse_time, time_of, wall_clock
+
+
+class ShowAgreement(RegionCommand):
+    """Print a note of what this region knew at a moment, signed by it.
+
+    Every region that knew the same prints the same text, under which its
+    own signature stands: the lines of signatures of several regions may be
+    put together into one note. The moment is the last full minute unless
+    --at names another, as ISO 8601 (UTC unless it says otherwise), or 90m,
+    2h, 3d ago; name one where regions are to be compared.
+
+    Example: ec2map-sync agreement show --at 2026-01-31T12:00:00
+    """
+
+    def add_arguments(self, parser: Parser) -> None:
+        """Says what it takes."""
+        _add_at(parser)
+
+    def take_action(self, parsed_args: Arguments) -> None:
+        """Signs."""
+        until = _until(parsed_args.at)
+        with (
+            self.region.ledger.snapshot() as snapshot,
+            progress("claims", None) as advance,
+        ):
+            found = agreement.terms(snapshot, until, advance)
+        self.out(str(agreement.signed(found, self.config.bus)).rstrip("\n"))
+
+
+class Prove(RegionCommand):
+    """Write a proof that an image has its EC2 id, to be checked elsewhere.
+
+    The file has less than 2 kB, and may be sent by mail: 'agreement verify'
+    accepts it wherever the public keys of those who signed it are known.
+
+    Example: ec2map-sync agreement prove ami-1f2e3d4c --at 1s -o /etc/proof
+    """
+
+    def add_arguments(self, parser: Parser) -> None:
+        """Says what it takes."""
+        add_name(parser)
+        parser.add_argument(
+            "-o",
+            "--output",
+            metavar="FILE",
+            type=Path,
+            help="where the proof goes (default: standard output)",
+        )
+        _add_at(parser)
+
+    def take_action(self, parsed_args: Arguments) -> None:
+        """Proves."""
+        until = _until(parsed_args.at)
+        claim = find(self.region, parsed_args.name).claim
+        if claim.claimed_at >= until:
+            raise Unknown(
+                f"image {claim.uuid} was not claimed before {_said(until)}: "
+                "name a later time with --at, or try again in two minutes"
+            )
+        with (
+            self.region.ledger.snapshot() as snapshot,
+            progress("claims", None) as advance,
+        ):
+            proof = agreement.prove(
+                snapshot, claim.bound, until, self.config.bus, advance
+            )
+        if parsed_args.output is None:
+            self.out(str(proof).rstrip("\n"))
+            return
+        with written(parsed_args.output) as put:
+            put(str(proof).encode())
+
+
+class VerifyAgreement(ShowOne):
+    """Check a note or a proof, without any configuration or database.
+
+    It holds if it was not changed, and all whose keys are given have signed
+    it; of two keys for one name, one is enough. What it says is shown then,
+    else exit code is 1 and one line says why it is refused. As FILE, - is
+    standard input.
+
+    Example: ec2map-sync agreement verify /etc/proof --key RegionOne=KEY
+    """
+
+    def add_arguments(self, parser: Parser) -> None:
+        """Says what it takes."""
+        parser.add_argument(
+            "file", metavar="FILE", type=Path, help="a note or a proof"
+        )
+        parser.add_argument(
+            "--key",
+            metavar="NAME=ed25519:…",
+            action="append",
+            required=True,
+            help="a region that has to have signed it, and its public key, "
+            "as 'ec2map-sync key generate' prints it; may be repeated",
+        )
+
+    def take_action(self, parsed_args: Arguments) -> Fields:
+        """Verifies."""
+        keys = list(_keys(parsed_args.key))
+        path: Path = parsed_args.file
+        try:
+            with readable(path, sys.stdin.buffer) as file:
+                file.seek(0)
+                data = file.read(agreements.MAX_PROOF + 1)
+        except OSError as error:
+            raise BadArgument(f"{path}: {error.strerror}") from error
+        try:
+            agreed = agreements.verify(data, keys)
+        except BadNote as error:
+            raise Refused(f"{path} is refused: {error}") from error
+        fields = _shown(agreed)
+        return tuple(fields), tuple(fields.values())
+
+
+def _shown(agreed: Agreed) -> dict[str, object]:
+    terms, entry = agreed.terms, agreed.entry
+    claim = entry.claim if entry else None
+    return {
+        "at": moment(terms.until),
+        "count": terms.count,
+        "root": base64.b64encode(terms.claims).decode(),
+        "signed_by": " ".join(agreed.signers),
+        "image": claim and claim.image,
+        "ec2_id": entry and entry.ec2_id,
+        "kind": claim and claim.kind and claim.kind.kind.value,
+        "claimed_at": moment(claim.claimed_at) if claim else None,
+    }
+
+
+def _keys(given: list[str]) -> Iterator[tuple[str, PublicKey]]:
+    for text in given:
+        name, equals, key = text.partition("=")
+        if not name or not equals:
+            raise BadArgument(
+                f"--key {text[:60]}: it takes the name of a region, =, and "
+                "its public key (RegionOne=ed25519:…)"
+            )
+        yield name, PublicKey(key)
+
+
+def _add_at(parser: Parser) -> None:
+    parser.add_argument(
+        "--at",
+        metavar="TIME",
+        help="of what was known before this time (default: the last full "
+        "minute)",
+    )
+
+
+def _until(at: str | None) -> Stamp:
+    """Reads the moment.
+
+    :raises BadArgument: it is not over.
+    """
+    now = wall_clock()
+    until = parse_time(at, now) if at else agreement.newest_moment(now)
+    if until > now:
+        raise BadArgument(f"--at {at}: that is still to come")
+    return until
+
+
+def _said(stamp: Stamp) -> str:
+    return iso(time_of(stamp), exact=False)

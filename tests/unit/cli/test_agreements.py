@@ -1,0 +1,341 @@
+"""Notes and proofs of a ledger: the same from everybody, and checked."""
+
+import dataclasses
+import json
+import time
+
+import pytest
+import verifier
+from commands import SmallRegion, run
+from hypothesis import HealthCheck, given, settings, strategies as st
+
+from ec2map_sync.ledger import Ledger
+from ec2map_sync.operate import agreement
+from ec2map_sync.protocol import agreements, canonical
+from ec2map_sync.protocol.notes import Note
+from ec2map_sync.protocol.signing import PublicKey, SigningKey
+from ec2map_sync.rules.claims import Claim, SeenKind, Wanted, join_all
+from ec2map_sync.rules.ec2id import Band, Kind, Scheme
+from ec2map_sync.rules.merkle import root_of
+from ec2map_sync.rules.settle import settle
+from ec2map_sync.settings.config import Bus
+
+AT = "1970-01-01T00:00:01"
+UNTIL = 1_000_000
+
+
+def image(n):
+    return f"abcdef00-0000-4000-8000-{n:012x}"
+
+
+CLAIMS = [
+    Claim(claimed_at=10 * n, image=image(n), kind=SeenKind(10 * n, Kind.AKI))
+    for n in range(1, 8)
+]
+
+
+@pytest.fixture
+def regions(tmp_path):
+    regions = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        regions.append(SmallRegion(tmp_path / name))
+        regions[-1].ledger.record(CLAIMS)
+    return regions
+
+
+@pytest.fixture
+def region(regions):
+    return regions[0]
+
+
+@pytest.fixture
+def proof(region, tmp_path):
+    file = tmp_path / "proof"
+    arguments = ["agreement", "prove", image(3), "--at", AT, "-o", str(file)]
+    region.run(*arguments)
+    return file
+
+
+def key(region):
+    return f"RegionOne={region.key.public}"
+
+
+def verified(file, *keys, code=0):
+    arguments = [part for one in keys for part in ("--key", one)]
+    done = run("agreement", "verify", str(file), *arguments, "-f", "json")
+    assert done.code == code, done
+    if code:
+        assert done.stderr.count("\n") == 1, done.stderr
+    return done.stderr if code else json.loads(done.stdout)
+
+
+def shown(region, *arguments):
+    return region.run("agreement", "show", *(arguments or ("--at", AT))).stdout
+
+
+def test_regions_that_know_the_same_sign_the_same_text(regions, tmp_path):
+    one, two = map(shown, regions)
+    text, _, signatures = two.rpartition("\n\n")
+
+    assert one.startswith(f"{text}\n\n— RegionOne ")
+    assert one != two  # they have keys of their own
+    both = tmp_path / "both"
+    both.write_text(one + signatures.replace("RegionOne", "RegionTwo"))
+    agreed = verified(both, key(regions[0]))
+    assert (agreed["count"], agreed["signed_by"]) == (7, "RegionOne")
+    assert agreed["at"] == "1970-01-01T00:00:01.000000Z"
+    assert agreed["image"] is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda r: r.ledger.record([Claim(claimed_at=5, image=image(99))]),
+        lambda r: r.sql(
+            "ledger",
+            f"UPDATE claims SET kind = 'ari' WHERE image = '{image(2)}'",
+        ),
+        lambda r: r.sql(
+            "ledger", f"DELETE FROM claims WHERE image = '{image(2)}'"
+        ),
+        lambda r: r.sql(
+            "ledger",
+            f"UPDATE claims SET number = 5 WHERE image = '{image(2)}'",
+        ),
+    ],
+)
+def test_whoever_knows_something_else_signs_something_else(regions, change):
+    one, two = regions
+    change(two)
+
+    assert shown(one).splitlines()[:5] != shown(two).splitlines()[:5]
+
+
+def test_what_comes_later_changes_nothing_of_a_moment(region):
+    before = shown(region)
+
+    region.ledger.record([Claim(claimed_at=UNTIL, image=image(50))])
+    region.ledger.record(
+        [
+            dataclasses.replace(CLAIMS[1], wanted=Wanted(UNTIL, 17)),
+            dataclasses.replace(CLAIMS[2], spelling=image(3).upper()),
+        ]
+    )
+
+    assert region.ledger.numbers_of([image(2)]) == {image(2): 17}
+    assert shown(region) == before
+
+
+def test_without_a_time_the_moment_is_a_full_minute_that_is_over(region):
+    now = time.time_ns() // 1000
+    until = int(shown(region, "--at", "2m").splitlines()[1])
+    default = int(region.run("agreement", "show").stdout.splitlines()[1])
+
+    assert abs(now - until - 120_000_000) < 600_000_000
+    assert default % 60_000_000 == 0
+    assert now - default >= 0
+
+
+def test_a_time_to_come_is_refused(region):
+    done = region.run("agreement", "show", "--at", "2999-01-01", code=2)
+
+    assert "still to come" in done.stderr
+
+
+def test_a_proof_is_accepted_by_us_and_by_others(region, proof):
+    agreed = verified(proof, key(region))
+
+    assert agreed["image"] == image(3)
+    mapped = region.ledger.queries.by_image(image(3))
+    assert (agreed["ec2_id"], agreed["kind"]) == (mapped.ec2_id, "aki")
+    raw = PublicKey(region.key.public).raw
+    entry = verifier.proved(proof.read_text(), {"RegionOne": raw})
+    assert (entry["image"], entry["number"]) == (image(3), mapped.number)
+
+
+def test_a_proof_is_made_for_an_id_as_well(region, proof):
+    mapped = region.ledger.queries.by_image(image(3))
+    done = region.run("agreement", "prove", mapped.ec2_id, "--at", AT)
+
+    assert done.stdout == proof.read_text()
+
+
+def test_a_proof_is_of_the_rows_whatever_was_counted(region, tmp_path):
+    """Somebody has edited the ledger, past the running total."""
+    region.sql("ledger", f"DELETE FROM claims WHERE image = '{image(6)}'")
+    file = tmp_path / "proof"
+    for n in (1, 3, 7):
+        arguments = ["prove", image(n), "--at", AT, "-o", str(file)]
+        region.run("agreement", *arguments)
+
+        assert verified(file, key(region))["count"] == 6
+
+
+def test_there_is_no_proof_of_what_was_not_known(region):
+    for name, at in ((image(77), AT), (image(3), "1970-01-01T00:00:00")):
+        done = region.run("agreement", "prove", name, "--at", at, code=1)
+
+        assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('"aki"', '"ari"', "not in the mapping"),
+        (image(3), image(4), "not in the mapping"),
+        ("\n7\n", "\n8\n", "signature of RegionOne is not of this text"),
+        ("\n2\n", "\n3\n", "not in the mapping"),
+    ],
+)
+def test_what_was_changed_is_refused_and_why(region, proof, old, new, said):
+    text = proof.read_text()
+    assert text.count(old) == 1
+    proof.write_text(text.replace(old, new))
+
+    assert said in verified(proof, key(region), code=1)
+
+
+def test_the_path_of_another_image_is_refused(region, proof, tmp_path):
+    """All is genuine, and the entry is another's."""
+    other = tmp_path / "other"
+    region.run("agreement", "prove", image(4), "--at", AT, "-o", str(other))
+    ours, theirs = (p.read_text().split("\n") for p in (proof, other))
+    proof.write_text("\n".join([ours[0], theirs[1], *ours[2:]]))
+
+    assert "not in the mapping" in verified(proof, key(region), code=1)
+
+
+def test_a_note_of_another_moment_does_not_carry_a_proof(region, proof):
+    region.ledger.record([Claim(claimed_at=1, image=image(1000))])
+    note = shown(region)
+    head, _, _ = proof.read_text().partition("\n\n")
+    proof.write_text(f"{head}\n\n{note}")
+
+    assert "not in the mapping" in verified(proof, key(region), code=1)
+
+
+def test_all_who_are_named_have_to_have_signed(region, proof):
+    stranger = SigningKey.generate().public
+
+    error = verified(proof, f"RegionOne={stranger}", code=1)
+    assert "RegionOne has not signed" in error
+    error = verified(proof, key(region), f"RegionTwo={stranger}", code=1)
+    assert "RegionTwo has not signed" in error
+    verified(proof, key(region), f"RegionOne={stranger}")
+
+
+@pytest.mark.parametrize(
+    "given_key", ["RegionOne", "=ed25519:x", "RegionOne=x", "RegionOne="]
+)
+def test_a_key_that_is_none_is_said(proof, given_key):
+    verified(proof, given_key, code=2)
+
+
+@pytest.mark.parametrize("name", [".", "missing"])
+def test_a_file_that_cannot_be_read_is_said(region, proof, name):
+    error = verified(proof.parent / name, key(region), code=2)
+
+    assert str(proof.parent) in error
+
+
+def test_what_is_no_proof_is_refused(region, tmp_path):
+    file = tmp_path / "file"
+    for data in (b"", b"\0\xff", b"ec2map-sync/proof/v1\n", b"x" * 2**17):
+        file.write_bytes(data)
+
+        verified(file, key(region), code=1)
+
+
+def bus():
+    key = SigningKey.generate()
+    fields = {f.name: None for f in dataclasses.fields(Bus)}
+    return Bus(**fields | {"region": "R", "key": key})
+
+
+def test_a_proof_of_a_million_images_by_three_regions_is_small(region):
+    """The path has as many hashes as it can have."""
+    proofs = agreements.Proof.parse(
+        region.run("agreement", "prove", image(3), "--at", AT).stdout.encode()
+    )
+    (signature,) = proofs.note.signatures
+    entry = canonical.entry(
+        canonical.line(
+            image(3), 2**51, Wanted(2**51, 2**30), SeenKind(2**51, Kind.AKI)
+        ),
+        2**30,
+    )
+    large = agreements.Proof(
+        entry=entry,
+        index=999_999,
+        path=(bytes(32),) * 20,
+        note=Note(text=proofs.note.text, signatures=(signature,) * 3),
+    )
+
+    assert len(str(large).encode()) + 3 * len("a-long-name") < 2000
+
+
+STAMPS = st.integers(1, 12)
+SETS = st.lists(
+    st.builds(
+        Claim,
+        claimed_at=STAMPS,
+        image=st.integers(0, 40).map(image),
+        spelling=st.just(""),
+        wanted=st.none() | st.builds(Wanted, STAMPS, st.integers(1, 40)),
+        kind=st.none() | st.builds(SeenKind, STAMPS, st.sampled_from(Kind)),
+    ).filter(lambda c: not c.wanted or c.wanted.at >= c.claimed_at),
+    max_size=40,
+)
+
+
+def known_before(claims, until):
+    for claim in claims:
+        if claim.claimed_at < until:
+            wanted, kind = claim.wanted, claim.kind
+            yield dataclasses.replace(
+                claim,
+                wanted=wanted if wanted and wanted.at < until else None,
+                kind=kind if kind and kind.at < until else None,
+            )
+
+
+@settings(
+    deadline=None,
+    max_examples=40,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(claims=SETS, until=STAMPS)
+def test_a_note_is_of_what_a_pure_settling_of_before_gives(
+    region, claims, until
+):
+    """The band is small: most images collide with others."""
+    for table in ("claims", "numbers", "passed", "moves"):
+        region.sql("ledger", f"DELETE FROM {table}")
+    region.sql("ledger", "UPDATE head SET scheme='', total_count=0")
+    scheme = Scheme(b"test", Band(2**24, 2**24 + 32))
+    ledger = Ledger(region.ledger._engine, scheme)
+    ledger.record(claims)
+    early = sorted(
+        known_before(join_all(claims).values(), until), key=lambda c: c.bound
+    )
+    mapping = settle(early, scheme)
+    entries = [
+        canonical.entry(canonical.line_of(c), mapping.get(c.image)).encode()
+        for c in early
+    ]
+
+    with ledger.snapshot() as snapshot:
+        terms = agreement.terms(snapshot, until, lambda _n: None)
+        proofs = [
+            agreement.prove(snapshot, c.bound, until, bus(), lambda _n: None)
+            for c in early[:3]
+        ]
+
+    assert terms.count == len(early)
+    assert terms.mapping == root_of(entries)
+    assert terms.claims == root_of(
+        canonical.line_of(c).encode() for c in early
+    )
+    assert all(proof.leads_to(terms) for proof in proofs)
+    assert [p.entry.encode() for p in proofs] == entries[:3]
