@@ -14,7 +14,7 @@ from ec2map_sync.cli.base import (
     ShowOne,
     Unknown,
 )
-from ec2map_sync.cli.files import readable, written
+from ec2map_sync.cli.files import STANDARD, readable, written
 from ec2map_sync.cli.mapping import add_name, find
 from ec2map_sync.cli.progress import progress
 from ec2map_sync.cli.regional import RegionCommand
@@ -72,6 +72,7 @@ class Prove(RegionCommand):
             "--output",
             metavar="FILE",
             type=Path,
+            default=Path(STANDARD),
             help="where the proof goes (default: standard output)",
         )
         _add_at(parser)
@@ -92,10 +93,7 @@ class Prove(RegionCommand):
             proof = agreement.prove(
                 snapshot, claim.bound, until, self.config.bus, advance
             )
-        if parsed_args.output is None:
-            self.out(str(proof).rstrip("\n"))
-            return
-        with written(parsed_args.output) as put:
+        with written(parsed_args.output, self.app.stdout) as put:
             put(str(proof).encode())
 
 

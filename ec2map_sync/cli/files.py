@@ -7,18 +7,23 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TextIO
 
 STANDARD = "-"
 """What stands for standard input or output."""
 
 
 @contextmanager
-def written(path: Path) -> Iterator[Callable[[bytes], object]]:
+def written(
+    path: Path, standard: TextIO
+) -> Iterator[Callable[[bytes], object]]:
     """Gives what writes a file, which appears when all of it is there.
 
     One that was there is replaced then; a pipe or a device is written to.
     """
+    if str(path) == STANDARD:
+        yield lambda data: standard.write(data.decode())
+        return
     if path.exists() and not path.is_file():
         with path.open("wb") as file:
             yield file.write

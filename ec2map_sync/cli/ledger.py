@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from ec2map_sync.cli.base import Arguments, Parser, Rows, add_dry_run
-from ec2map_sync.cli.files import STANDARD, readable, written
+from ec2map_sync.cli.files import readable, written
 from ec2map_sync.cli.progress import progress
 from ec2map_sync.cli.regional import RegionCommand, RegionLister
 from ec2map_sync.operate import transfer
@@ -31,17 +31,10 @@ class ExportLedger(RegionCommand):
 
     def take_action(self, parsed_args: Arguments) -> None:
         """Exports."""
-        path: Path = parsed_args.file
-        if str(path) == STANDARD:
-            self._export(lambda data: self.app.stdout.write(data.decode()))
-            return
-        with written(path) as put:
-            self._export(put)
-
-    def _export(self, put: transfer.Put) -> None:
         region = self.config.region
         with (
             self.region.ledger.snapshot() as snapshot,
+            written(parsed_args.file, self.app.stdout) as put,
             progress("claims", snapshot.count) as advance,
         ):
             transfer.export(snapshot, region, put, advance)

@@ -1,5 +1,7 @@
-"""A ledger carried in a file: written down, checked, and joined."""
+"""Ledgers and sinks as files: written down, checked, and joined."""
 
+import json
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -13,8 +15,11 @@ from ec2map_sync.protocol import exports
 from ec2map_sync.protocol.canonical import claim_of_line, line_of
 from ec2map_sync.protocol.exports import BadExport, Export, Exported
 from ec2map_sync.rules.claims import BEGINNING, Claim
-from ec2map_sync.rules.ec2id import Scheme
+from ec2map_sync.rules.ec2id import Kind, Scheme
+from ec2map_sync.rules.errors import BadMessage
+from ec2map_sync.rules.rows import SinkRow
 from ec2map_sync.rules.stamps import wall_clock
+from ec2map_sync.sinks import Sink
 from ec2map_sync.sql.statements import batched
 
 AT_ONCE = 2000
@@ -103,6 +108,58 @@ def take(
         moved += recorded.moved
         advance(len(some))
     return Transfer(claims=claims, news=news, moved=moved)
+
+
+def _row_line(row: SinkRow) -> str:
+    fields = {"number": row.number, "uuid": row.uuid}
+    if row.kind:
+        fields["kind"] = row.kind.value
+    return json.dumps(fields, separators=(",", ":"))
+
+
+def _row_of(line: str) -> SinkRow:
+    try:
+        fields = json.loads(line)
+        kind = fields.get("kind")
+        return SinkRow(
+            number=int(fields["number"]),
+            uuid=str(fields["uuid"]),
+            kind=Kind(kind) if kind else None,
+        )
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise BadMessage("no row of a sink") from error
+
+
+def export_sink(
+    sink: Sink, region: str, scheme: Scheme, put: Put, advance: Advance
+) -> int:
+    """Writes all rows of a sink down, by their numbers; returns how many."""
+    count = last = 0
+    with tempfile.TemporaryFile("w+") as kept:
+        while rows := sink.scan(last, AT_ONCE):
+            kept.writelines(f"{_row_line(row)}\n" for row in rows)
+            count, last = count + len(rows), rows[-1].number
+            advance(len(rows))
+        kept.seek(0)
+        head = Export(
+            of=Exported.SINK,
+            region=region,
+            scheme=scheme.fingerprint,
+            at=wall_clock(),
+            count=count,
+            sink=sink.name,
+        )
+        lines = (line.removesuffix("\n") for line in kept)
+        exports.write(put, head, batched(lines))
+    return count
+
+
+def rows_of(file: BinaryIO, name: str) -> Iterator[SinkRow]:
+    """Reads the rows of an export; none is to be believed before the end.
+
+    :raises BadExport: the file is no whole export, as written.
+    """
+    yield from exports.read(file, name, _row_of)
 
 
 def rehearse(

@@ -39,6 +39,7 @@ NOT_RUN = {
     "ec2map-sync demo --regions 4 --images 100": "test_demo.py",
 }
 EXPORT = "ec2map-sync ledger export /var/backups/ledger.jsonl"
+REHEARSAL = "ec2map-sync rehearse /var/backups/one /var/backups/two"
 PROOF = "ec2map-sync agreement prove UUID --at 1s -o /etc/proof"
 MADE_BEFORE = {
     "ec2map-sync ledger import /var/backups/ledger.jsonl": EXPORT,
@@ -139,6 +140,13 @@ def operator(regions, tmp_path_factory):
     }
 
     def act(line):
+        if line.startswith(REHEARSAL):
+            for region, name in ((one, "one"), (two, "two")):
+                files = (directory / name, directory / f"{name}-cell1")
+                named = "--config-file", str(region.config_file)
+                sink = "sink", "export", "nova:cell1"
+                run("ledger", "export", str(files[0]), *named)
+                run(*sink, str(files[1]), *named)
         if line in MADE_BEFORE:
             act(MADE_BEFORE[line])
         for old, new in names.items():

@@ -29,7 +29,9 @@ READ_ONLY = {
     "peer list",
     "quarantine list",
     "quarantine show",
+    "rehearse",
     "show",
+    "sink export",
     "status",
 }
 COMMANDS = {
