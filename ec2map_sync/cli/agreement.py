@@ -3,6 +3,7 @@
 import base64
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from ec2map_sync.cli.base import (
@@ -21,45 +22,86 @@ from ec2map_sync.cli.regional import RegionCommand
 from ec2map_sync.cli.values import moment
 from ec2map_sync.operate import agreement
 from ec2map_sync.protocol import agreements
-from ec2map_sync.protocol.agreements import Agreed
-from ec2map_sync.protocol.notes import BadNote
+from ec2map_sync.protocol.agreements import Agreed, Terms
+from ec2map_sync.protocol.notes import BadNote, Note
 from ec2map_sync.protocol.signing import PublicKey
 from ec2map_sync.rules.claims import Stamp
 from ec2map_sync.rules.stamps import iso, parse_time, time_of, wall_clock
 
 
-class ShowAgreement(RegionCommand):
+class _Signing(RegionCommand):
+    """Those who sign a note of a moment."""
+
+    def add_arguments(self, parser: Parser) -> None:
+        """Says what both take."""
+        parser.add_argument(
+            "--at",
+            metavar="TIME",
+            help="of what was known before this time (default: the last full "
+            "minute)",
+        )
+        parser.add_argument(
+            "--note",
+            metavar="FILE",
+            type=Path,
+            action="append",
+            default=[],
+            help="a note of another region, whose moment is taken, and whose "
+            "signatures are added if it says the same; may be repeated",
+        )
+
+    def _moment(self, chosen: Arguments) -> tuple[Stamp, list[Note]]:
+        """Returns of when a note is to be, and those of others.
+
+        :raises BadArgument: the moment is not over.
+        """
+        now = wall_clock()
+        notes = [_note(path) for path in chosen.note]
+        until = agreement.newest_moment(now)
+        if notes:
+            until = Terms.parse(notes[0].text).until
+        if chosen.at:
+            until = parse_time(chosen.at, now)
+        if until > now:
+            raise BadArgument(f"{_said(until)} is still to come")
+        return until, notes
+
+    def _signed(self, notes: list[Note], terms: Terms) -> Note:
+        try:
+            return agreement.signed(terms, self.config.bus, notes)
+        except BadNote as error:
+            raise Refused(str(error)) from error
+
+
+class ShowAgreement(_Signing):
     """Print a note of what this region knew at a moment, signed by it.
 
     Every region that knew the same prints the same text, under which its
-    own signature stands: the lines of signatures of several regions may be
-    put together into one note. The moment is the last full minute unless
-    --at names another, as ISO 8601 (UTC unless it says otherwise), or 90m,
-    2h, 3d ago; name one where regions are to be compared.
+    own signature stands. The moment is the last full minute unless --at
+    names another, as ISO 8601 (UTC unless it says otherwise), or 90m, 2h,
+    3d ago. With --note, the signatures of another region's note are added;
+    exit code 1, and one line, if that region signed something else.
 
     Example: ec2map-sync agreement show --at 2026-01-31T12:00:00
     """
 
-    def add_arguments(self, parser: Parser) -> None:
-        """Says what it takes."""
-        _add_at(parser)
-
     def take_action(self, parsed_args: Arguments) -> None:
         """Signs."""
-        until = _until(parsed_args.at)
+        until, notes = self._moment(parsed_args)
         with (
             self.region.ledger.snapshot() as snapshot,
             progress("claims", None) as advance,
         ):
-            found = agreement.terms(snapshot, until, advance)
-        self.out(str(agreement.signed(found, self.config.bus)).rstrip("\n"))
+            terms = agreement.terms(snapshot, until, advance)
+        self.out(str(self._signed(notes, terms)).rstrip("\n"))
 
 
-class Prove(RegionCommand):
+class Prove(_Signing):
     """Write a proof that an image has its EC2 id, to be checked elsewhere.
 
     The file has less than 2 kB, and may be sent by mail: 'agreement verify'
     accepts it wherever the public keys of those who signed it are known.
+    With --note, these are others too: who has signed the same moment.
 
     Example: ec2map-sync agreement prove ami-1f2e3d4c --at 1s -o /etc/proof
     """
@@ -75,11 +117,11 @@ class Prove(RegionCommand):
             default=Path(STANDARD),
             help="where the proof goes (default: standard output)",
         )
-        _add_at(parser)
+        super().add_arguments(parser)
 
     def take_action(self, parsed_args: Arguments) -> None:
         """Proves."""
-        until = _until(parsed_args.at)
+        until, notes = self._moment(parsed_args)
         claim = find(self.region, parsed_args.name).claim
         if claim.claimed_at >= until:
             raise Unknown(
@@ -91,7 +133,11 @@ class Prove(RegionCommand):
             progress("claims", None) as advance,
         ):
             proof = agreement.prove(
-                snapshot, claim.bound, until, self.config.bus, advance
+                snapshot,
+                claim.bound,
+                until,
+                partial(self._signed, notes),
+                advance,
             )
         with written(parsed_args.output, self.app.stdout) as put:
             put(str(proof).encode())
@@ -126,12 +172,7 @@ class VerifyAgreement(ShowOne):
         """Verifies."""
         keys = list(_keys(parsed_args.key))
         path: Path = parsed_args.file
-        try:
-            with readable(path, sys.stdin.buffer) as file:
-                file.seek(0)
-                data = file.read(agreements.MAX_PROOF + 1)
-        except OSError as error:
-            raise BadArgument(f"{path}: {error.strerror}") from error
+        data = _read(path)
         try:
             agreed = agreements.verify(data, keys)
         except BadNote as error:
@@ -166,25 +207,20 @@ def _keys(given: list[str]) -> Iterator[tuple[str, PublicKey]]:
         yield name, PublicKey(key)
 
 
-def _add_at(parser: Parser) -> None:
-    parser.add_argument(
-        "--at",
-        metavar="TIME",
-        help="of what was known before this time (default: the last full "
-        "minute)",
-    )
+def _read(path: Path) -> bytes:
+    try:
+        with readable(path, sys.stdin.buffer) as file:
+            file.seek(0)
+            return file.read(agreements.MAX_PROOF + 1)
+    except OSError as error:
+        raise BadArgument(f"{path}: {error.strerror}") from error
 
 
-def _until(at: str | None) -> Stamp:
-    """Reads the moment.
-
-    :raises BadArgument: it is not over.
-    """
-    now = wall_clock()
-    until = parse_time(at, now) if at else agreement.newest_moment(now)
-    if until > now:
-        raise BadArgument(f"--at {at}: that is still to come")
-    return until
+def _note(path: Path) -> Note:
+    try:
+        return Note.parse(_read(path))
+    except BadNote as error:
+        raise BadArgument(f"{path}: {error}") from error
 
 
 def _said(stamp: Stamp) -> str:

@@ -1,11 +1,11 @@
 """Notes of what a ledger knew at a moment, and proofs from them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from ec2map_sync.ledger.snapshot import Snapshot
 from ec2map_sync.operate.replay import Advance
-from ec2map_sync.protocol.agreements import Proof, Terms
-from ec2map_sync.protocol.notes import Note, sign
+from ec2map_sync.protocol.agreements import Proof, Terms, difference
+from ec2map_sync.protocol.notes import BadNote, Note, sign
 from ec2map_sync.rules.claims import BEGINNING, Bound, Span, Stamp
 from ec2map_sync.rules.errors import ConfigError
 from ec2map_sync.rules.merkle import Tree, path_of
@@ -66,21 +66,32 @@ def terms(snapshot: Snapshot, until: Stamp, advance: Advance) -> Terms:
     return lines.terms()
 
 
-def signed(found: Terms, bus: Bus) -> Note:
-    """Returns the note of a moment, with our signature.
+def signed(found: Terms, bus: Bus, others: Iterable[Note] = ()) -> Note:
+    """Returns the note of a moment, with our signature and those of others.
 
+    :raises BadNote: another one's note does not say the same.
     :raises ConfigError: we have no key.
     """
+    for other in others:
+        wrong = difference(found, Terms.parse(other.text))
+        if wrong:
+            names = " and ".join(one.name for one in other.signatures)
+            raise BadNote(f"{names} signed something else: {wrong}")
     if bus.key is None:
         raise ConfigError(
             "[bus] signing_key_file is missing: what notes are signed with"
         )
     signature = sign(found.text, bus.region, bus.key)
-    return Note(text=found.text, signatures=(signature,))
+    note = Note(text=found.text, signatures=(signature,))
+    return note.with_signatures(others)
 
 
 def prove(
-    snapshot: Snapshot, where: Bound, until: Stamp, bus: Bus, advance: Advance
+    snapshot: Snapshot,
+    where: Bound,
+    until: Stamp,
+    signing: Callable[[Terms], Note],
+    advance: Advance,
 ) -> Proof:
     """Returns the proof of the image whose claim stands at ``where``.
 
@@ -108,5 +119,5 @@ def prove(
         entry=kept.decode(),
         index=index,
         path=tuple(path),
-        note=signed(lines.terms(), bus),
+        note=signing(lines.terms()),
     )

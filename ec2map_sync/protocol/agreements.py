@@ -86,6 +86,20 @@ class Terms:
         )
 
 
+def difference(ours: Terms, theirs: Terms) -> str | None:
+    """Returns in what two notes differ; None if they are of the same."""
+    for name, what in (
+        ("scheme", "ids are derived otherwise there"),
+        ("until", "it is of another moment"),
+        ("count", f"{theirs.count} images there, {ours.count} here"),
+        ("claims", "of some images, other things are known there"),
+        ("mapping", "the same is known there, and other ids came of it"),
+    ):
+        if getattr(ours, name) != getattr(theirs, name):
+            return what
+    return None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proof:
     """That an image has a number in the mapping that a note is about."""

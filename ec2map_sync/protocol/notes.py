@@ -67,6 +67,13 @@ class Note:
         signatures = map(_signature_of, lines[:-1].split("\n"))
         return cls(text=f"{text}\n", signatures=tuple(signatures))
 
+    def with_signatures(self, others: Iterable["Note"]) -> "Note":
+        """Returns the note with the signatures of others of this text too."""
+        signatures = dict.fromkeys(self.signatures)
+        for other in others:
+            signatures |= dict.fromkeys(other.signatures)
+        return Note(text=self.text, signatures=tuple(signatures))
+
     def signers(self, keys: Iterable[tuple[str, PublicKey]]) -> set[str]:
         """Returns who of those whose keys are known has signed the text.
 

@@ -18,7 +18,6 @@ from ec2map_sync.rules.claims import Claim, SeenKind, Wanted, join_all
 from ec2map_sync.rules.ec2id import Band, Kind, Scheme
 from ec2map_sync.rules.merkle import root_of
 from ec2map_sync.rules.settle import settle
-from ec2map_sync.settings.config import Bus
 
 AT = "1970-01-01T00:00:01"
 UNTIL = 1_000_000
@@ -81,11 +80,72 @@ def test_regions_that_know_the_same_sign_the_same_text(regions, tmp_path):
     assert one.startswith(f"{text}\n\n— RegionOne ")
     assert one != two  # they have keys of their own
     both = tmp_path / "both"
-    both.write_text(one + signatures.replace("RegionOne", "RegionTwo"))
+    both.write_text(one + signatures)
     agreed = verified(both, key(regions[0]))
     assert (agreed["count"], agreed["signed_by"]) == (7, "RegionOne")
     assert agreed["at"] == "1970-01-01T00:00:01.000000Z"
     assert agreed["image"] is None
+
+
+def named(region, name):
+    text = region.config_file.read_text().replace("RegionTwo", "RegionNine")
+    region.config_file.write_text(
+        text.replace("region = RegionOne", f"region = {name}")
+    )
+
+
+def test_signatures_of_others_are_added_to_notes_and_proofs(regions, tmp_path):
+    one, two = regions
+    named(two, "RegionTwo")
+    keys = key(one), f"RegionTwo={two.key.public}"
+    note, both, proof = (tmp_path / name for name in ("note", "both", "proof"))
+    note.write_text(shown(two))
+
+    both.write_text(shown(one, "--note", str(note)))
+    arguments = ["prove", image(3), "--note", str(both), "-o", str(proof)]
+    one.run("agreement", *arguments)
+
+    for file in (both, proof):
+        assert verified(file, *keys)["signed_by"] == "RegionOne RegionTwo"
+    assert both.read_text().count("RegionOne") == 1
+    assert proof.read_text().count("RegionOne") == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            lambda r: r.ledger.record([Claim(claimed_at=5, image=image(9))]),
+            "8 im",
+        ),
+        (
+            lambda r: r.ledger.record(
+                [dataclasses.replace(CLAIMS[0], kind=SeenKind(99, Kind.AMI))]
+            ),
+            "other things are known",
+        ),
+        (
+            lambda r: r.sql("ledger", "UPDATE claims SET number = number + 1"),
+            "other ids came",
+        ),
+    ],
+)
+def test_a_note_of_something_else_is_refused_and_why(
+    regions, tmp_path, change, said
+):
+    one, two = regions
+    named(two, "RegionTwo")
+    change(two)
+    note = tmp_path / "note"
+    note.write_text(shown(two))
+
+    done = one.run("agreement", "show", "--note", str(note), code=1)
+    assert "RegionTwo signed something else" in done.stderr
+    assert said in done.stderr
+    assert not done.stdout
+    arguments = ["show", "--at", "1970-01-02", "--note", str(note)]
+    done = one.run("agreement", *arguments, code=1)
+    assert "another moment" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -247,10 +307,8 @@ def test_what_is_no_proof_is_refused(region, tmp_path):
         verified(file, key(region), code=1)
 
 
-def bus():
-    key = SigningKey.generate()
-    fields = {f.name: None for f in dataclasses.fields(Bus)}
-    return Bus(**fields | {"region": "R", "key": key})
+def signing(terms):
+    return Note(text=terms.text, signatures=())
 
 
 def test_a_proof_of_a_million_images_by_three_regions_is_small(region):
@@ -328,7 +386,7 @@ def test_a_note_is_of_what_a_pure_settling_of_before_gives(
     with ledger.snapshot() as snapshot:
         terms = agreement.terms(snapshot, until, lambda _n: None)
         proofs = [
-            agreement.prove(snapshot, c.bound, until, bus(), lambda _n: None)
+            agreement.prove(snapshot, c.bound, until, signing, lambda _n: None)
             for c in early[:3]
         ]
 
