@@ -7,12 +7,14 @@ import sqlalchemy as sa
 from ec2map_sync.ledger import tables
 from ec2map_sync.ledger.part import Part
 from ec2map_sync.rules.rows import Divergence, RowClass, SinkRow
+from ec2map_sync.sql.errors import again
 from ec2map_sync.sql.statements import batched
 
 
 class Divergences(Part):
     """Rows that are not as settled, and rows that only memory shows ours."""
 
+    @again
     def replace(
         self, sink: str, after: int, upto: int, found: Sequence[Divergence]
     ) -> int:
@@ -88,6 +90,7 @@ class Divergences(Part):
         gone = sa.delete(tables.divergences)
         self._write(*(gone.where(_at(one)) for one in found))
 
+    @again
     def note_inserted(self, sink: str, rows: Sequence[SinkRow]) -> None:
         """Remembers, before they are written, rows that will be ours."""
         rows = [

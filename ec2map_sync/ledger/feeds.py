@@ -168,9 +168,8 @@ class Cursors(Part):
 
     def advance(self, name: str, after: int, upto: int) -> None:
         """Moves a cursor that nobody holds, unless somebody else has."""
-        from_there = _ADVANCE.where(_c.revision == after)
-        with self._writing.begin() as connection:
-            connection.execute(from_there, {"reader": name, "revision": upto})
+        there = sa.update(tables.cursors).where(_c.name == name)
+        self._write(there.where(_c.revision == after).values(revision=upto))
 
     @contextmanager
     def reader(self, name: str) -> Iterator[Reader | None]:

@@ -10,6 +10,7 @@ from ec2map_sync.ledger.part import Part, note
 from ec2map_sync.rules.claims import Stamp
 from ec2map_sync.rules.names import follower_of
 from ec2map_sync.rules.stamps import MAX_AHEAD
+from ec2map_sync.sql.errors import again
 
 CLOCK_TOLERANCE = 60
 """Seconds: a heartbeat that arrives when it was sent, give or take this,
@@ -64,6 +65,7 @@ class ServiceState:
 class Journal(Part):
     """Notes about peers and services."""
 
+    @again
     def note_peer(self, peer: str, **fields: int | None) -> None:
         """Remembers some fields of a peer's `PeerState`.
 
@@ -96,6 +98,7 @@ class Journal(Part):
         )
         return gone > 0
 
+    @again
     def note_service(self, state: ServiceState) -> None:
         """Remembers what a loop says of itself."""
         key = {"host": state.host, "name": state.name}

@@ -1,6 +1,6 @@
 """The ledger's public face: record, look up, read the feeds."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -39,6 +39,7 @@ from ec2map_sync.rules.claims import (
 from ec2map_sync.rules.ec2id import Scheme
 from ec2map_sync.rules.settle import Numbered
 from ec2map_sync.rules.stamps import wall_clock
+from ec2map_sync.sql.errors import again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +83,7 @@ class Ledger(Part):
         self.divergences = Divergences(engine, clock)
         """What the sinks hold that is not as settled."""
 
+    @again
     def see(self, sightings: Sequence[Sighting]) -> Recorded:
         """Claims what this region has seen, where that is news."""
         images = {s.image for s in sightings}
@@ -113,8 +115,12 @@ class Ledger(Part):
         :raises TooManyMoves: they would change more.
         """
         joined = join_all(claims)
-        if not joined:
-            return NOTHING
+        return self._join(joined, allowance) if joined else NOTHING
+
+    @again
+    def _join(
+        self, joined: Mapping[str, Claim], allowance: Allowance | None
+    ) -> Recorded:
         with self._writing.connect() as connection:
             recording = Recording(connection, self.scheme, self._clock)
             recording.look_up(joined)

@@ -10,6 +10,7 @@ from sqlalchemy.engine import Engine
 from ec2map_sync.rules.claims import Stamp
 from ec2map_sync.rules.stamps import wall_clock
 from ec2map_sync.sql.database import WRITE
+from ec2map_sync.sql.errors import again
 from ec2map_sync.sql.statements import select_in
 
 
@@ -41,6 +42,7 @@ class Part:
         with self._engine.connect() as connection:
             return connection.scalar(statement)
 
+    @again
     def _write(self, *statements: sa.Update | sa.Delete) -> int:
         """Writes, all of it or nothing; gives how many rows that were."""
         with self._writing.begin() as connection:

@@ -15,6 +15,7 @@ from ec2map_sync.ledger.journal import plain
 from ec2map_sync.ledger.part import Part
 from ec2map_sync.rules.claims import Stamp
 from ec2map_sync.running import counters
+from ec2map_sync.sql.errors import again
 from ec2map_sync.sql.statements import delete_in
 
 LOG = logging.getLogger(__name__)
@@ -81,13 +82,7 @@ class Quarantine(Part):
             }
             for entry in entries
         ]
-        sources = {str(row["source"]) for row in rows}
-        with self._writing.begin() as connection:
-            connection.execute(sa.insert(tables.quarantine), rows)
-            dropped = {
-                source: self._make_room(connection, source)
-                for source in sorted(sources)
-            }
+        dropped = self._insert(rows)
         for source, count in Counter(e.source for e in entries).items():
             counters.QUARANTINED.add(count, source)
         counters.QUARANTINE_DROPPED.add(sum(dropped.values()))
@@ -101,6 +96,18 @@ class Quarantine(Part):
                     source,
                 )
 
+    @again
+    def _insert(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+        """Writes rows; how many had to make room for them, by source."""
+        sources = {str(row["source"]) for row in rows}
+        with self._writing.begin() as connection:
+            connection.execute(sa.insert(tables.quarantine), rows)
+            return {
+                source: self._make_room(connection, source)
+                for source in sorted(sources)
+            }
+
+    @again
     def release(self, entries: Collection[int]) -> None:
         """Takes entries out, by id."""
         with self._writing.begin() as connection:

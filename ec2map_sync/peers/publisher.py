@@ -7,6 +7,7 @@ from ec2map_sync.ledger import PUBLISHING, Ledger, Reader
 from ec2map_sync.peers.bus import Outlet
 from ec2map_sync.protocol import messages, wire
 from ec2map_sync.running import counters
+from ec2map_sync.sql.errors import again
 
 SETTLED_AFTER = 3_000_000
 """Microseconds: claims older than this have reached every live peer."""
@@ -33,6 +34,7 @@ class Publisher:
         self._monotonic = monotonic
         self._beaten_at: float | None = None  # at once after a start
 
+    @again
     def step(self) -> bool:
         """Publishes what is new; True if there may be more."""
         with self._ledger.cursors.reader(PUBLISHING) as reader:

@@ -9,6 +9,7 @@ from ec2map_sync.rules.rows import Divergence, SinkRow
 from ec2map_sync.rules.settle import Numbered
 from ec2map_sync.running import counters
 from ec2map_sync.sinks import Plan, Session, Sink
+from ec2map_sync.sql.errors import again
 
 LOG = logging.getLogger(__name__)
 
@@ -35,6 +36,7 @@ class Writer:
             self._reserved = True
         return self._follow()
 
+    @again
     def _follow(self) -> bool:
         self.caught_up = not self._ledger.cursors.is_behind(self._sink.name)
         if self.caught_up:
@@ -58,6 +60,7 @@ class Writer:
         self.caught_up = not more
         return more
 
+    @again
     def write(
         self,
         numbers: Sequence[int],

@@ -156,7 +156,25 @@ def create_engine(url: URL, *, patience: int = PATIENCE) -> Engine:
     _roll_back_what_is_open(engine)
     _ping_after_rest(engine)
     _leave_what_cannot_write(engine)
+    if backend in _MYSQL:
+        _see_what_other_nodes_have(engine)
     return engine
+
+
+def _see_what_other_nodes_have(engine: Engine) -> None:
+    """Lets a node of a Galera cluster catch up before a transaction reads.
+
+    It may not show yet what another node has committed: another host of
+    ours may have written a sink by what this one does not know yet.
+    """
+
+    @sa.event.listens_for(engine, "connect")
+    def catch_up(connection: Any, _record: Any) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SHOW VARIABLES LIKE 'wsrep_on'")
+            found = cursor.fetchone()
+            if found and found[1] == "ON":
+                cursor.execute("SET SESSION wsrep_sync_wait = 1")
 
 
 def _leave_what_cannot_write(engine: Engine) -> None:

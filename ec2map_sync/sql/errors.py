@@ -1,10 +1,19 @@
 """What servers answer, by their own codes, and what that means to us."""
 
+import random
+import time
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+from sqlalchemy.exc import DBAPIError
+
 CANNOT_WRITE = {
     1290,  # --read-only, or another option
     1836,  # --super-read-only
     1792,  # a transaction that may only read
     1047,  # a node that has left its Galera cluster
+    1180,  # a commit that failed, as it does while a node leaves
     1053,  # shutting down
     1927,  # killed
     "25006",  # PostgreSQL: a standby, or set to read only
@@ -20,6 +29,34 @@ DEADLOCK = {
 
 NOT_AVAILABLE = {1205, "55P03"}
 """A lock was waited for in vain."""
+
+
+_ATTEMPTS = 8
+_FIRST_PAUSE = 0.005
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def again(transaction: Callable[P, T]) -> Callable[P, T]:
+    """Makes it be done again where another transaction was in its way.
+
+    Nothing of it is done then, and the other one is. On a Galera cluster,
+    that is how two writers on different nodes take turns.
+    """
+
+    @wraps(transaction)
+    def attempts(*args: P.args, **kwargs: P.kwargs) -> T:
+        for n in range(1, _ATTEMPTS):
+            try:
+                return transaction(*args, **kwargs)
+            except DBAPIError as error:
+                if not codes(error.orig) & DEADLOCK:
+                    raise
+            time.sleep(random.uniform(0, _FIRST_PAUSE * 2**n))
+        return transaction(*args, **kwargs)
+
+    return attempts
 
 
 def codes(error: BaseException | None) -> set[object]:

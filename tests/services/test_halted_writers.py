@@ -27,8 +27,8 @@ from ec2map_sync.sql.database import create_engine, parse_url
 pytestmark = pytest.mark.services
 
 TABLE = schemas.S3_IMAGES
-EMPTY = "DELETE FROM s3_images WHERE s3_images.id"
-FILL = "INSERT INTO s3_images (id, uuid, created_at"
+EMPTY = "DELETE FROM s3_images .* AND"  # not that of the lock
+FILL = r"INSERT INTO s3_images \(id, uuid, created_at"
 ADVANCE = "UPDATE cursors"
 SECONDS = 30
 

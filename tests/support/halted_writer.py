@@ -2,11 +2,13 @@
 
     python halted_writer.py LEDGER CELL SIGNAL BEGINNING
 
-Before it sends a statement with this beginning to either database, it sends
-itself the signal; then, unless that was its end, it goes on.
+Before it sends a statement with this beginning (a regular expression) to
+either database, it sends itself the signal; then, unless that was its end, it
+goes on.
 """
 
 import os
+import re
 import signal
 import sys
 
@@ -28,7 +30,7 @@ def main(ledger_url: str, cell_url: str, name: str, beginning: str) -> None:
     )
 
     def halt(*arguments: object) -> None:
-        if str(arguments[2]).startswith(beginning):
+        if re.match(beginning, str(arguments[2])):
             os.kill(os.getpid(), signal.Signals[name])
 
     for engine in (ledger, cell):

@@ -434,12 +434,15 @@ class MariaDB(Server):
 
     def execute(self, statement: str) -> list[tuple[object, ...]]:
         """Run a statement as root; the rows that it returns."""
-        connection = pymysql.connect(
-            host="127.0.0.1", port=self.port, user="root", autocommit=True
-        )
-        with connection, connection.cursor() as cursor:
+        with self.connect() as connection, connection.cursor() as cursor:
             cursor.execute(statement)
             return list(cursor.fetchall())
+
+    def connect(self) -> "pymysql.Connection[pymysql.cursors.Cursor]":
+        """Open a session as root."""
+        return pymysql.connect(
+            host="127.0.0.1", port=self.port, user="root", autocommit=True
+        )
 
     def kill(self) -> None:
         """End it on the spot (SIGKILL)."""
@@ -507,19 +510,23 @@ class MariaDB(Server):
 
 
 class Galera(MariaDB):
-    """A node of a cluster: the first one of it, or one that joins."""
+    """A node of a cluster: the first one of it, or one that joins.
+
+    It joins those that run when it is started, also again: what it lacks it
+    gets from one of them.
+    """
 
     def __init__(
         self, directory: Path, joins: "Galera | None" = None, *options: str
     ) -> None:
+        self._cluster: list[Galera] = joins._cluster if joins else []
+        self._cluster.append(self)
         self._group_port = free_port()
-        members = f"127.0.0.1:{joins._group_port}" if joins else ""
         place = f"127.0.0.1:{self._group_port}"
         super().__init__(
             directory,
             "--wsrep-on=ON",
             f"--wsrep-provider={GALERA}",
-            f"--wsrep-cluster-address=gcomm://{members}",
             f"--wsrep-node-address={place}",
             f"--wsrep-provider-options=gmcast.listen_addr=tcp://{place};"
             f"ist.recv_addr=127.0.0.1:{free_port()};gcache.size=16M",
@@ -529,6 +536,21 @@ class Galera(MariaDB):
             "--innodb-autoinc-lock-mode=2",
             *options,
         )
+
+    def forget(self) -> None:
+        """Lose all data, while it does not run."""
+        shutil.rmtree(self._data)
+
+    def _command(self) -> list[str]:
+        others = ",".join(
+            f"127.0.0.1:{node._group_port}"
+            for node in self._cluster
+            if node.pid is not None
+        )
+        return [
+            *super()._command(),
+            f"--wsrep-cluster-address=gcomm://{others}",
+        ]
 
     def _prepare(self) -> None:
         if not Path(GALERA).exists():
