@@ -1,20 +1,23 @@
 """The process that answers Prometheus and probes, and what it is made of."""
 
 import socket
+from functools import partial
 from typing import Any
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.multiprocess import MultiProcessCollector
 from sqlalchemy.engine import Engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from ec2map_sync.agent.host import Host
 from ec2map_sync.agent.parts import POLL, loop_of
 from ec2map_sync.glance.broker import Queues, broker_address
-from ec2map_sync.ledger import schema
+from ec2map_sync.ledger import Ledger, schema
 from ec2map_sync.monitor.exporter import Agent, Front, Waiting, answers
 from ec2map_sync.monitor.gauges import LedgerGauges
 from ec2map_sync.outages import describe
 from ec2map_sync.region import Region
+from ec2map_sync.rules.names import LISTENER
 from ec2map_sync.rules.stamps import wall_clock
 from ec2map_sync.running.threads import Threads
 from ec2map_sync.settings.config import Config
@@ -34,7 +37,13 @@ def exporter(config: Config, host: Host) -> Threads:
     broker = broker_address(config.conf)
     waiting = Waiting(Queues(broker, config.notifications))
     info = (config.region, config.scheme.fingerprint)
-    agent = Agent(host.roll, host.expected, info, waiting)
+    agent = Agent(
+        host.roll,
+        host.expected,
+        info,
+        waiting,
+        partial(_listeners_trouble, region.ledger),
+    )
     registry = CollectorRegistry()
     if host.roll is not None:
         counted: Any = MultiProcessCollector  # which has no types
@@ -67,6 +76,19 @@ def exporter(config: Config, host: Host) -> Threads:
             ),
         ]
     )
+
+
+def _listeners_trouble(ledger: Ledger) -> str | None:
+    """Returns what this host's listeners have noted as what they wait for."""
+    try:
+        states = ledger.journal.service_states()
+    except SQLAlchemyError:
+        return None  # which has a line of its own
+    here = socket.gethostname()
+    for state in states:
+        if (state.host, state.name) == (here, str(LISTENER)):
+            return None if state.working else state.last_error
+    return None
 
 
 def _ledger_trouble(engine: Engine) -> list[str]:

@@ -46,6 +46,8 @@ class NoExchange(Ec2MapError):
 class Misfit(Ec2MapError):
     """Something is not as our options say; behind the last colon, advice."""
 
+    at_once = True
+
 
 def require_fit(conf: cfg.ConfigOpts, options: Notifications) -> None:
     """Makes sure that Glance's exchange is there, and that our options fit.

@@ -44,6 +44,7 @@ class Watchdog:
         try:
             self._look()
         except Misfit as error:
+            LOG.error("the listener is started anew: %s", error)
             self._heal(str(error))
             return False
         waiting = self._queues.waiting()

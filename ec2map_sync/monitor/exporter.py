@@ -38,7 +38,10 @@ class CannotListen(Ec2MapError):
 
 
 class Agent(Collector):
-    """How the agent's processes are, told by their roll."""
+    """How the agent's processes are, told by their roll.
+
+    ``trouble`` says in a line what the listeners wait for, if that is known.
+    """
 
     def __init__(
         self,
@@ -46,12 +49,14 @@ class Agent(Collector):
         expected: Sequence[str],
         info: tuple[str, str],
         waiting: "Waiting | None",
+        trouble: Callable[[], str | None] = lambda: None,
     ) -> None:
         self._roll = roll
         # Without a roll nobody can tell who lives.
         self._expected = expected if roll is not None else ()
         self._info = info
         self._waiting = waiting
+        self._trouble = trouble
 
     def dead(self) -> list[str]:
         """Says which processes should live and do not."""
@@ -62,13 +67,15 @@ class Agent(Collector):
     def deaf(self) -> list[str]:
         """Says of the listeners that do not listen why that is."""
         return [
-            f"{process}: waits for Glance's exchange or its broker; "
-            "'ec2map-sync status' says why"
-            if self._has(f"{process}.open")
-            else f"{process}: claims wait until every peer was compared with"
+            f"{process}: {self._why_deaf(process)}"
             for process in self._listeners()
             if not self._has(f"{process}.listening")
         ]
+
+    def _why_deaf(self, process: str) -> str:
+        if not self._has(f"{process}.open"):
+            return "claims wait until every peer was compared with"
+        return self._trouble() or "waits for Glance's exchange or its broker"
 
     def collect(self) -> Iterable[Family]:
         """Looks at each process."""

@@ -12,6 +12,9 @@ def one_line(error: BaseException) -> str:
 class Ec2MapError(Exception):
     """Something that an operator can put right; the text says how."""
 
+    at_once = False
+    """Whether it is said at once, also in the place of another trouble."""
+
 
 class BadId(Ec2MapError):
     """A text is neither an image UUID nor an EC2 image id."""

@@ -14,7 +14,7 @@ from ec2map_sync.running import counters
 LOG = logging.getLogger(__name__)
 
 FIRST_PAUSE = 0.2
-LONGEST_PAUSE = 10.0
+LONGEST_PAUSE = 6.0
 """Seconds between attempts while a broker or a database is away."""
 
 SAY_AGAIN = 30.0
@@ -94,20 +94,22 @@ class Pause:
         if text is None:
             # Not an outage but a mistake of ours: say where.
             LOG.error("%s failed, and tries again", self._name, exc_info=error)
-        elif self._is_worth_a_line(text):
+        elif self._is_worth_a_line(error, text):
             LOG.warning("%s waits and tries again: %s", self._name, text)
         self.trouble = text or f"{type(error).__name__}: {error}"
         seconds = self._seconds * random.uniform(0.8, 1.2)
         self._seconds = min(2 * self._seconds, LONGEST_PAUSE)
         return seconds
 
-    def _is_worth_a_line(self, text: str) -> bool:
+    def _is_worth_a_line(self, error: Exception, text: str) -> bool:
         """Returns whether trouble is new, or has been another for some time.
 
         A broker that stops answers in three ways within a second.
         """
         now = time.monotonic()
-        again = text != self._said and now - self._said_at >= SAY_AGAIN
+        soon = getattr(error, "at_once", False)
+        late = now - self._said_at >= SAY_AGAIN
+        again = text != self._said and (soon or late)
         if self.trouble is not None and not again:
             return False
         self._said, self._said_at = text, now

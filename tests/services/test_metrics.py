@@ -325,8 +325,10 @@ def test_until_it_listens_it_says_what_it_waits_for(
         wait_until(
             lambda: (
                 exporter.get("/readyz").text
-                == "listener-0: waits for Glance's exchange or its broker; "
-                "'ec2map-sync status' says why\n"
+                == "listener-0: Glance's exchange 'glance' is not there yet: "
+                "waiting for Glance's first notification "
+                "([oslo_messaging_notifications] driver = messagingv2 in "
+                "glance-api.conf)\n"
             )
         )
         assert exporter.scrape().one("listening") == 0

@@ -26,6 +26,7 @@ SAID_BY_AN_ARGUMENT = {
     "%s counts nothing: %s": "the error, with the file",
     "%s; a ledger that is restored goes unnoticed": "[DEFAULT] state_path",
     "%s waits and tries again: %s": "what was raised: a server, an option",
+    "the listener is started anew: %s": "an option, and the file it is in",
     "%s: %s (sender, wrong)": "whose clock it is",
     "%s has passwords, and everybody on this machine may read it: 'chmod "
     "o-rwx %s', and change them if somebody may have": "the command is there",

@@ -15,7 +15,7 @@ from ec2map_sync.glance.broker import (
     is_durable,
     rabbit_options,
 )
-from ec2map_sync.glance.fit import Misfit, NoExchange, require_fit
+from ec2map_sync.glance.fit import Misfit, NoExchange, look, require_fit
 from ec2map_sync.operate.checks.finding import (
     Check,
     Finding,
@@ -141,11 +141,10 @@ def _glance_exchange(conf: cfg.ConfigOpts, options: Notifications) -> Finding:
     name = options.exchange
     try:
         require_fit(conf, options)
-    except (NoExchange, Misfit) as error:
-        # The last colon is ours: what the broker says may have some.
-        found, _, advice = str(error).rpartition(": ")
-        judge = wrong if isinstance(error, Misfit) else unknown
-        return judge(found, advice)
+    except NoExchange as error:
+        return unknown(*_said(error))
+    except Misfit as error:
+        return wrong(*_said(error))
     except amqp.exceptions.AccessRefused as error:
         return wrong(
             error.reply_text,
@@ -153,6 +152,13 @@ def _glance_exchange(conf: cfg.ConfigOpts, options: Notifications) -> Finding:
             "does",
         )
     return ok(f"{name}, durable: {is_durable(conf)}")
+
+
+def _said(error: NoExchange | Misfit) -> tuple[str, str]:
+    """Returns what is so, and what to do about it."""
+    # The last colon is ours: what the broker says may have some.
+    found, _, advice = str(error).rpartition(": ")
+    return found, advice
 
 
 def _glance_queues(conf: cfg.ConfigOpts, options: Notifications) -> Finding:
@@ -165,6 +171,12 @@ def _glance_queues(conf: cfg.ConfigOpts, options: Notifications) -> Finding:
         )
     there: dict[str, tuple[int, int]] = {}
     with link.connect(broker_address(conf)) as connection:
+        try:
+            look(connection, conf, options)
+        except NoExchange:
+            pass  # and so no queue of it
+        except Misfit as error:
+            return wrong(*_said(error))
         for name in Queues(broker_address(conf), options).names:
             try:
                 with connection.channel() as channel:
