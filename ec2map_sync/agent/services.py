@@ -12,6 +12,7 @@ from ec2map_sync.glance.fit import look
 from ec2map_sync.glance.listener import Listener, Recorder
 from ec2map_sync.glance.watch import Watchdog
 from ec2map_sync.monitor.lookout import Lookout
+from ec2map_sync.monitor.queues import queue_lines
 from ec2map_sync.monitor.status import Examination, Line
 from ec2map_sync.peers import bus
 from ec2map_sync.peers.answerer import Answerer
@@ -104,13 +105,14 @@ def _watch(parts: Parts, recorder: Recorder, ears: Listener) -> Loop:
 
 def _lookout(parts: Parts) -> Lookout:
     def lines() -> list[Line]:
-        return Examination(
+        examination = Examination(
             parts.ledger,
             parts.region.bus,
             sinks := parts.region.sink_names,
             expected=loops(parts.config, sinks),
             clock=wall_clock,
-        ).lines()
+        )
+        return [*examination.lines(), *queue_lines(parts.config)]
 
     return Lookout(lines)
 

@@ -47,9 +47,13 @@ class Status(RegionLister):
     ledger, lag what they have not come to yet, and lag_seconds the age of
     the oldest of that.
 
+    With [notifications] management_url, a queue of Glance's that a policy
+    empties, or that nobody reads, has a line as well.
+
     Loops that the configuration no longer asks for are listed for a day.
     Exit code 1 if somebody has to look: a service is silent or waits, a
-    peer is silent or has differed for a minute, a sink does not move. What
+    peer is silent or has differed for a minute, a sink does not move, a
+    queue may lose what is in it. What
     lies in quarantine is shown and leaves the exit code alone. 2 if the
     ledger does not answer.
 
@@ -93,10 +97,17 @@ class Status(RegionLister):
             expected=loops(self.config, sinks),
             clock=wall_clock,
         )
-        lines = examination.lines()
+        lines = [*examination.lines(), *self._queue_lines()]
         healthy = all(line.healthy for line in lines)
         self.exit_code = 0 if healthy else NOT_IN_ORDER
         return lines
+
+    def _queue_lines(self) -> list[Line]:
+        if self.config.notifications.management_url is None:
+            return []
+        from ec2map_sync.monitor.queues import queue_lines  # noqa: PLC0415, slow
+
+        return queue_lines(self.config)
 
     def _live(self, pause: float) -> int:
         """Redraws one screen until interrupted; gives the exit code."""

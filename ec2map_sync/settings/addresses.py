@@ -121,6 +121,19 @@ def transport(conf: cfg.ConfigOpts) -> None:
             _transport(options.transport_url, f"[{group}] transport_url")
 
 
+def management(url: str | None) -> str | None:
+    """Checks the URL of RabbitMQ's management; None is none."""
+    if not url:
+        return None
+    _check_url(
+        url,
+        "[notifications] management_url",
+        schemes=("http", "https"),
+        form="https://user:password@host:15671",
+    )
+    return url
+
+
 def _transport(url: str, option: str) -> None:
     # Hosts of a cluster stand in one URL, each with its own port.
     scheme, mark, rest = url.partition("://")

@@ -36,6 +36,7 @@ class Notifications:
     batch_timeout: float
     workers: int
     stall_timeout: float
+    management_url: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,6 +153,7 @@ class Config:
             conf,
             topics=tuple(conf.topics),
             pool=conf.pool or None,
+            management_url=addresses.management(conf.management_url),
         )
 
     @property

@@ -88,6 +88,16 @@ _notifications = [
         "had not acknowledged comes again. Too low, and a slow broker "
         "restarts it for nothing.",
     ),
+    cfg.StrOpt(
+        "management_url",
+        secret=True,
+        help="RabbitMQ's management of Glance's broker, such as "
+        "https://user:password@host:15671; without an account, that of "
+        "transport_url. It needs the tag 'management'. With it, 'config "
+        "check', 'status' and the log tell of policies that throw "
+        "notifications away, and of queues that nobody reads, which AMQP "
+        "does not tell. Nothing is changed.",
+    ),
 ]
 
 _ec2_ids = [

@@ -243,9 +243,15 @@ class RabbitMQ(Server):
         epmd: Epmd | None = None,
         *,
         certificate: Path | None = None,
+        managed: bool = False,
     ) -> None:
-        """Make a node; with ``certificate`` (PEM, with its key), TLS too."""
+        """Make a node; with ``certificate`` (PEM, with its key), TLS too.
+
+        One that is ``managed`` has the HTTP API of its management.
+        """
         super().__init__(directory)
+        self._managed = managed
+        self.management_port = free_port()
         self._certificate = certificate
         self.tls_port = free_port()
         self.node = f"{name}@localhost"
@@ -336,10 +342,21 @@ class RabbitMQ(Server):
     def _prepare(self) -> None:
         if self._own_epmd is not None:
             self._own_epmd.start()
-        (self.directory / "enabled_plugins").write_text("[].\n")
+        plugins = "rabbitmq_management" if self._managed else ""
+        (self.directory / "enabled_plugins").write_text(f"[{plugins}].\n")
         (self.directory / "rabbitmq.conf").write_text(
             f"listeners.tcp.1 = 127.0.0.1:{self.port}\n"
-            "disk_free_limit.absolute = 50MB\n" + self._tls()
+            "disk_free_limit.absolute = 50MB\n"
+            + self._tls()
+            + self._management()
+        )
+
+    def _management(self) -> str:
+        if not self._managed:
+            return ""
+        return (
+            "management.tcp.ip = 127.0.0.1\n"
+            f"management.tcp.port = {self.management_port}\n"
         )
 
     def _tls(self) -> str:

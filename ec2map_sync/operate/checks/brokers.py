@@ -16,6 +16,7 @@ from ec2map_sync.glance.broker import (
     rabbit_options,
 )
 from ec2map_sync.glance.fit import Misfit, NoExchange, look, require_fit
+from ec2map_sync.glance.management import eaters
 from ec2map_sync.operate.checks.finding import (
     Check,
     Finding,
@@ -131,10 +132,15 @@ def _peer_broker(peer: Peer, options: Bus) -> Finding:
 def of_glance(config: Config) -> Mapping[str, Check]:
     """Returns the checks of Glance's notifications."""
     options, conf = config.notifications, config.conf
-    return {
+    found: dict[str, Check] = {
         "Glance's exchange": partial(_glance_exchange, conf, options),
         "Glance's notifications": partial(_glance_queues, conf, options),
     }
+    if options.management_url is not None:
+        found["policies on Glance's queues"] = partial(
+            _glance_policies, conf, options
+        )
+    return found
 
 
 def _glance_exchange(conf: cfg.ConfigOpts, options: Notifications) -> Finding:
@@ -152,6 +158,16 @@ def _glance_exchange(conf: cfg.ConfigOpts, options: Notifications) -> Finding:
             "does",
         )
     return ok(f"{name}, durable: {is_durable(conf)}")
+
+
+def _glance_policies(conf: cfg.ConfigOpts, options: Notifications) -> Finding:
+    found = eaters(conf, options)
+    if not found:
+        return ok("none throws anything away, and somebody reads each queue")
+    return wrong(
+        "; ".join(f"{one.queue} {one.what}" for one in found),
+        "; ".join(dict.fromkeys(one.advice for one in found)),
+    )
 
 
 def _said(error: NoExchange | Misfit) -> tuple[str, str]:
