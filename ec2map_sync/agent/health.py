@@ -42,6 +42,11 @@ class Reporter:
         self._last_error: str | None = None
         self._last_error_at: Stamp | None = None
 
+    def remark(self, text: str) -> None:
+        """Has something shown as the last error, of a loop that works."""
+        self._last_error, self._last_error_at = text, self._clock()
+        self._noted_at = float("-inf")
+
     def __call__(self, error: str | None) -> None:
         """Notes a step's end; ``error`` is what it failed with, if it did."""
         now = self._monotonic()

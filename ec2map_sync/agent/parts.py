@@ -53,13 +53,14 @@ class Parts:
         wake: Wake | Nudge | None = None,
         interval: float = POLL,
         release: Callable[[], None] = lambda: None,
+        report: Reporter | None = None,
     ) -> Loop:
         """Makes a loop that waits for the ledger, and reports to it."""
         return loop_of(
             str(name),
             step,
             prepare=self._prepare,
-            report=self.report(name),
+            report=report or self.report(name),
             wake=wake,
             interval=interval,
             release=release,

@@ -132,10 +132,12 @@ def auditor(config: Config, host: Host) -> Threads:
     parts = Parts(config, host)
     options = config.glance
     assert options is not None
+    report = parts.report(names.AUDITOR)
     worker = Auditor(
         parts.ledger,
         Catalogue(config.conf, options),
         recorded=host.recorded_here,
+        remark=report.remark,
         audit_interval=options.audit_interval,
         poll_interval=options.poll_interval,
         believe=parts.region.believe,
@@ -146,6 +148,7 @@ def auditor(config: Config, host: Host) -> Threads:
         lambda: gate.is_open() and worker.step(),
         interval=min(POLL, options.poll_interval),
         release=worker.reset,
+        report=report,
     )
     return Threads([loop])
 

@@ -28,6 +28,9 @@ OVERLAP = timedelta(seconds=60)
 """How far each look goes back behind the last one: several Glance servers
 write their own clocks' seconds, and some time before they commit."""
 
+LATE = timedelta(seconds=5)
+"""How old a change is of which a notification should have told by now."""
+
 _BEGINNING = "1970-01-01T00:00:00Z"
 
 
@@ -57,6 +60,8 @@ class Survey:
         """Where a survey of the changes since this one has to begin."""
         self.seen = 0
         self.claimed = 0
+        self.untold = 0
+        """Images of which no notification has told, though it should have."""
         self.unusable: list[str] = []
 
     def batch(self, size: int = IMAGES_AT_ONCE) -> list[Image]:
@@ -145,6 +150,7 @@ class Auditor:
         catalogue: Catalogue,
         *,
         recorded: Callable[[], None],
+        remark: Callable[[str], None] = lambda _text: None,
         audit_interval: float,
         poll_interval: float,
         believe: Believe = believe_none,
@@ -153,6 +159,7 @@ class Auditor:
         self._ledger = ledger
         self._catalogue = catalogue
         self._recorded = recorded
+        self._remark = remark
         self._audit_interval = audit_interval
         self._poll_interval = poll_interval
         self._believe = believe
@@ -167,14 +174,30 @@ class Auditor:
         if survey is None:
             return False
         images = survey.batch()
+        before = wall_clock()
         found = self._ledger.see(survey.sightings(images)).news
         survey.done(images, found)
         if found:
+            survey.untold += self._untold(images, before)
             self._recorded()
             counters.CLAIMS.add(found, "audit")
         if not images:
             self._end(survey)
         return bool(images)
+
+    def _untold(self, images: Sequence[Image], before: int) -> int:
+        """Counts those that were claimed just now, and changed long ago."""
+        if self._mark is None:
+            return 0  # our first look: most are older than we are
+        until = (self._catalogue.told_at or time_of(wall_clock())) - LATE
+        late = {
+            image.uuid.lower()
+            for image in images
+            if image.updated_at
+            and datetime.fromisoformat(image.updated_at) < until
+        }
+        claims = self._ledger.claims(late).values()
+        return sum(claim.claimed_at >= before for claim in claims)
 
     def reset(self) -> None:
         """Connects anew; the audit goes on where it was."""
@@ -206,6 +229,18 @@ class Auditor:
                 "" if survey.everything else " changed lately",
                 survey.claimed,
             )
+        if survey.untold:
+            text = (
+                f"{survey.untold} images of Glance were found of which no "
+                "notification has told so far: a policy of its broker, a "
+                "transient queue, or an outage may have taken it"
+            )
+            LOG.warning(
+                "%s; see 'ec2map-sync config check', with "
+                "[notifications] management_url",
+                text,
+            )
+            self._remark(text)
         if survey.everything and survey.unusable:
             LOG.warning(
                 "%d images of Glance have ids that are no UUIDs, for example "

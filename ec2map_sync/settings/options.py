@@ -93,10 +93,9 @@ _notifications = [
         secret=True,
         help="RabbitMQ's management of Glance's broker, such as "
         "https://user:password@host:15671; without an account, that of "
-        "transport_url. It needs the tag 'management'. With it, 'config "
-        "check', 'status' and the log tell of policies that throw "
-        "notifications away, and of queues that nobody reads, which AMQP "
-        "does not tell. Nothing is changed.",
+        "transport_url. It needs the tag 'management'. 'config check', "
+        "'status' and the log then tell of policies that throw "
+        "notifications away, and of queues that nobody reads.",
     ),
 ]
 

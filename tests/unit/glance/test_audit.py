@@ -1,5 +1,7 @@
 """The audit against Glance: what it claims, and what it leaves alone."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from fake_glance import FakeGlance
 
@@ -66,6 +68,22 @@ def auditor(ledger, catalogue, clock):
         poll_interval=30,
         monotonic=clock,
     )
+
+
+@pytest.fixture
+def watched(ledger, catalogue, clock):
+    """An auditor, and what it remarks."""
+    remarks = []
+    auditor = Auditor(
+        ledger,
+        catalogue,
+        recorded=lambda: None,
+        remark=remarks.append,
+        audit_interval=3600,
+        poll_interval=30,
+        monotonic=clock,
+    )
+    return auditor, remarks
 
 
 def run(auditor):
@@ -464,3 +482,57 @@ def test_waiting_for_the_ledger_is_no_stall(dog):
     dog.watch(100)
 
     assert dog.healed == 0
+
+
+# What no notification has told of
+
+
+def changed(seconds):
+    """Give the time of a change so long ago, as Glance writes it."""
+    at = datetime.now(UTC) - timedelta(seconds=seconds)
+    return at.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def test_what_the_first_look_finds_was_there_before_us(
+    glance, watched, caplog
+):
+    auditor, remarks = watched
+    glance.add(updated_at=changed(3600))
+
+    run(auditor)
+
+    assert remarks == []
+    assert "no notification" not in caplog.text
+
+
+def test_an_image_that_nobody_told_of_is_said_with_the_likely_cause(
+    glance, watched, clock, caplog
+):
+    auditor, remarks = watched
+    glance.add(updated_at=changed(3600))
+    run(auditor)
+
+    glance.add(updated_at=changed(20))
+    glance.add(updated_at=changed(0))  # whose notification is on its way
+    clock.now += 30
+    run(auditor)
+
+    (remark,) = remarks
+    assert remark.startswith("1 images of Glance were found of which no ")
+    assert "a policy of its broker" in remark
+    assert "management_url" in caplog.text
+
+
+def test_what_a_notification_has_told_of_is_not_counted(
+    ledger, glance, watched, clock
+):
+    auditor, remarks = watched
+    glance.add(updated_at=changed(3600))
+    run(auditor)
+
+    image = glance.add(updated_at=changed(20))
+    ledger.see([Sighting(image=image.id, uuid=image.id)])
+    clock.now += 30
+    run(auditor)
+
+    assert remarks == []

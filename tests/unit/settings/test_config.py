@@ -238,6 +238,8 @@ def test_a_slip_is_refused_in_one_line(tmp_path, good, slip):
         ("peer:RegionTwo", "url", "//u:hunter2@localhost/"),
         ("peer:RegionTwo", "url", "u:hunter2@localhost"),
         ("cell:cell0", "connection", "mysql//u:hunter2@localhost/x"),
+        ("notifications", "management_url", "amqp://u:hunter2@localhost/"),
+        ("notifications", "management_url", "http://u:hunter2@localhost:x"),
     ],
 )
 def test_a_password_is_never_repeated(tmp_path, good, change):
