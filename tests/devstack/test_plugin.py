@@ -246,6 +246,7 @@ def test_topics_of_local_conf_that_lack_ours_stop_the_stack(make_devstack):
         ({"DATABASE": "ec2map-sync"}, "only letters"),
         ({"TOPIC": "notifications"}, "read by others"),
         ({"BUS_VHOST": "/"}, "only letters"),
+        ({"QUORUM_QUEUES": "yes"}, "auto, True or False"),
         ({"BUS_USER": "stackrabbit"}, "is devstack's"),
         ({"BUS_PASSWORD": "urlSecret@"}, "EC2MAP_SYNC_BUS_PASSWORD: use"),
     ],
@@ -309,6 +310,7 @@ def test_two_regions_with_names_of_their_own(
         EC2MAP_SYNC_PEERS="RegionOne=amqp://one_user:oneSecret@127.0.0.1:"
         f"{one.rabbit.port}/one_bus",
         EC2MAP_SYNC_PEER_KEYS=f"RegionOne={one_public}",
+        EC2MAP_SYNC_QUORUM_QUEUES="True",
     )
     one.merge("$EC2MAP_SYNC_CONF bus heartbeat_interval 1")
     two.merge(
@@ -324,6 +326,9 @@ def test_two_regions_with_names_of_their_own(
     assert conf.rewrite_rows
     assert topics(one) == "notifications,one_topic"
     assert "amqp_durable_queues = True" in two.conf.read_text()
+    for host, chosen in ((one, False), (two, True)):
+        for file in (host.conf, host.glance_conf):
+            assert ("rabbit_quorum_queue = True" in file.read_text()) == chosen
     image = one.create_image()
     images = one.images() | two.images() | {image}
     for host in (one, two):

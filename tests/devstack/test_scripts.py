@@ -134,3 +134,38 @@ def test_there_are_samples_for_one_region_and_for_two():
 
 def test_the_exercise_can_be_started():
     assert os.access(PLUGIN / "exercise.sh", os.X_OK)
+
+
+@pytest.mark.parametrize(
+    ("wish", "version", "services", "chosen"),
+    [
+        ("auto", "3.12.14", "g-api", False),
+        ("auto", "4.0.5", "g-api,rabbit", True),
+        ("auto", "4.3.1", "ceilometer-anotification,g-api", False),
+        ("auto", "", "g-api", False),
+        ("True", "3.10.8", "ceilometer-anotification", True),
+        ("False", "4.3.1", "g-api", False),
+    ],
+)
+def test_quorum_queues_are_chosen_where_transient_ones_may_be_refused(
+    wish, version, services, chosen
+):
+    done = subprocess.run(
+        [
+            "bash",
+            "-c",
+            f'source "{PLUGIN}/lib/ec2map-sync"\n'
+            f"function _ec2map_sync_rabbit {{ echo '{version}'; }}\n"
+            "_ec2map_sync_wants_quorum",
+        ],
+        env={
+            "PATH": "/usr/bin:/bin",
+            "EC2MAP_SYNC_QUORUM_QUEUES": wish,
+            "ENABLED_SERVICES": services,
+        },
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+
+    assert (done.returncode == 0, done.stderr) == (chosen, "")
