@@ -13,6 +13,7 @@ from ec2map_sync.operate.theirs import (
     read_glance,
     read_nova,
 )
+from ec2map_sync.settings.options import GROUPS
 
 TOPIC = "ec2map_sync"
 """What our own topic is called where somebody gives us one, or our pool."""
@@ -23,6 +24,7 @@ _FILE = re.compile(
     r"\b(?:ssl_|read_default_)?(?:ca|cert|key|file|ca_file|cert_file|"
     r"key_file)=(/[^&\s]+)"
 )
+_MEMCACHED = "memcached_servers"
 _SECTION = "[oslo_messaging_notifications]"
 
 
@@ -139,18 +141,20 @@ def _cells(nova: NovaSays) -> Iterator[str]:
         for url in (nova.api_connection, nova.connection)
         for file in _FILE.findall(url or "")
     ]
+    remembered = {}
     if nova.memcached:
-        hints.append(
-            "# Nova's processes remember ids in memcached: "
-            f"{', '.join(nova.memcached)}"
-        )
+        # Nova's processes remember ids there. Releases that have no such
+        # option have no use for it either.
+        known = _MEMCACHED in {opt.dest for opt in GROUPS["nova"]}
+        name = _MEMCACHED if known else f"# {_MEMCACHED}"
+        remembered[name] = ",".join(nova.memcached)
     if nova.api_connection:
         found = {"api_connection": nova.api_connection}
         if nova.connection:
             found["cell_template_connection"] = nova.connection
-        yield from _section("nova", found, hints)
+        yield from _section("nova", found | remembered, hints)
     elif nova.connection:
-        yield from _section("nova", {"cells": "cell1"}, hints)
+        yield from _section("nova", {"cells": "cell1"} | remembered, hints)
         yield from _section("cell:cell1", {"connection": nova.connection}, [])
     else:
         yield from ("", "# For the cells: --nova, with Nova's files.")

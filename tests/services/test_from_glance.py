@@ -85,6 +85,7 @@ class Cloud:
                 rf"(\[{section}\]\nconnection = )\S+", rf"\g<1>{url}", text
             )
         text = re.sub(r"(ssl_\w+_file = )\S+", rf"\1{self._certificate}", text)
+        text = re.sub(r"(memcache_servers = ).+", r"\g<1>127.0.0.1:1", text)
         moved = self.region.directory / file.name
         moved.write_text(text)
         return str(moved)
