@@ -64,25 +64,23 @@ class LongMessage(basic_message.Message):  # type: ignore[misc]
         offset = super().inbound_header(buf, offset)
         size: int = self.body_size
         if size > LONGEST_BODY:
-            self._keep_head()
+            self._keep_head("longer than any that is read")
         elif size > SMALL:
             room = has_room(size)
             hold = _Hold(size) if room else None
             if hold:
                 _holds.add(hold)
             else:
-                self._keep_head()
+                self._keep_head("there was no room for it")
             self.properties[_HOLD] = hold
         return offset
 
-    def _keep_head(self) -> None:
+    def _keep_head(self, why: str) -> None:
         self._cut = True
         self._kept = bytearray()
         headers = self.properties.setdefault("application_headers", {})
         headers.setdefault(
-            UNREADABLE,
-            f"its body of {self.body_size} bytes: longer than any that is "
-            "read",
+            UNREADABLE, f"its body of {self.body_size} bytes: {why}"
         )
         self.properties |= {
             "content_type": "application/json",
