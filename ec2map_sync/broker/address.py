@@ -44,6 +44,11 @@ class Address:
         return cls(";".join(plain), named if secure else None)
 
     @property
+    def nodes(self) -> int:
+        """How many brokers are named."""
+        return len(self.urls.split(";"))
+
+    @property
     def in_memory(self) -> bool:
         """Whether it is kombu's, within this process."""
         return self.urls.startswith("memory:")

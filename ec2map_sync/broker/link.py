@@ -19,6 +19,7 @@ from ec2map_sync.rules.errors import one_line
 
 BROKEN: tuple[type[Exception], ...] = (
     amqp.exceptions.AMQPError,
+    amqp.exceptions.MessageNacked,
     kombu.exceptions.KombuError,
     kombu.exceptions.OperationalError,
     OSError,
@@ -43,6 +44,8 @@ def describe(error: Exception) -> str | None:
         return None
     if isinstance(error, amqp.exceptions.NotFound):
         return f"not there yet: {error.reply_text}"
+    if isinstance(error, amqp.exceptions.MessageNacked):
+        return "the broker takes no message: is a node of it down?"
     text = one_line(error)
     if _UNTRUSTED in text:
         return f"the broker's certificate is not trusted (ssl_ca_file): {text}"

@@ -38,27 +38,24 @@ class Aside(bus.Inlet):
     def __init__(self, peer: config.Peer, options: config.Bus) -> None:
         super().__init__(peer, options)
         self.peer = peer.name
-        self._queue = kombu.Queue(
-            f"{peer.exchange}.{options.region}.replay",
-            durable=False,
-            exclusive=True,
-            auto_delete=True,
-        )
 
     def _declare(self, channel: Any) -> kombu.Queue:
         exchange = self._peer.exchange
         channel.exchange_declare(exchange, "topic", passive=True)
-        queue = self._queue(channel)
+        queue = self._spare(channel)
         try:
             queue.queue_declare()
         except amqp.exceptions.ResourceLocked as error:
             raise PeerSilent(
-                f"{self.peer} is being asked by another command of ours; "
-                "wait until that has ended"
+                f"{self.peer} is being asked by another command of ours, or "
+                "the agent reads this queue, since a node of that broker is "
+                "down; wait until that has ended"
             ) from error
-        for key in ("heartbeat", f"answer.{self._reader}"):
-            queue.bind_to(exchange, key)
         return queue
+
+    def _bind(self, queue: kombu.Queue) -> None:
+        for key in ("heartbeat", f"answer.{self._reader}"):
+            queue.bind_to(self._peer.exchange, key)
 
 
 class Asker:

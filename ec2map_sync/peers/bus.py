@@ -7,17 +7,22 @@ from contextlib import suppress
 from typing import Any
 
 import kombu
+from amqp.exceptions import InternalError, NotFound
 from kombu.message import Message
 
 from ec2map_sync.broker import inside
 from ec2map_sync.broker.address import Address
 from ec2map_sync.broker.link import Link, publish
 from ec2map_sync.broker.sizes import comes_later
+from ec2map_sync.peers import queues
 from ec2map_sync.settings import config
 
 LOG = logging.getLogger(__name__)
 
 PREFETCH = 200
+
+LOOK_AGAIN = 300.0
+"""Seconds after which who reads a spare queue looks for the usual one."""
 
 
 def requests_of(exchange: str) -> str:
@@ -47,17 +52,65 @@ class Outlet(Link):
 class _Source(Link):
     """Reads one queue, a batch at a time."""
 
-    def __init__(self, address: Address) -> None:
+    def __init__(
+        self, address: Address, queue: kombu.Queue, spare: str
+    ) -> None:
+        """Reads a queue, or, while its node is down, a spare one.
+
+        The spare one is gone with the connection, and whatever was in it:
+        comparing brings that.
+        """
         super().__init__(address)
         self._arrived: list[Message] = []
+        self._queue = queue
+        self._spare = kombu.Queue(
+            spare, durable=False, exclusive=True, auto_delete=True
+        )
+        self._silent = False
+        """Whether the queue does not answer, though it is there."""
+        self._until = float("inf")
+        """When to look again whether the spare one can be left."""
+
+    def _bind(self, queue: kombu.Queue) -> None:
+        """Lets come into a queue what is to be read there."""
+        raise NotImplementedError
 
     def _declare(self, channel: Any) -> kombu.Queue:
-        raise NotImplementedError
+        nodes = self._address.nodes
+        try:
+            return queues.declare(channel, self._queue, nodes=nodes)
+        except NotFound as error:
+            return self._declare_spare(channel, error.reply_text)
+
+    def _declare_spare(self, channel: Any, reason: str) -> kombu.Queue:
+        LOG.warning(
+            "%s: reading %s meanwhile; see 'ec2map-sync config check'",
+            reason,
+            self._spare.name,
+        )
+        queue = self._spare(channel)
+        queue.queue_declare()
+        self._silent = False
+        self._until = time.monotonic() + LOOK_AGAIN
+        return queue
 
     def _set_up(self, channel: Any) -> None:
         self._arrived.clear()
         inside.take_as_it_comes(channel)
-        queue = self._declare(channel)
+        self._until = float("inf")
+        if self._silent:
+            queue = self._declare_spare(channel, "the other does not answer")
+            self._read_from(channel, queue)
+            return
+        try:
+            self._read_from(channel, self._declare(channel))
+        except (TimeoutError, InternalError):
+            # Too few of the nodes that hold it are up.
+            self._silent = True
+            raise
+
+    def _read_from(self, channel: Any, queue: kombu.Queue) -> None:
+        self._bind(queue)
         channel.basic_qos(0, PREFETCH, False)
         consumer = kombu.Consumer(
             channel,
@@ -72,6 +125,8 @@ class _Source(Link):
 
     def read(self, limit: int, seconds: float) -> list[Message]:
         """Waits for messages; gives what has come, so many at most."""
+        if time.monotonic() >= self._until:
+            self.close()
         connection = self.open()
         self.pump()
         if len(self._arrived) < limit:
@@ -101,10 +156,9 @@ class Inlet(_Source):
     """Reads our queue on a peer's broker, and asks the peer questions."""
 
     def __init__(self, peer: config.Peer, bus: config.Bus) -> None:
-        super().__init__(peer.broker)
         self._peer = peer
         self._reader = bus.region
-        self._queue = kombu.Queue(
+        queue = kombu.Queue(
             f"{peer.exchange}.{bus.region}",
             durable=True,
             queue_arguments={
@@ -116,17 +170,17 @@ class Inlet(_Source):
                 "x-expires": bus.queue_expires * 1000,
             },
         )
+        super().__init__(peer.broker, queue, spare=f"{queue.name}.replay")
 
     def _declare(self, channel: Any) -> kombu.Queue:
         # The exchange is the peer's to declare; our account may not.
-        exchange = self._peer.exchange
-        channel.exchange_declare(exchange, "topic", passive=True)
-        queue = self._queue(channel)
-        queue.queue_declare()
+        channel.exchange_declare(self._peer.exchange, "topic", passive=True)
+        return super()._declare(channel)
+
+    def _bind(self, queue: kombu.Queue) -> None:
         for key in ("claims", "heartbeat", f"answer.{self._reader}"):
-            queue.bind_to(exchange, key)
-        LOG.info("reading %s of %s", self._queue.name, self._peer.name)
-        return queue
+            queue.bind_to(self._peer.exchange, key)
+        LOG.info("reading %s of %s", queue.name, self._peer.name)
 
     def ask(self, headers: Mapping[str, Any], body: bytes) -> None:
         """Puts a question into the peer's queue."""
@@ -139,20 +193,23 @@ class Inbox(_Source):
     """Reads the questions that peers put on our own broker."""
 
     def __init__(self, address: Address, exchange: str) -> None:
-        super().__init__(address)
-        self._name = requests_of(exchange)
-
-    def _declare(self, channel: Any) -> kombu.Queue:
+        self._exchange = requests_of(exchange)
         queue = kombu.Queue(
-            self._name,
-            kombu.Exchange(self._name, "topic", durable=True),
-            "#",
+            self._exchange,
             durable=True,
             queue_arguments={
                 # Nobody waits longer for an answer.
                 "x-message-ttl": 60_000,
                 "x-max-length-bytes": 16 * 1024 * 1024,
             },
-        )(channel)
-        queue.declare()
-        return queue
+        )
+        super().__init__(address, queue, spare=f"{queue.name}.spare")
+
+    def _declare(self, channel: Any) -> kombu.Queue:
+        kombu.Exchange(self._exchange, "topic", durable=True)(
+            channel
+        ).declare()
+        return super()._declare(channel)
+
+    def _bind(self, queue: kombu.Queue) -> None:
+        queue.bind_to(self._exchange, "#")

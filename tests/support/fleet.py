@@ -40,8 +40,10 @@ CREATE TABLE s3_images (
 # regions' are one here.
 OWN_RIGHTS = (
     r"^(glance|notifications\.(info|warn|error)|ec2map_sync(\..*)?)$",
-    r"^(notifications\.(info|warn|error)|ec2map_sync(\.requests)?)$",
-    r"^(glance|notifications\.(info|warn|error)|ec2map_sync\.requests)$",
+    r"^(notifications\.(info|warn|error)|"
+    r"ec2map_sync(\.requests(\.spare)?)?)$",
+    r"^(glance|notifications\.(info|warn|error)|"
+    r"ec2map_sync\.requests(\.spare)?)$",
 )
 
 

@@ -234,7 +234,11 @@ Rights = tuple[str, str, str]
 
 
 class RabbitMQ(Server):
-    """A RabbitMQ node. Without ``epmd``, it has one of its own."""
+    """A RabbitMQ node. Without ``epmd``, it has one of its own.
+
+    With ``joins``, it becomes one of that node's cluster, when it is started
+    for the first time; the two need a common ``epmd``.
+    """
 
     def __init__(
         self,
@@ -244,6 +248,7 @@ class RabbitMQ(Server):
         *,
         certificate: Path | None = None,
         managed: bool = False,
+        joins: "RabbitMQ | None" = None,
     ) -> None:
         """Make a node; with ``certificate`` (PEM, with its key), TLS too.
 
@@ -253,6 +258,7 @@ class RabbitMQ(Server):
         self._managed = managed
         self.management_port = free_port()
         self._certificate = certificate
+        self._joins = joins
         self.tls_port = free_port()
         self.node = f"{name}@localhost"
         self.port = free_port()
@@ -344,11 +350,16 @@ class RabbitMQ(Server):
             self._own_epmd.start()
         plugins = "rabbitmq_management" if self._managed else ""
         (self.directory / "enabled_plugins").write_text(f"[{plugins}].\n")
+        cookie = self.directory / ".erlang.cookie"
+        if not cookie.exists():
+            cookie.write_text("tests")
+            cookie.chmod(0o400)
         (self.directory / "rabbitmq.conf").write_text(
             f"listeners.tcp.1 = 127.0.0.1:{self.port}\n"
             "disk_free_limit.absolute = 50MB\n"
             + self._tls()
             + self._management()
+            + self._cluster()
         )
 
     def _management(self) -> str:
@@ -357,6 +368,16 @@ class RabbitMQ(Server):
         return (
             "management.tcp.ip = 127.0.0.1\n"
             f"management.tcp.port = {self.management_port}\n"
+        )
+
+    def _cluster(self) -> str:
+        if self._joins is None:
+            return ""
+        formation = "cluster_formation"
+        return (
+            f"{formation}.peer_discovery_backend = classic_config\n"
+            f"{formation}.classic_config.nodes.1 = {self._joins.node}\n"
+            f"{formation}.classic_config.nodes.2 = {self.node}\n"
         )
 
     def _tls(self) -> str:

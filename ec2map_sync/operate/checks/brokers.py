@@ -24,9 +24,12 @@ from ec2map_sync.operate.checks.finding import (
     unknown,
     wrong,
 )
-from ec2map_sync.peers import bus
+from ec2map_sync.peers import bus, queues
 from ec2map_sync.protocol.signing import SigningKey
 from ec2map_sync.settings.config import Bus, Config, Notifications, Peer
+
+_DOWN = "is down or inaccessible"
+"""What RabbitMQ says of a queue whose node is away."""
 
 _TOO_FEW = 16
 """With so few, batches stay small: the broker sends no more at a time."""
@@ -93,15 +96,19 @@ class _Probe(bus.Inlet):
 
         A passive declare does not look at the arguments. One that is not
         passive answers 406 where they differ, and changes nothing.
+
+        :raises NotFound: it is there, on a node that is down.
         """
         connection = self.open()
         try:
             with connection.channel() as channel:
                 state = channel.queue_declare(self._queue.name, passive=True)
-        except amqp.exceptions.NotFound:
+        except amqp.exceptions.NotFound as error:
+            if _DOWN in error.reply_text:
+                raise
             return None
         with connection.channel() as channel:
-            self._queue(channel).queue_declare()
+            queues.as_it_is(channel, self._queue)
         return int(state.message_count)
 
 
@@ -115,6 +122,12 @@ def _peer_broker(peer: Peer, options: Bus) -> Finding:
     probe = _Probe(peer, options)
     try:
         depth = probe.depth()
+    except amqp.exceptions.NotFound as error:
+        return unknown(
+            error.reply_text,
+            "our agent reads a queue of its own on another node meanwhile; "
+            "comparing brings what is missing",
+        )
     except amqp.exceptions.PreconditionFailed as error:
         return wrong(
             f"our queue there has other arguments: {error.reply_text}",

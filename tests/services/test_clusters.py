@@ -1,0 +1,244 @@
+"""Our own queues: of which type they are, and what if their node dies."""
+
+import time
+
+import amqp.exceptions
+import kombu
+import pytest
+from fleet import Region, await_reading, running
+from patience import wait_until
+from servers import RabbitMQ
+
+from ec2map_sync.broker.address import Address
+from ec2map_sync.broker.link import BROKEN, describe
+from ec2map_sync.peers import bus
+from ec2map_sync.settings.config import Bus, Peer
+
+pytestmark = [pytest.mark.services, pytest.mark.timeout(200)]
+
+OURS = {
+    "x-single-active-consumer": True,
+    "x-max-length-bytes": 1_000_000,
+    "x-overflow": "drop-head",
+    "x-expires": 60_000_000,
+}
+"""What a release of before declares with."""
+QUESTIONS = {"x-message-ttl": 60_000, "x-max-length-bytes": 16 * 1024 * 1024}
+
+READER = "ec2map_sync.two"
+INBOX = "ec2map_sync.requests"
+
+
+def inlet(address):
+    options = Bus(
+        region="two",
+        broker=None,
+        exchange="ec2map_sync",
+        key=None,
+        heartbeat_interval=1,
+        claim_wait=1,
+        max_moves=1,
+        queue_max_bytes=1_000_000,
+        queue_expires=60_000,
+        batch_size=1,
+        peers=(),
+    )
+    peer = Peer(name="one", broker=address, keys=(), exchange="ec2map_sync")
+    return bus.Inlet(peer, options)
+
+
+def types(rabbit, vhost):
+    """Give the type of each queue."""
+    listed = rabbit.ctl("list_queues", f"--vhost={vhost}", "name", "type")
+    return dict(line.split("\t") for line in listed.splitlines())
+
+
+class Place:
+    """A virtual host, where a peer publishes."""
+
+    def __init__(self, vhost, *nodes):
+        self.nodes, self.vhost = nodes, vhost
+        nodes[-1].grant(vhost, {})
+        self.address = Address(";".join(n.url(vhost) for n in nodes))
+        self.outlet = bus.Outlet(Address(nodes[-1].url(vhost)), "ec2map_sync")
+        self.outlet.open()
+
+    def types(self):
+        return types(self.nodes[-1], self.vhost)
+
+    def hears(self, source, body):
+        """Tell whether what is published from now on comes."""
+
+        def came():
+            try:
+                source.open()
+                self.outlet.send("claims", {}, body)
+                arrived = source.read(10, 1)
+            except BROKEN:
+                source.close()
+                return False
+            source.acknowledge(arrived)
+            return body in [message.body for message in arrived]
+
+        wait_until(came, 20)
+        return True
+
+
+@pytest.fixture
+def place(rabbit_a, request):
+    vhost = f"queues_{abs(hash(request.node.name))}"
+    place = Place(vhost, rabbit_a)
+    yield place
+    rabbit_a.ctl("delete_vhost", vhost)
+
+
+def as_before(place, name, arguments):
+    """Declare as releases of before do; leave a message there."""
+    with kombu.Connection(place.nodes[0].url(place.vhost)) as connection:
+        channel = connection.default_channel
+        queue = kombu.Queue(name, durable=True, queue_arguments=arguments)
+        queue(channel).queue_declare()
+        kombu.Producer(channel).publish(b"old", routing_key=name)
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_ours_are_quorum_queues_also_where_they_were_not(place, before):
+    if before:
+        as_before(place, READER, OURS)
+        as_before(place, INBOX, QUESTIONS)
+    reader = inlet(place.address)
+    inbox = bus.Inbox(place.address, "ec2map_sync")
+    for source in (reader, inbox):
+        source.open()
+
+    assert place.types() == {READER: "quorum", INBOX: "quorum"}
+    assert place.hears(reader, b"new")
+    for source in (reader, inbox):
+        source.close()
+
+
+def test_what_is_a_quorum_queue_already_keeps_what_is_in_it(place):
+    reader = inlet(place.address)
+    reader.open()
+    reader.close()
+    place.outlet.send("claims", {}, b"kept")
+
+    reader = inlet(place.address)
+    arrived = []
+    wait_until(lambda: arrived.extend(reader.read(9, 1)) or arrived)
+    reader.close()
+
+    assert [message.body for message in arrived] == [b"kept"]
+
+
+def test_a_host_with_the_release_of_before_stands_by(place):
+    as_before(place, READER, OURS)
+    reader = inlet(place.address)
+    reader.open()
+
+    for _ in range(3):
+        with pytest.raises(amqp.exceptions.PreconditionFailed):
+            as_before(place, READER, OURS)
+        assert place.hears(reader, b"on")
+    reader.close()
+
+
+@pytest.mark.parametrize("kind", ["classic", "quorum"])
+def test_other_limits_are_an_operators_to_change(place, kind):
+    other = {"x-queue-type": kind, "x-max-length-bytes": 7}
+    as_before(place, READER, OURS | other)
+
+    reader = inlet(place.address)
+    with pytest.raises(amqp.exceptions.PreconditionFailed, match="bytes"):
+        reader.open()
+    reader.close()
+
+    assert place.types()[READER] == kind
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory, epmd):
+    """A cluster of two nodes."""
+    with (
+        RabbitMQ(tmp_path_factory.mktemp("one"), "one", epmd) as one,
+        RabbitMQ(
+            tmp_path_factory.mktemp("two"), "two", epmd, joins=one
+        ) as two,
+    ):
+        yield one, two
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory, epmd, two):
+    """A third node of it."""
+    third = tmp_path_factory.mktemp("three")
+    with RabbitMQ(third, "three", epmd, joins=two[0]) as three:
+        yield *two, three
+
+
+@pytest.fixture
+def first_dies(two):
+    yield two[0].kill
+    two[0].start()
+
+
+def test_of_two_nodes_one_dies_with_our_queues(two, first_dies):
+    place = Place("of_two", *two)
+    reader = inlet(place.address)
+    inbox = bus.Inbox(place.address, "ec2map_sync")
+    assert place.hears(reader, b"before")
+    inbox.open()
+    assert place.types() == {READER: "classic", INBOX: "classic"}
+
+    first_dies()
+
+    assert place.hears(reader, b"after")
+    with pytest.raises(BROKEN):
+        inbox.read(1, 5)
+    inbox.close()
+    inbox.open()
+    assert place.types().keys() >= {f"{READER}.replay", f"{INBOX}.spare"}
+    two[0].start()
+    reader._until = time.monotonic()
+    assert place.hears(reader, b"again")
+    assert f"{READER}.replay" not in place.types()
+    reader.close()
+    inbox.close()
+
+
+def test_a_message_that_the_broker_refuses_is_an_outage():
+    said = describe(amqp.exceptions.MessageNacked())
+
+    assert said == "the broker takes no message: is a node of it down?"
+
+
+def test_two_regions_go_on_when_a_node_dies(
+    two, first_dies, rabbit_a, mariadb, tmp_path
+):
+    one = Region("RegionOne", two[1], mariadb, tmp_path)
+    one.bus_url = ";".join(node.url(one.vhost) for node in two)
+    other = Region("RegionTwo", rabbit_a, mariadb, tmp_path)
+    one.configure(other)
+    other.configure(one)
+    one.glance.declare()
+    with running(one, other):
+        other.await_images(one.glance.create(2), 60)
+
+        first_dies()
+
+        other.await_images(one.glance.create(3), 30)
+        await_reading(other, one)
+        other.command("config", "check", code=0)
+
+
+def test_of_three_nodes_one_dies_with_our_queues(three, first_dies):
+    place = Place("of_three", *three)
+    reader = inlet(place.address)
+    assert place.hears(reader, b"before")
+    assert place.types() == {READER: "quorum"}
+
+    first_dies()
+
+    assert place.hears(reader, b"after")
+    assert place.types() == {READER: "quorum"}
+    reader.close()
