@@ -13,6 +13,10 @@ from kombu.transport import pyamqp
 MOST = 100
 """Messages given out at a time: more save nothing, and hold up the first."""
 
+FRAMES = 512
+"""Frames read at a time: large messages have one for each 128 KiB, and small
+ones three, all in all."""
+
 
 class Transport(pyamqp.Transport):
     """Gives out all messages that the socket holds.
@@ -40,9 +44,11 @@ class Transport(pyamqp.Transport):
         rest = {"timeout": 0.001} if secure else {}
         given = 1
         with suppress(TimeoutError):
-            while given < MOST and (
-                (secure and sock.pending()) or poll.poll(0)
-            ):
+            for _ in range(FRAMES):
+                if given == MOST or not (
+                    (secure and sock.pending()) or poll.poll(0)
+                ):
+                    break
                 # Frame by frame: behind one that is no message, such as a
                 # heartbeat, there may be nothing for long.
                 given += bool(connection.blocking_read(**rest))

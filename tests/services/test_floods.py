@@ -1,0 +1,146 @@
+"""A peer that sends as much as it can hurts nobody but itself."""
+
+import json
+import re
+from itertools import cycle, islice
+from pathlib import Path
+
+import kombu
+import pytest
+from fleet import Region, await_reading, running
+from patience import wait_until
+
+from ec2map_sync.broker import sizes
+from ec2map_sync.protocol import messages, wire
+from ec2map_sync.protocol.signing import SigningKey
+from ec2map_sync.rules.claims import Claim
+from ec2map_sync.rules.ec2id import Scheme
+from ec2map_sync.rules.stamps import wall_clock
+
+pytestmark = pytest.mark.services
+
+MANY = 60
+SPARE = 256 * 2**20
+"""Bytes that a flood may cost its reader, however large it is."""
+
+
+@pytest.fixture(scope="module")
+def regions(rabbit_a, rabbit_b, mariadb, tmp_path_factory):
+    """One reads; Two is the test's, and floods; Three is honest."""
+    directory = tmp_path_factory.mktemp("floods")
+    three = [
+        Region(name, rabbit, mariadb, directory)
+        for name, rabbit in (
+            ("RegionOne", rabbit_a),
+            ("RegionTwo", rabbit_b),
+            ("RegionThree", rabbit_b),
+        )
+    ]
+    one, two, other = three
+    for region in three:
+        region.configure(*(peer for peer in three if peer is not region))
+    with running(*three):
+        for peer in (two, other):
+            await_reading(one, peer)
+            one.await_log(f"agrees with {peer.name}", seconds=60)
+        two.kill()
+        yield three
+
+
+@pytest.fixture
+def pen(regions):
+    _, two, _ = regions
+    return wire.Pen(
+        region=two.name,
+        scheme=Scheme(b"tests").fingerprint,
+        key=SigningKey.load(two.directory / f"{two.name}.key"),
+        clock=wall_clock,
+    )
+
+
+class Signed:
+    """Anything at all, as a message of claims that the peer has signed."""
+
+    def __init__(self, monkeypatch, pen):
+        self._patch, self._pen = monkeypatch, pen
+
+    def __call__(self, text):
+        with self._patch.context() as patch:
+            patch.setattr(wire.json, "dumps", lambda *_, **__: text)
+            return wire.encode(messages.Claims(claims=()), self._pen)
+
+
+def memory(region, what="VmHWM"):
+    """Tell how many bytes the Follower has had at most."""
+    (pid,) = (p for p, name in region.processes().items() if "follow" in name)
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(re.search(rf"{what}:\s+(\d+) kB", status)[1]) * 1024
+
+
+def publish(url, many):
+    """Bring these to whoever reads claims there."""
+    with kombu.Connection(
+        url, transport_options={"confirm_publish": True}
+    ) as connection:
+        producer = kombu.Producer(connection.channel())
+        for headers, body in many:
+            producer.publish(
+                body,
+                exchange="ec2map_sync",
+                routing_key="claims",
+                headers=headers,
+                content_type="application/json",
+                content_encoding="binary",
+            )
+
+
+def depth(two):
+    return two.rabbit.queue_depths(two.vhost)["ec2map_sync.RegionOne"]
+
+
+def test_honest_peers_are_heard_while_one_floods_and_memory_is_flat(
+    regions, pen, monkeypatch
+):
+    one, two, three = regions
+    signed = Signed(monkeypatch, pen)
+    flood = [
+        ({"sender": two.name}, b"\0" * (3 * 2**20)),  # nobody's
+        signed('{"claims":[' + "7," * 2**20 + "7]}"),
+        signed('{"claims":' + "[" * 2**20 + "]" * 2**20 + "}"),
+        signed('{"claims":[' + "9" * 2**20 + "]}"),
+        signed(json.dumps({"claims": [{"image": "x" * 2**20}]})),
+    ]
+    before = memory(one)
+
+    publish(two.bus_url, islice(cycle(flood), MANY))
+    honest = three.glance.create(5)
+
+    # In the midst of the flood: its last message has not been read yet.
+    one.await_images(honest, 60)
+    wait_until(lambda: depth(two) == 0, 120)
+    assert memory(one) - before < SPARE
+    claim = Claim(claimed_at=wall_clock(), image=honest.pop()[:-4] + "beef")
+    publish(two.bus_url, [wire.encode(messages.Claims(claims=(claim,)), pen)])
+    one.await_images([claim.image])  # it is heard again at once
+
+
+def test_a_body_of_a_hundred_megabytes_is_not_kept(regions, pen):
+    one, two, _ = regions
+    size = 100 * 2**20
+    claim = Claim(
+        claimed_at=wall_clock(), image="00000000-0000-4000-8000-0000000000ff"
+    )
+    before = memory(one, "VmRSS")
+
+    publish(
+        two.bus_url,
+        [
+            ({"sender": two.name}, b"\0" * size),
+            wire.encode(messages.Claims(claims=(claim,)), pen),
+        ],
+    )
+
+    one.await_images([claim.image], 60)
+    assert memory(one, "VmRSS") - before < sizes.ROOM
+    reasons = one.sql("ledger", "SELECT reason FROM quarantine")
+    assert any(f"its body of {size} bytes" in str(r) for (r,) in reasons)
