@@ -1,10 +1,11 @@
 """The ledger's public face: record, look up, read the feeds."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 import sqlalchemy as sa
+from sqlalchemy import Connection
 from sqlalchemy.engine import Engine
 
 from ec2map_sync.ledger import ranges, tables
@@ -134,6 +135,13 @@ class Ledger(Part):
         """Makes sure that something can be written; changes nothing."""
         h = tables.head
         self._write(sa.update(h).values(revision=h.c.revision))
+
+    @contextmanager
+    def recording(self) -> Iterator[tuple[Connection, Recording]]:
+        """Holds the ledger's lock; what is not committed is undone."""
+        with self._writing.connect() as connection:
+            recording = Recording(connection, self.scheme, self._clock)
+            yield connection, recording
 
     def head(self) -> Head:
         """Returns how far the ledger has come."""

@@ -136,6 +136,12 @@ class Recording:
         now = self._clock()
         spend(self._connection, self.evictions, allowance, now)
 
+    def restamp(self, claims: Mapping[str, Claim], last: Stamp) -> None:
+        """Exchanges claims of ours for the same with other stamps."""
+        self.last_stamp = last
+        if claims:
+            self._write(claims, own=True)
+
     def commit(self) -> None:
         """Writes what the head row remembers and lets the next one in."""
         self._connection.execute(

@@ -29,9 +29,8 @@ class BadStamp(Ec2MapError):
         super().__init__(
             f"nothing new is claimed: the ledger's newest stamp is {newest}, "
             f"the clock here says {clock}, and peers refuse what is more "
-            "than 24 h ahead; set this clock if it is behind, else wait "
-            f"until {until}, or restore the ledger as it was before a clock "
-            "was ahead"
+            "than 24 h ahead; set this clock if it is behind, else see "
+            f"'ec2map-sync db restamp', or wait until {until}"
         )
 
 

@@ -97,6 +97,7 @@ def test_what_changes_something_has_a_dry_run(command):
     ("arguments", "code"),
     [
         (["adopt"], 0),
+        (["db", "restamp"], 0),
         (["db", "upgrade"], 0),
         (["divergence", "resolve", "keep", "--all"], 0),
         (["divergence", "resolve", "rewrite", "--all"], 0),
