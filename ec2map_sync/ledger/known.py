@@ -1,7 +1,7 @@
 """What the ledger knows of images: its rows, read as values."""
 
 from collections.abc import Iterable, Mapping, MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -52,6 +52,8 @@ class Head:
     revision: int
     last_stamp: Stamp
     total: Print
+    clock: Stamp | None = field(default=None, compare=False)
+    """The time by the database's own clock, if it has one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

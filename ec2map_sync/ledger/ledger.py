@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -40,6 +40,7 @@ from ec2map_sync.rules.claims import (
 from ec2map_sync.rules.ec2id import Scheme
 from ec2map_sync.rules.settle import Numbered
 from ec2map_sync.rules.stamps import wall_clock
+from ec2map_sync.sql.clock import NOW
 from ec2map_sync.sql.errors import again
 
 
@@ -145,8 +146,8 @@ class Ledger(Part):
 
     def head(self) -> Head:
         """Returns how far the ledger has come."""
-        (row,) = self._rows(sa.select(tables.head))
-        return head_of(row)
+        (row,) = self._rows(sa.select(tables.head, NOW))
+        return replace(head_of(row), clock=row.clock)
 
     def print_before(self, until: Stamp) -> tuple[Head, Print]:
         """Returns the head, and the print of claims made before a stamp."""

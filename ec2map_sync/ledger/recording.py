@@ -33,13 +33,14 @@ from ec2map_sync.rules.claims import (
 from ec2map_sync.rules.ec2id import Scheme
 from ec2map_sync.rules.settle import Board, Eviction, Slot, wishes
 from ec2map_sync.rules.stamps import next_stamp
+from ec2map_sync.sql.clock import NOW
 from ec2map_sync.sql.statements import delete_in, insert
 
 LOG = logging.getLogger(__name__)
 
 # Made once, like others that every image needs: SQLAlchemy takes longer to
 # make a statement than to run it.
-_LOCK = sa.select(tables.head).with_for_update()
+_LOCK = sa.select(tables.head, NOW).with_for_update()
 
 MOVES_SAID = 20
 """Moves of one transaction that are logged one by one: an adoption may move
@@ -65,6 +66,7 @@ class Recording:
         require_scheme(row.scheme, scheme)
         self.revision: int = row.revision + 1
         self.last_stamp: Stamp = row.last_stamp
+        self._witness: Stamp | None = row.clock
         self.total = Print(row.total_count, row.total_sum)
         self.known: dict[str, Known] = {}
         self.moved: list[dict[str, Any]] = []
@@ -75,9 +77,12 @@ class Recording:
     def next_stamp(self) -> Stamp:
         """Returns a stamp later than every one in the ledger.
 
-        :raises BadStamp: our clock is far behind the last one.
+        :raises BadStamp: our clock is far behind the last one, or ahead of
+            the database's.
         """
-        self.last_stamp = next_stamp(self.last_stamp, self._clock())
+        self.last_stamp = next_stamp(
+            self.last_stamp, self._clock(), self._witness
+        )
         return self.last_stamp
 
     def follow(self, stamp: Stamp) -> None:

@@ -308,7 +308,7 @@ class Examination:
 def _ledger_lines(region: str, head: Head, now: Stamp) -> list[Line]:
     trouble: str | None = None
     try:
-        next_stamp(head.last_stamp, now)
+        next_stamp(head.last_stamp, now, head.clock)
     except BadStamp as error:
         trouble = str(error)
     return [

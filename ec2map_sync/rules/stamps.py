@@ -34,11 +34,27 @@ class BadStamp(Ec2MapError):
         )
 
 
-def next_stamp(last: Stamp, now: Stamp) -> Stamp:
+class WrongClock(BadStamp):
+    """Our clock is far ahead of the ledger's database's."""
+
+    def __init__(self, now: Stamp, witness: Stamp) -> None:
+        ours, theirs = (iso(time_of(at), exact=False) for at in (now, witness))
+        Ec2MapError.__init__(
+            self,
+            f"nothing new is claimed: the clock here says {ours}, that of the "
+            f"ledger's database {theirs}; set the one that is wrong",
+        )
+
+
+def next_stamp(last: Stamp, now: Stamp, witness: Stamp | None = None) -> Stamp:
     """Returns a stamp later than the last one, and not before ``now``.
+
+    ``witness`` is the time by another clock, if there is one.
 
     :raises BadStamp: it would be too far ahead.
     """
+    if witness is not None and now >= witness + MAX_AHEAD:
+        raise WrongClock(now, witness)
     stamp = max(now, last + 1)
     if stamp >= now + MAX_AHEAD:
         raise BadStamp(stamp, now)

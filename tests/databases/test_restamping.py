@@ -3,6 +3,7 @@
 import random
 
 import pytest
+from wrong_clock import blind
 
 from ec2map_sync.ledger import Ledger, schema
 from ec2map_sync.ledger.restamping import CannotRestamp, restamp
@@ -29,6 +30,12 @@ class Clock:
 @pytest.fixture
 def clock():
     return Clock()
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch):
+    """Let the database's clock tell nothing: it was as wrong as ours."""
+    blind(monkeypatch.setattr)
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z][a-z0-9]*|[A-Z]+")
 # English that says what it says everywhere; words of the trade; neighbours.
 _ORDINARY = """
 addressee agreed answer answered argument aside asker bad batch busy cannot
-class comparison count delay derive difference eater ending entry error
+class clock comparison count delay derive difference eater ending entry error
 examination explanation exported finding foreseen from front happening held
 help interrupt item joining known late line listen lister long lookout
 management many map mapped misfit mismatch moving name no note numbered one
@@ -29,7 +29,7 @@ outcome pace part pause picture plain process program proof proposal received
 recorded recorder refused rehearsal replacement reporter retrial run sample
 says screen seen side signature silent snapshot spread stage state story survey
 taken tally terms time too trace transfer tree unknown unmeasured verdict view
-waiting watchdog worker
+waiting watchdog worker wrong
 
 amqp api channel command consumer counter exchange fan gauge histogram nudge
 public queries queue schema server signing ssl thread tls transport virtual

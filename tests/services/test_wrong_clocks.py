@@ -15,10 +15,10 @@ pytestmark = pytest.mark.services
 FORTY_DAYS = 40 * 24 * 3600
 
 
-def start_ahead(region: Region, seconds: int) -> None:
+def start_ahead(region: Region, seconds: int, witness: str) -> None:
     """Start an agent by a clock that is ahead."""
     program = Path(wrong_clock.__file__)
-    region.program = (sys.executable, program, str(seconds))
+    region.program = (sys.executable, program, str(seconds), witness)
     region.start()
     del region.program
 
@@ -34,9 +34,15 @@ def test_forty_days_ahead_are_brought_back_and_no_id_changes(
         await_equal(one, two, count=10, seconds=30)
         one.stop()
 
-        # The clock runs ahead, and a region goes on by itself.
-        start_ahead(one, FORTY_DAYS)
+        # The clock runs ahead. Its ledger's database knows better.
+        start_ahead(one, FORTY_DAYS, "sees")
         spoiled = one.glance.create(10)
+        one.await_log("nothing new is claimed: the clock here says", 60)
+        assert open_ledger(one).head().last_stamp < wall_clock()
+        one.kill()
+
+        # Where that is on the same machine, nobody does.
+        start_ahead(one, FORTY_DAYS, "blind")
         one.await_images(spoiled, 60)
         two.await_log("more than 24 h ahead of our clock", 60)
         one.stop()
