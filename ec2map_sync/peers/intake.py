@@ -1,5 +1,6 @@
 """The intake: what a peer claims is recorded, within its allowance."""
 
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -13,6 +14,8 @@ from ec2map_sync.peers.refusals import Refusals
 from ec2map_sync.rules.claims import Claim, join_all
 from ec2map_sync.rules.errors import TooManyEvictions, TooManyMoves
 
+LOG = logging.getLogger(__name__)
+
 ATTEMPTS = 3
 """How often what changes too much is parted from the rest of a message."""
 
@@ -21,7 +24,10 @@ class Taken(NamedTuple):
     """What has become of claims."""
 
     news: int
-    held: int
+    held: int = 0
+    put_away: int = 0
+    """How many of the held ones were not held before."""
+    why: str = ""
 
 
 class Intake:
@@ -49,10 +55,24 @@ class Intake:
         allowance = self._now_allowed()
         try:
             together = list(chain.from_iterable(batches))
-            return Taken(self._record(together, allowance), 0)
+            return Taken(self._record(together, allowance))
         except TooManyMoves:
             each = [self._part(batch) for batch in batches]
-        return Taken(sum(t.news for t in each), sum(t.held for t in each))
+        taken = Taken(
+            news=sum(one.news for one in each),
+            held=sum(one.held for one in each),
+            put_away=sum(one.put_away for one in each),
+            why=max(one.why for one in each),
+        )
+        if taken.put_away:
+            LOG.warning(
+                "%s: %d claims are held, as its %s; 'ec2map-sync quarantine "
+                "retry' takes them",
+                allowance.peer,
+                taken.put_away,
+                taken.why,
+            )
+        return taken
 
     def _part(self, claims: Sequence[Claim]) -> Taken:
         """Records a message, but for claims that change too much.
@@ -73,9 +93,8 @@ class Intake:
                 held += [rest.pop(image) for image in sorted(blamed)]
         else:
             held += rest.values()
-        if held:
-            self._refusals.hold(allowed.peer, held, why)
-        return Taken(news, len(held))
+        fresh = self._refusals.hold(allowed.peer, held, why) if held else 0
+        return Taken(news, len(held), fresh, why)
 
     def _record(self, claims: Sequence[Claim], allowance: Allowance) -> int:
         done = self._ledger.record(claims, allowance=allowance)

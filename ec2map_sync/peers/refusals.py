@@ -75,8 +75,11 @@ class Refusals:
             next(reversed(fresh.values())).reason,
         )
 
-    def hold(self, peer: str, claims: Sequence[Claim], why: str) -> None:
-        """Lets claims of one message wait for an operator, as one entry."""
+    def hold(self, peer: str, claims: Sequence[Claim], why: str) -> int:
+        """Lets claims of one message wait for an operator, as one entry.
+
+        Gives how many of them are new there.
+        """
         now, known = self._monotonic(), self._held
         fresh = [
             claim
@@ -84,7 +87,7 @@ class Refusals:
             if claim not in known or now - known[claim] >= SAY_AGAIN
         ]
         if not fresh:
-            return
+            return 0
         body = json.dumps([messages.claim_to_json(c) for c in fresh])
         held = Quarantined(
             source=source_of(peer),
@@ -94,14 +97,7 @@ class Refusals:
         )
         self._ledger.quarantine.put([held])
         _remember(known, fresh, now, MOST_HELD)
-        LOG.warning(
-            "%s: %s%s; these %d wait in quarantine until 'ec2map-sync "
-            "quarantine retry' takes them",
-            peer,
-            HELD,
-            why,
-            len(fresh),
-        )
+        return len(fresh)
 
 
 def _remember(

@@ -20,6 +20,7 @@ from functools import partial
 from simulation.history import (
     ANY,
     LOSSY,
+    OUTLAWS,
     PUSHED,
     SERIAL,
     Outcome,
@@ -28,7 +29,13 @@ from simulation.history import (
 )
 from simulation.region import Parts, Wrong
 
-KINDS = {"any": ANY, "serial": SERIAL, "pushed": PUSHED, "lossy": LOSSY}
+KINDS = {
+    "any": ANY,
+    "serial": SERIAL,
+    "pushed": PUSHED,
+    "lossy": LOSSY,
+    "outlaws": OUTLAWS,
+}
 
 
 def attempt(
@@ -87,12 +94,14 @@ def main() -> int:
     seeds = range(int(first), int(stop or int(first) + 1))
     profile = KINDS[options.kind]
     began = time.monotonic()
-    failed = moved = rounds = 0
+    failed = moved = rounds = evicted = held = 0
     results = attempt_all(seeds, profile, options.processes)
     for seed, result in zip(seeds, results, strict=True):
         if isinstance(result, Outcome):
             moved += result.moved
             rounds = max(rounds, result.rounds)
+            evicted += result.evicted
+            held += result.held
         else:
             failed += 1
             text = shortest(seed, profile) if options.shrink else result
@@ -100,7 +109,8 @@ def main() -> int:
     print(
         f"{len(seeds)} histories ({options.kind}) in "
         f"{time.monotonic() - began:.0f} s: {failed} went wrong; "
-        f"{moved} moves, at rest after at most {rounds} rounds"
+        f"{moved} moves, {evicted} evictions, {held} entries held; at rest "
+        f"after at most {rounds} rounds"
     )
     return 1 if failed else 0
 

@@ -13,6 +13,7 @@ from histories import attempt_all
 from simulation.history import (
     ANY,
     HOUR,
+    OUTLAWS,
     PUSHED,
     SERIAL,
     Outcome,
@@ -26,12 +27,16 @@ from ec2map_sync.rules.claims import Sighting
 from ec2map_sync.rules.ec2id import Kind
 
 HISTORIES = int(os.environ.get("EC2MAP_SYNC_HISTORIES", "40"))
+ATTACKED = int(
+    os.environ.get("EC2MAP_SYNC_ATTACKED_HISTORIES", HISTORIES // 4)
+)
 FIRST_SEED = int(os.environ.get("EC2MAP_SYNC_FIRST_SEED", "0"))
 
 pytestmark = pytest.mark.timeout(900)  # they may share the machine
 
 
 def outcomes(profile: Profile, count: int) -> list[Outcome]:
+    print(f"seeds {FIRST_SEED} to {FIRST_SEED + count - 1}")
     results = list(attempt_all(range(FIRST_SEED, FIRST_SEED + count), profile))
     wrong = [result for result in results if isinstance(result, str)]
     if wrong:
@@ -56,6 +61,15 @@ def test_no_number_moves_if_each_claim_is_everywhere_before_the_next():
 
 def test_what_is_pushed_arrives_across_crashes_without_comparing():
     outcomes(PUSHED, HISTORIES // 2)
+
+
+def test_outlaws_take_a_few_numbers_and_honest_regions_agree():
+    """Nor with mad clocks: what is held, an operator takes in each region."""
+    found = outcomes(OUTLAWS, ATTACKED)
+
+    assert sum(outcome.counts["attack"] for outcome in found) > ATTACKED
+    assert sum(outcome.held for outcome in found) > ATTACKED
+    assert sum(outcome.moved for outcome in found) > ATTACKED
 
 
 def test_a_history_is_the_same_every_time():

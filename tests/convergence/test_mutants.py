@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from histories import attempt
-from simulation.history import ANY, LOSSY, PUSHED, SERIAL, Profile
+from simulation.history import ANY, LOSSY, OUTLAWS, PUSHED, SERIAL, Profile
 from simulation.region import Parts
 
 from ec2map_sync.ledger import PUBLISHING, recording
@@ -14,6 +14,7 @@ from ec2map_sync.peers.gate import Gate
 from ec2map_sync.peers.publisher import Publisher
 from ec2map_sync.protocol.messages import Claims
 from ec2map_sync.rules import claims as claims_module
+from ec2map_sync.rules.errors import TooManyEvictions
 from ec2map_sync.sinks.writer import Writer
 
 TRIES = 60
@@ -111,6 +112,23 @@ def test_moves_that_are_not_recorded_are_caught(monkeypatch):
     )
 
     assert is_caught(ANY)
+
+
+def test_evictions_that_nobody_counts_are_caught(monkeypatch):
+    monkeypatch.setattr(recording, "spend", lambda *_args: None)
+
+    assert is_caught(OUTLAWS)
+
+
+def test_evictions_that_are_counted_for_each_message_are_caught(monkeypatch):
+    def spend(_connection, evictions, allowance, _now):
+        if len(evictions) > allowance.max_evictions:
+            blamed = (e.blamed for e in evictions)
+            raise TooManyEvictions("", frozenset().union(*blamed))
+
+    monkeypatch.setattr(recording, "spend", spend)
+
+    assert is_caught(OUTLAWS)
 
 
 def test_a_clock_that_does_not_follow_is_caught(monkeypatch):

@@ -21,8 +21,9 @@ from sqlalchemy.exc import OperationalError
 from ec2map_sync.peers import compare, follower
 from ec2map_sync.rules.claims import Sighting
 from ec2map_sync.rules.ec2id import Band, Kind, Scheme
+from ec2map_sync.rules.stamps import BadStamp
 from ec2map_sync.sinks import writer
-from simulation import check
+from simulation import check, outlaws
 from simulation.bus import Broker, Network
 from simulation.faults import Crash, Fault, Fuse, Outage
 from simulation.region import Files, Parts, Process, Region, Wrong
@@ -56,6 +57,10 @@ class Profile:
     bands: Sequence[int] = (32, 40, 64)
     queues: Sequence[int] = (4, 30)
     """How many messages a queue may hold."""
+    outlaws: bool = False
+    """Whether some regions attack the others, or have a mad clock."""
+    evictions: Sequence[int] = (10**9,)
+    """How many numbers a peer may take in a day."""
 
 
 ANY = Profile()
@@ -73,6 +78,15 @@ PUSHED = Profile(
     loses_questions=True,
     only=["work", "round", "see", "wait", "copy"],
 )
+OUTLAWS = Profile(
+    actions=90,
+    struck=0.1,
+    outlaws=True,
+    without=["restore", "leave"],
+    regions=[3, 3, 4],
+    bands=[256, 1024],
+    evictions=[0, 1, 3],
+)
 
 
 @dataclass
@@ -83,6 +97,10 @@ class Outcome:
     claims: int = 0
     moved: int = 0
     rounds: int = 0
+    evicted: int = 0
+    """Numbers that honest regions' images have lost to peers."""
+    held: int = 0
+    """Entries that honest regions have held back."""
     counts: dict[str, int] = field(default_factory=dict)
 
 
@@ -111,11 +129,15 @@ class World:
         self._parts = parts
         self._skewed = rng.random() < 0.6
         self._limit = rng.choice(profile.queues)
+        self.max_evictions = rng.choice(profile.evictions)
         for _ in range(rng.choice(profile.regions)):
             self.add_region(rng)
         for region in self.regions.values():
             region.peers = [n for n in self.regions if n != region.name]
             region.start_host()
+        if profile.outlaws:
+            for region in list(self.regions.values())[2:]:
+                region.honest = False
         if profile.loses_questions:
             self.round(rng)  # without a queue, nothing is kept for a peer
         self.settled: dict[str, int | None] = {}
@@ -136,6 +158,7 @@ class World:
             now=lambda: self.now,
             skew=rng.choice([0.0, rng.uniform(-1, 1) * longest]),
             batch_size=BATCH_SIZE,
+            max_evictions=self.max_evictions,
         )
         for _ in range(rng.choice([1, 1, 2])):
             numbers = [7, rng.choice(range(100, self.scheme.band.stop))]
@@ -154,6 +177,11 @@ class World:
     def living(self) -> list[Region]:
         """The regions that are not gone for ever."""
         return [r for r in self.regions.values() if r.alive]
+
+    @property
+    def honest(self) -> list[Region]:
+        """Those of them that mean well."""
+        return [r for r in self.living if r.honest]
 
     def say(self, text: str) -> None:
         """Note what happens, for whoever has to understand a failure."""
@@ -174,6 +202,10 @@ class World:
         except Crash:
             self.say(f"{region.name} {process.name} crashes")
             process.start()
+        except BadStamp:
+            if region.honest:
+                raise
+            process.recover()
         except (Outage, OperationalError) as error:
             if not isinstance(getattr(error, "orig", error), Outage):
                 raise
@@ -292,7 +324,7 @@ def see(world: World, rng: Random) -> None:
 
 def adopt(world: World, rng: Random) -> None:
     """Let a region adopt an existing id."""
-    region = rng.choice(world.living)
+    region = rng.choice(world.honest)
     image = rng.choice(world.images)
     number = rng.choice([rng.randrange(1, 20), rng.choice(range(100, 132))])
     region.ledger.see([Sighting(image=image, uuid=image, wanted=number)])
@@ -406,7 +438,11 @@ def leave(world: World, rng: Random) -> None:
     """Let a region go for ever."""
     if len(world.living) <= 2:
         return
-    region = rng.choice(world.living)
+    retire(world, rng.choice(world.living))
+
+
+def retire(world: World, region: Region) -> None:
+    """Stop a region, and its broker, for ever."""
     region.alive = False
     region.stop()
     region.close()
@@ -435,6 +471,19 @@ def set_clock(world: World, rng: Random) -> None:
     world.say(f"the clock of {region.name} is off by {region.skew:.0f} s")
 
 
+def attack(world: World, rng: Random) -> None:
+    """Let an outlaw take what others have, or its clock go mad."""
+    outlaw = rng.choice([r for r in world.living if not r.honest])
+    if rng.random() < 0.2:
+        # Ahead, nobody believes it; behind, it follows the others' stamps.
+        outlaw.skew = rng.choice([-1, 1]) * rng.uniform(3, 40) * 24 * HOUR
+        outlaw.restart()
+        world.say(f"the clock of {outlaw.name} is off by {outlaw.skew:.0f} s")
+    else:
+        done = outlaws.attack(outlaw, world.honest, rng)
+        world.say(f"{outlaw.name} {done}")
+
+
 Action = Callable[[World, Random], None]
 
 ACTIONS: dict[str, tuple[Action, float]] = {
@@ -454,13 +503,17 @@ ACTIONS: dict[str, tuple[Action, float]] = {
     "leave": (leave, 0.5),
     "change_hosts": (change_hosts, 1),
     "set_clock": (set_clock, 0.5),
+    "attack": (attack, 10),
 }
 
 
 def actions_of(profile: Profile) -> tuple[list[str], list[float]]:
     """Give the names and weights of what happens in such a history."""
     names = [
-        name for name in profile.only or ACTIONS if name not in profile.without
+        name
+        for name in profile.only or ACTIONS
+        if name not in profile.without
+        and (profile.outlaws or name != "attack")
     ]
     return names, [ACTIONS[name][1] for name in names]
 
@@ -471,6 +524,8 @@ def play(world: World, leave_out: Collection[int] = ()) -> None:
     :raises Wrong: a guarantee is broken.
     """
     names, weights = actions_of(world.profile)
+    if world.profile.outlaws:
+        use_images(world)
     for place in range(world.profile.actions):
         if place in leave_out:
             continue
@@ -481,6 +536,8 @@ def play(world: World, leave_out: Collection[int] = ()) -> None:
     rng = Random(f"{world.seed} end")
     world.say("the faults end")
     world.heal()
+    if world.profile.outlaws:
+        judge_outlaws(world, rng)
     world.converge(rng)
     for region in world.living:
         if region.restored:
@@ -491,6 +548,47 @@ def play(world: World, leave_out: Collection[int] = ()) -> None:
     check.check(world.living, world.scheme)
     world.outcome.claims = len(world.living[0].claims)
     world.outcome.moved = sum(len(r.moved()) for r in world.living)
+
+
+SOME = 12
+"""Rounds, to use images, and for what outlaws have said to be heard."""
+
+DECISIONS = 5
+"""How often operators decide: what one region has taken comes to the others
+once more, from it."""
+
+
+def use_images(world: World) -> None:
+    """Let honest regions have images that are worth an attack."""
+    rng = Random(f"{world.seed} begin")
+    for region in world.honest:
+        for image in rng.sample(world.images, 12):
+            region.notifications.append(Sighting(image=image, uuid=image))
+    for _ in range(SOME):
+        world.round(rng)
+
+
+def judge_outlaws(world: World, rng: Random) -> None:
+    """End what outlaws do; judge what they have done; decide.
+
+    :raises Wrong: they could do too much.
+    """
+    for _ in range(SOME):
+        world.round(rng)
+    for region in [r for r in world.living if not r.honest]:
+        retire(world, region)
+    for _ in range(DECISIONS):
+        for _ in range(ROUNDS // 5):  # longer than a held claim rests
+            world.round(rng)
+        for region in world.living:
+            peers = len(world.regions) - 1
+            outlaws.check_bound(region, peers, world.max_evictions)
+            outlaws.check_settled(region)
+            held = region.ledger.quarantine.held()
+            world.outcome.held += sum(held.values())
+            outlaws.retry_all(region)
+    for region in world.living:
+        world.outcome.evicted += sum(n for _, n in region.losses)
 
 
 @contextmanager

@@ -45,6 +45,9 @@ _CLAIMS = """
     FROM claims
 """
 
+_SEATS = """
+    SELECT number, wish_image FROM numbers WHERE wish_image IS NOT NULL
+"""
 _NEWEST_OWN = "SELECT max(own_revision) FROM claims"
 _NEWEST_NUMBER = "SELECT max(revision) FROM numbers"
 _POSITION = "SELECT revision FROM cursors WHERE name = ?"
@@ -196,6 +199,7 @@ class Region:
         now: Callable[[], float],
         skew: float,
         batch_size: int,
+        max_evictions: int,
     ) -> None:
         self.name = name
         self.scheme = scheme
@@ -203,6 +207,9 @@ class Region:
         self.parts = parts
         self.skew = skew
         self.alive = True
+        self.honest = True
+        self.losses: list[tuple[float, int]] = []
+        """When how many numbers were no longer those of who had them."""
         self.peers: list[str] = []
         self.hosts: list[Host] = []
         self.cells: list[Cell] = []
@@ -216,6 +223,7 @@ class Region:
         self._files = files
         self._now = now
         self._batch_size = batch_size
+        self._max_evictions = max_evictions
         self._hosts = count(1)
         self._published_at = -HEARTBEAT_INTERVAL
         self.pen = wire.Pen(
@@ -249,6 +257,7 @@ class Region:
         self.claims: dict[str, Claim] = {}
         """Every claim in the ledger, as last looked at."""
         self.numbers: dict[str, int | None] = {}
+        self._seats: dict[int, str] = {}
         self._last_move = 0
         self.observe()
         self._watched = True
@@ -400,7 +409,7 @@ class Region:
                 Inbox(self.network, self.name),  # type: ignore[arg-type]
                 Outlet(self.network, self.name),  # type: ignore[arg-type]
                 self.pen,
-                {peer: self._trust(peer) for peer in self.peers},
+                {peer: self.trust(peer) for peer in self.peers},
                 patience=0,
             )
             process.step, process.recover = worker.step, worker.close
@@ -413,13 +422,13 @@ class Region:
             worker = self.parts.follower(
                 self.ledger,
                 Inlet(self.network, self.name, peer),  # type: ignore[arg-type]
-                self._trust(peer),
+                self.trust(peer),
                 self.pen,
                 recorded=lambda: None,
                 patience=0,
                 # Nobody is here to say that moves are right.
                 max_moves=10**9,
-                max_evictions=10**9,
+                max_evictions=self._max_evictions,
                 monotonic=self._now,
             )
             process.step, process.recover = worker.step, worker.reset
@@ -457,7 +466,8 @@ class Region:
         host.sweeps.append(process)
         return process
 
-    def _trust(self, peer: str) -> wire.Trust:
+    def trust(self, peer: str) -> wire.Trust:
+        """Give whom to believe as a peer."""
         key = PublicKey(signing_key(peer).public)
         return wire.Trust(
             sender=peer, keys=(key,), scheme=self.scheme.fingerprint
@@ -481,6 +491,21 @@ class Region:
         after = {image: row[7] for image, row in rows.items()}
         self._observe_moves(after)
         self.numbers = after
+        self._observe_seats()
+
+    def decided(self) -> None:
+        """Look at what an operator has decided: it is nobody's attack."""
+        before = list(self.losses)
+        self.observe()
+        self.losses = before
+
+    def _observe_seats(self) -> None:
+        """Count whoever has lost a number, or one in reserve."""
+        seats = dict(self.eye.execute(_SEATS))
+        lost = sum(seats.get(n) != image for n, image in self._seats.items())
+        if lost and self._watched:
+            self.losses.append((self._now(), lost))
+        self._seats = seats
 
     def _observe_claim(self, image: str, row: tuple[object, ...]) -> None:
         before, claim = self.claims.get(image), claim_of(row)
