@@ -23,6 +23,9 @@ REMEMBERED = 200
 MOST_HELD = 10_000
 """Held claims that are: each comparing brings them again."""
 
+TOGETHER = 4_000
+"""Held claims in an entry, at most: their 800 KB are kept whole."""
+
 SAY_AGAIN = 3600.0
 """Seconds after which what is still refused is put away once more: somebody
 may have dropped it since."""
@@ -76,7 +79,7 @@ class Refusals:
         )
 
     def hold(self, peer: str, claims: Sequence[Claim], why: str) -> int:
-        """Lets claims of one message wait for an operator, as one entry.
+        """Lets claims of one message wait together for an operator.
 
         Gives how many of them are new there.
         """
@@ -88,16 +91,23 @@ class Refusals:
         ]
         if not fresh:
             return 0
-        body = json.dumps([messages.claim_to_json(c) for c in fresh])
-        held = Quarantined(
-            source=source_of(peer),
-            reason=f"{HELD}{why}; these {len(fresh)} wait: if that is right, "
-            "'ec2map-sync quarantine retry' takes them",
-            body=body.encode(),
+        self._ledger.quarantine.put(
+            [
+                _held(peer, fresh[start : start + TOGETHER], why)
+                for start in range(0, len(fresh), TOGETHER)
+            ]
         )
-        self._ledger.quarantine.put([held])
         _remember(known, fresh, now, MOST_HELD)
         return len(fresh)
+
+
+def _held(peer: str, claims: Sequence[Claim], why: str) -> Quarantined:
+    return Quarantined(
+        source=source_of(peer),
+        reason=f"{HELD}{why}; these {len(claims)} wait: if that is right, "
+        "'ec2map-sync quarantine retry' takes them",
+        body=json.dumps([messages.claim_to_json(c) for c in claims]).encode(),
+    )
 
 
 def _remember(

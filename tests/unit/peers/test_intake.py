@@ -339,6 +339,24 @@ def test_what_is_held_is_said_once_however_it_is_cut(region, caplog):
     assert "'ec2map-sync quarantine retry' takes them" in line
 
 
+def test_all_of_a_large_message_is_kept_whole(region):
+    numbers = list(region.uses(24).values())
+    crowd = [
+        Claim(
+            claimed_at=NOW,
+            image=image(10_000 + n),
+            spelling=image(10_000 + n).upper(),
+            wanted=Wanted(NOW - 1, numbers[n % 24]),
+            kind=SeenKind(NOW, Kind.AMI),
+        )
+        for n in range(9_000)
+    ]
+
+    assert region.hear(crowd).held == 9_000
+
+    assert {c.image for c in region.held()} == {c.image for c in crowd}
+
+
 def test_what_could_not_be_put_away_comes_again(region, monkeypatch):
     (claims,) = always_wanted(region.uses(24))
     with monkeypatch.context() as patch:
