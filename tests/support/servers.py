@@ -733,6 +733,103 @@ class PostgreSQL(Server):
         return True
 
 
+class Standby(PostgreSQL):
+    """A copy of a PostgreSQL server, which follows it until promoted."""
+
+    def __init__(self, directory: Path, primary: PostgreSQL) -> None:
+        super().__init__(directory)
+        self._primary = primary
+
+    def promote(self) -> None:
+        """Let it follow nobody, and take writes."""
+        self.execute("SELECT pg_promote()")
+
+    def _install(self, place: Path) -> None:
+        with self.log.open("ab") as log:
+            subprocess.run(
+                [
+                    *_as_nobody(),
+                    self._programs / "pg_basebackup",
+                    "--host=127.0.0.1",
+                    f"--port={self._primary.port}",
+                    "--username=postgres",
+                    f"--pgdata={place}/data",
+                    "--write-recovery-conf",
+                    "--checkpoint=fast",
+                    "--no-sync",
+                ],
+                cwd=place,
+                env=self._variables(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                timeout=START_SECONDS,
+                check=True,
+            )
+
+
+class HAProxy(Server):
+    """What stands in front of two databases: the second one is a backup.
+
+    As kolla, OpenStack-Ansible and others have it; who loses his server is
+    cut off, unless an operator takes it out.
+    """
+
+    def __init__(self, directory: Path, *servers: MariaDB) -> None:
+        super().__init__(directory)
+        self.port = free_port()
+        self._servers = servers
+        self._place: Path | None = None
+
+    def kill(self) -> None:
+        """End it on the spot (SIGKILL)."""
+        super().kill()
+        if self._place is not None:
+            shutil.rmtree(self._place, ignore_errors=True)
+            self._place = None
+
+    def take_out(self, server: MariaDB) -> None:
+        """Send nobody there any more; who is there stays."""
+        name = f"databases/s{self._servers.index(server)}"
+        with socket.socket(socket.AF_UNIX) as link:
+            link.connect(f"{self._place}/stats")
+            link.sendall(f"set server {name} state maint\n".encode())
+            if answer := link.recv(1000).strip():
+                raise ServerError(answer.decode())
+
+    def _prepare(self) -> None:
+        self._place = Path(tempfile.mkdtemp(prefix="ec2map-", dir="/tmp"))
+        lines = [
+            f"server s{n} 127.0.0.1:{server.port} check inter 200 fall 2 "
+            f"rise 1 on-marked-down shutdown-sessions{' backup' * (n > 0)}"
+            for n, server in enumerate(self._servers)
+        ]
+        (self._place / "haproxy.cfg").write_text(
+            "global\n"
+            f"stats socket {self._place}/stats level admin\n"
+            "defaults\n"
+            "mode tcp\n"
+            "timeout connect 2s\n"
+            "timeout client 1h\n"
+            "timeout server 1h\n"
+            "listen databases\n"
+            f"bind 127.0.0.1:{self.port}\n" + "\n".join(lines) + "\n"
+        )
+
+    def _command(self) -> list[str]:
+        program = find_program("haproxy", "haproxy")
+        return [program, "-db", "-f", f"{self._place}/haproxy.cfg"]
+
+    def _answers(self) -> bool:
+        try:
+            pymysql.connect(
+                host="127.0.0.1", port=self.port, user="root"
+            ).close()
+        except pymysql.OperationalError:
+            return False
+        return True
+
+
 class PgBouncer(Server):
     """A pooler before a PostgreSQL; transactions share a few sessions."""
 
