@@ -159,6 +159,17 @@ class Queries(Part):
         found = [Move(**row._mapping) for row in rows]
         return sorted(found, key=lambda move: (move.at, move.revision))
 
+    def former(self, numbers: Iterable[int]) -> dict[int, list[str]]:
+        """Returns the images that left some numbers, the last one first."""
+        m = tables.moves
+        statement = sa.select(m.c.id, m.c.old, m.c.image)
+        found: dict[int, list[str]] = {}
+        for row in sorted(
+            self._rows_in(statement, m.c.old, numbers), reverse=True
+        ):
+            found.setdefault(row.old, []).append(row.image)
+        return found
+
     def cursors(self) -> dict[str, int]:
         """Returns how far each reader has come."""
         c = tables.cursors.c

@@ -1,6 +1,7 @@
 """Asking a peer beside the agent: for a command that wants to know now."""
 
 import time
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -11,11 +12,12 @@ from ec2map_sync.broker import link
 from ec2map_sync.ledger import Ledger
 from ec2map_sync.peers import bus
 from ec2map_sync.peers.addressee import Addressee
-from ec2map_sync.peers.compare import Pull
+from ec2map_sync.peers.compare import RANGES, Pull
 from ec2map_sync.protocol import messages, wire
-from ec2map_sync.rules.claims import Claim, Span, join
+from ec2map_sync.rules.claims import Claim, Print, Range, Span, join
 from ec2map_sync.rules.errors import BadMessage, Ec2MapError
 from ec2map_sync.settings import config
+from ec2map_sync.sql.statements import batched
 
 DEADLINE = 20.0
 """Seconds without an answer after which a peer counts as silent."""
@@ -124,6 +126,35 @@ class Asker:
                 raise self._silent()
             pull.step()
         return refused
+
+    def held(self, claims: Sequence[Claim]) -> list[Claim]:
+        """Returns what the peer holds where we hold these claims.
+
+        The question says that we hold nothing there: so the answer has
+        claims, whether they are news or not.
+        """
+        found: list[Claim] = []
+        for some in batched(claims, RANGES):
+            spans = [Span(claim.bound, claim.after) for claim in some]
+            nothing = Print(0, 0)
+            question = messages.Compare(
+                id=uuid.uuid4().hex,
+                ranges=tuple(Range(span=s, print=nothing) for s in spans),
+            )
+            self._ask(question)
+            found += self._answer(question.id).claims
+        return found
+
+    def _answer(self, question: str) -> messages.Answer:
+        until = self._monotonic() + self._deadline
+        while self._monotonic() < until:
+            for message in self._read():
+                if (
+                    isinstance(message, messages.Answer)
+                    and message.id == question
+                ):
+                    return message
+        raise self._silent()
 
     def _ask(self, question: messages.Compare) -> None:
         addressed = self._addressee.address(question)

@@ -106,6 +106,10 @@ def prepare(region, line, directory):
             f"[DEFAULT]\ntransport_url = {region.rabbit.transport_url()}\n"
             "[oslo_messaging_notifications]\ndriver = messagingv2\n"
         )
+    if "template" in line:
+        (directory / "heat").mkdir(exist_ok=True)
+        number, _ = region.rows("cell1")[0]
+        (directory / "heat/web.yaml").write_text(format_id(number))
     if "peer forget" in line:
         with kombu.Connection(region.bus_url) as connection:
             queue = kombu.Queue(f"ec2map_sync.{OLD}")

@@ -336,6 +336,31 @@ def test_a_message_in_quarantine_is_retried_with_a_new_key(regions, images):
     images.add(claim.image)
 
 
+def test_ids_in_templates_are_asked_about_elsewhere(regions, images, tmp_path):
+    one, two = regions
+    assert images
+    rows = two.rows("cell1")[:5]
+    path = tmp_path / "stack.yaml"
+    path.write_text("\n".join(format_id(number) for number, _ in rows))
+
+    told, _ = ask(two, "template", "check", str(path))
+
+    assert [(row["image"], row["verdict"]) for row in told] == [
+        (uuid, "ok") for _, uuid in rows
+    ]
+    await_agreement(two)
+    two.stop()
+    lost = rows[3][1]
+    lose(one, [lost])
+
+    told, _ = ask(two, "template", "check", str(path), code=1)
+
+    assert {r["image"] for r in told if r["verdict"] != "ok"} == {lost}
+    assert told[3]["verdict"] == f"not known in {one.name}"
+    two.start()
+    await_agreement(two)
+
+
 def test_a_peer_that_is_dead_is_one_line(regions, images, monkeypatch):
     monkeypatch.setattr("ec2map_sync.peers.asking.DEADLINE", 2.0)
     monkeypatch.setattr("ec2map_sync.monitor.status.SILENT_AFTER", 4.0)

@@ -135,7 +135,9 @@ def test_numbers_that_no_database_takes_are_no_mistake(
     # An id can be derived without; a check that finds nothing is exit code 1.
     [name for name in COMMANDS if name not in {"config check", "id"}],
 )
-def test_without_a_configuration_every_command_is_one_line(command):
+def test_without_a_configuration_every_command_is_one_line(command, tmp_path):
+    template = tmp_path / "template"
+    template.write_text("ami-1f2e3d4c")
     arguments = {
         "config from-glance": ["/dev/null"],
         "demo": ["--regions", "1"],
@@ -149,6 +151,7 @@ def test_without_a_configuration_every_command_is_one_line(command):
         "quarantine retry": ["1"],
         "quarantine show": ["1"],
         "show": [IMAGE],
+        "template check": [str(template)],
     }
 
     done = run(
