@@ -119,7 +119,7 @@ class CheckTemplates(RegionLister):
         said = "would be written" if dry_run else "was written"
         if not dry_run:
             copy.parent.mkdir(parents=True, exist_ok=True)
-            with written(copy) as put:
+            with written(copy, self.app.stdout) as put:
                 put(text.replaced(new))
             shutil.copymode(path, copy)
         self.note(f"{copy} {said}, with {count} ids changed")

@@ -20,6 +20,7 @@ from ec2map_sync.glance.catalogue import Catalogue
 from ec2map_sync.operate.verify import (
     Verdict,
     check_glance,
+    check_ledger,
     check_peer,
     check_sink,
 )
@@ -31,28 +32,34 @@ from ec2map_sync.sinks.verify import SinkCheck, repair
 
 COLUMNS = ("what", "name", "checked", "missing", "foreign", "different")
 ABSENT = {
+    "ledger": "it is always there",
     "sinks": "no cell and no [ec2api] connection is configured",
     "peers": "[DEFAULT] peers is empty",
     "glance": "[glance] is not configured",
 }
 """The parts, and why there may be nothing of them to check."""
+REPAIRED = {"ledger", "sinks"}
+"""Those that --repair puts right."""
 EXAMPLES = 10
 """Differences told of each thing."""
 
 
 class Verify(RegionLister):
-    """Check that sinks, peers and Glance hold what they should.
+    """Check that ledger, sinks, peers and Glance hold what they should.
 
-    Sinks: every settled number, by ranges of the primary key. Missing is
-    what has no row, foreign a row of somebody else in our numbers, or one
-    that Nova has made on demand beside ours and that is not kept, different
-    another row than the settled one. Peers: the claims made before their
-    next heartbeat. Missing is what we lack, foreign what the peer lacks,
-    different what the peer knows more of. Without any of --sinks, --peers
-    and --glance, all are checked that are configured.
+    Ledger: every row, and every copy that is kept of it; different is what
+    contradicts itself. Sinks: every settled number, by ranges of the primary
+    key. Missing is what has no row, foreign a row of somebody else in our
+    numbers, or one that Nova has made on demand beside ours and that is not
+    kept, different another row than the settled one. Peers: the claims made
+    before their next heartbeat. Missing is what we lack, foreign what the
+    peer lacks, different what the peer knows more of. Without any of
+    --ledger, --sinks, --peers and --glance, all are checked that are
+    configured.
 
-    --repair writes what is missing or ours into the sinks again; rows that
-    are not ours stay ([nova] existing_rows). The first differences are told
+    --repair puts the ledger right, and writes what is missing or ours into
+    the sinks again; rows that are not ours stay ([nova] existing_rows). The
+    first differences are told
     beside the table. Exit code 1 if anything is (still) not in order, 2 if
     something could not be checked, or was asked for and is not configured.
 
@@ -68,15 +75,18 @@ class Verify(RegionLister):
         parser.add_argument(
             "--repair",
             action="store_true",
-            help="write what sinks lack, or hold otherwise and is ours",
+            help="put the ledger right; write what sinks lack, or hold "
+            "otherwise and is ours",
         )
         add_dry_run(parser, "what --repair would write")
 
     def take_action(self, parsed_args: Arguments) -> Rows:
         """Checks."""
         asked = [name for name in ABSENT if getattr(parsed_args, name)]
-        if parsed_args.repair and asked and "sinks" not in asked:
-            raise BadArgument("--repair writes into sinks: add --sinks")
+        if parsed_args.repair and asked and not REPAIRED & {*asked}:
+            raise BadArgument(
+                "--repair is for sinks and the ledger: add --sinks or --ledger"
+            )
         needed = asked or (["sinks"] if parsed_args.repair else [])
         verdicts: list[Verdict] = []
         for part in asked or ABSENT:
@@ -97,7 +107,9 @@ class Verify(RegionLister):
         self, part: str, chosen: Arguments
     ) -> Iterator[tuple[str, str, Callable[[], Verdict]]]:
         """Returns what there is of a part: what it is, its name, and how."""
-        if part == "sinks":
+        if part == "ledger":
+            yield "ledger", self.config.region, partial(self._ledger, chosen)
+        elif part == "sinks":
             for sink in self.region.sinks:
                 yield "sink", sink.name, partial(self._sink, sink, chosen)
         elif part == "peers":
@@ -115,6 +127,17 @@ class Verify(RegionLister):
             return check()
         except OUTAGES as error:
             return Verdict(what=what, name=name, trouble=self.explain(error))
+
+    def _ledger(self, chosen: Arguments) -> Verdict:
+        ledger, region = self.region.ledger, self.config.region
+        mends = chosen.repair and not chosen.dry_run
+        with progress("ledger", None) as advance:
+            verdict = check_ledger(
+                ledger, region, repair=mends, advance=advance
+            )
+        for one in verdict.findings[:EXAMPLES]:
+            self.note(f"ledger: {one}" + ("; put right" if mends else ""))
+        return verdict
 
     def _sink(self, sink: Sink, chosen: Arguments) -> Verdict:
         ledger = self.region.ledger

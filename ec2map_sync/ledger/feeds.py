@@ -1,6 +1,6 @@
 """The feeds: what has changed since a revision, and who has come how far."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -10,26 +10,29 @@ from sqlalchemy import Connection
 
 from ec2map_sync.ledger import ranges, tables
 from ec2map_sync.ledger.known import (
-    MAPPED,
-    UUID,
     Head,
     claim_of_row,
     head_of,
+    intact,
+    kind_named,
+    uuid_of,
 )
 from ec2map_sync.ledger.part import Part
 from ec2map_sync.rules import names
 from ec2map_sync.rules.claims import Claim, Print, Stamp
-from ec2map_sync.rules.ec2id import Kind
+from ec2map_sync.rules.errors import Contradicted
 from ec2map_sync.rules.settle import Numbered
 
 NUMBERED = sa.select(
     tables.numbers.c.number,
-    UUID,
-    tables.claims.c.kind,
+    tables.numbers.c.wish_image,
     tables.numbers.c.wish_wanted,
-    tables.claims.c.spelled,
-).outerjoin(tables.claims, MAPPED)
-"""What a sink should hold under numbers; `numbered_of` reads a row."""
+    *(column for column in tables.claims.c if column.name != "number"),
+    tables.claims.c.number.label("mapped"),
+).outerjoin(
+    tables.claims, tables.claims.c.image == tables.numbers.c.wish_image
+)
+"""What a sink should hold under numbers; `numbered_of` reads the rows."""
 
 
 _c = tables.cursors.c
@@ -86,7 +89,7 @@ class Reader:
         if upto <= self.revision:
             return [], upto
         rows = self._read(_OWN, upto)
-        return [claim_of_row(row) for row in rows], upto
+        return list(intact(rows)), upto
 
     def numbers(self, limit: int) -> tuple[int, bool]:
         """Returns until when about ``limit`` numbers have changed since.
@@ -99,9 +102,10 @@ class Reader:
         """Returns what a sink should hold under the numbers changed since.
 
         Those whose last change is a revision up to ``upto``.
+
+        :raises Contradicted: the claims say something else of some of them.
         """
-        rows = self._read(_CHANGED, upto)
-        return [numbered_of(row) for row in rows]
+        return numbered_of(self._read(_CHANGED, upto))
 
     def print_before(self, until: Stamp) -> tuple[Head, Print]:
         """Returns the head, and the print of claims made before a stamp."""
@@ -224,13 +228,41 @@ class Cursors(Part):
         self._write(sinks.values(revision=0))
 
 
-def numbered_of(row: Any) -> Numbered:
-    """Reads a row of `NUMBERED`."""
-    number, uuid, kind, wanted, spelled = row
-    return Numbered(
-        number=number,
-        uuid=uuid,
-        kind=Kind(kind) if kind else None,
-        adopted=bool(wanted),
-        hearsay=not spelled,
-    )
+def numbered_of(rows: Iterable[Any]) -> list[Numbered]:
+    """Reads rows of `NUMBERED`.
+
+    :raises Contradicted: the claims say something else of some of them.
+    """
+    found, wrong = [], set()
+    for row in rows:
+        if _contradicts(row):
+            wrong.add(row.number)
+        mapped = row.mapped == row.number and row.image is not None
+        found.append(
+            Numbered(
+                number=row.number,
+                uuid=uuid_of(row) if mapped else None,
+                kind=kind_named(row.kind) if mapped else None,
+                adopted=bool(row.wish_wanted),
+                hearsay=not row.spelled,
+            )
+        )
+    if wrong:
+        raise Contradicted(frozenset(wrong))
+    return found
+
+
+def _contradicts(row: Any) -> bool:
+    """Returns whether who sits there has no claim, or has another number.
+
+    One who has got the number that he wanted has one more in reserve. A
+    spelling, which few have, is believed only with its hash.
+    """
+    if row.wish_image is None:
+        return False
+    if row.spelling and claim_of_row(row).hash != row.hash:
+        return True
+    if row.mapped == row.number:
+        return False
+    reserved = row.mapped == row.wanted and not row.wish_wanted
+    return row.image is None or row.mapped is None or not reserved

@@ -1,6 +1,6 @@
 """What the ledger knows of images: its rows, read as values."""
 
-from collections.abc import Iterable, Mapping, MutableMapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -14,6 +14,8 @@ from ec2map_sync.rules.ec2id import Kind, Scheme
 from ec2map_sync.rules.errors import SchemeMismatch
 from ec2map_sync.rules.settle import Slot, Wish
 from ec2map_sync.sql.statements import among, batched, select_in
+
+_KINDS = frozenset(map(str, Kind))
 
 # A number that is only reserved is nobody's mapping.
 MAPPED = sa.and_(
@@ -63,6 +65,8 @@ class Known:
     claim: Claim
     number: int | None = None
     own_revision: int | None = None
+    hash: int
+    """As it is stored: that of another claim, if the row was changed."""
     spelled: str = ""
     """The UUID as this region's Glance has told of it first, if it has."""
 
@@ -91,21 +95,43 @@ def head_of(row: Row[Any]) -> Head:
 
 
 def claim_of_row(row: Row[Any]) -> Claim:
-    """Reads a claim from a row of the claims table."""
+    """Reads a claim from a row of the claims table.
+
+    Whatever stands there: a row that was changed by hand holds nobody up.
+    """
+    kind = kind_named(row.kind)
     return Claim(
         claimed_at=row.claimed_at,
         image=row.image,
         spelling=row.spelling,
         wanted=None
-        if row.wanted_at is None
+        if row.wanted_at is None or not row.wanted
         else Wanted(row.wanted_at, row.wanted),
         kind=None
-        if row.kind_at is None
-        else SeenKind(row.kind_at, Kind(row.kind)),
+        if row.kind_at is None or kind is None
+        else SeenKind(row.kind_at, kind),
     )
 
 
-def row_of(known: Known, hash_: int) -> tuple[Any, ...]:
+def uuid_of(row: Row[Any]) -> str:
+    """Returns `Known.uuid`, of a row of the claims table."""
+    return str(row.spelled or row.spelling or row.image)
+
+
+def kind_named(text: str | None) -> Kind | None:
+    """Reads a kind; None where there is none, or what is none."""
+    return Kind(text) if text in _KINDS else None
+
+
+def intact(rows: Iterable[Row[Any]]) -> Iterator[Claim]:
+    """Reads claims; leaves out those that their hash shows changed."""
+    for row in rows:
+        claim = claim_of_row(row)
+        if claim.hash == row.hash:
+            yield claim
+
+
+def row_of(known: Known) -> tuple[Any, ...]:
     """Returns the values of a row of the claims table, in its order."""
     claim = known.claim
     return (
@@ -116,7 +142,7 @@ def row_of(known: Known, hash_: int) -> tuple[Any, ...]:
         claim.wanted.number if claim.wanted else None,
         claim.kind.at if claim.kind else None,
         str(claim.kind.kind) if claim.kind else None,
-        hash_,
+        known.hash,
         known.number,
         known.own_revision,
         known.spelled,
@@ -147,37 +173,51 @@ def look_up(connection: Connection, images: Iterable[str]) -> dict[str, Known]:
 
 
 def _known_of(rows: Iterable[Row[Any]]) -> dict[str, Known]:
-    return {
-        row.image: Known(
-            claim=claim_of_row(row),
-            number=row.number,
-            own_revision=row.own_revision,
-            spelled=row.spelled,
-        )
-        for row in rows
-    }
+    return {row.image: known_of(row) for row in rows}
 
 
-def load_slots(
-    connection: Connection,
-    numbers: Iterable[int],
-    revisions: MutableMapping[int, int],
-) -> dict[int, Slot]:
-    """Reads the slots of some numbers, and into ``revisions`` when changed."""
+def known_of(row: Row[Any]) -> Known:
+    """Reads a row of the claims table."""
+    return Known(
+        claim=claim_of_row(row),
+        number=row.number,
+        own_revision=row.own_revision,
+        hash=row.hash,
+        spelled=row.spelled,
+    )
+
+
+def slots_of(
+    connection: Connection, numbers: Collection[int], *, whole: bool = False
+) -> tuple[dict[int, Slot], dict[int, int]]:
+    """Reads slots, and the revisions at which they were changed last.
+
+    ``whole``: also of numbers of which nothing is left but who has gone by.
+    """
     n, p = tables.numbers, tables.passed
     slots: dict[int, Slot] = {}
+    revisions: dict[int, int] = {}
     read = partial(select_in, connection)
     for row in read(sa.select(n), n.c.number, numbers):
         revisions[row.number] = row.revision
         slots[row.number] = Slot(
             wish_of(row) if row.wish_image is not None else None
         )
-    for row in read(sa.select(p), p.c.number, slots):
-        slots[row.number].passed.add(wish_of(row))
-    return slots
+    there = numbers if whole else slots.keys()
+    for row in read(sa.select(p), p.c.number, there):
+        revisions.setdefault(row.number, 0)
+        slots.setdefault(row.number, Slot()).passed.add(wish_of(row))
+    return slots, revisions
+
+
+def load_slots(
+    connection: Connection, numbers: Collection[int]
+) -> dict[int, Slot]:
+    """Reads slots, where nobody needs to know when they were changed."""
+    return slots_of(connection, numbers)[0]
 
 
 def wish_of(row: Row[Any]) -> Wish:
     """Reads a wish from a row of the tables numbers or passed."""
     wanted = row.number if row.wish_wanted else 0
-    return Wish(row.wish_at, row.wish_image, wanted)
+    return Wish(row.wish_at or 0, row.wish_image, wanted)

@@ -10,6 +10,7 @@ from sqlalchemy.engine import Engine
 
 from ec2map_sync.ledger import ranges, tables
 from ec2map_sync.ledger.allowance import Allowance
+from ec2map_sync.ledger.copies import Copies
 from ec2map_sync.ledger.divergences import Divergences
 from ec2map_sync.ledger.feeds import NUMBERED, Cursors, numbered_of
 from ec2map_sync.ledger.journal import Journal
@@ -37,7 +38,9 @@ from ec2map_sync.rules.claims import (
     join,
     join_all,
 )
+from ec2map_sync.rules.copies import Suspects
 from ec2map_sync.rules.ec2id import Scheme
+from ec2map_sync.rules.errors import Contradicted
 from ec2map_sync.rules.settle import Numbered
 from ec2map_sync.rules.stamps import wall_clock
 from ec2map_sync.sql.clock import NOW
@@ -84,6 +87,8 @@ class Ledger(Part):
         """What could not be understood or trusted."""
         self.divergences = Divergences(engine, clock)
         """What the sinks hold that is not as settled."""
+        self.copies = Copies(engine, scheme, clock)
+        """What is stored twice, and whether it says the same."""
 
     @again
     def see(self, sightings: Sequence[Sighting]) -> Recorded:
@@ -155,6 +160,14 @@ class Ledger(Part):
             row, before = ranges.print_before(connection, until)
         return head_of(row), before
 
+    def counted_before(self, until: Stamp) -> tuple[Print, Print]:
+        """Returns the prints of all claims, and of those before a stamp.
+
+        Both are counted: no running total is believed.
+        """
+        with self._engine.connect() as connection:
+            return ranges.counted(connection, until)
+
     def print_of(self, span: Span) -> Print:
         """Returns the print of a span."""
         return self.prints_of([span])[0]
@@ -194,9 +207,23 @@ class Ledger(Part):
         return {row.image: claim_of_row(row) for row in rows}
 
     def numbered(self, numbers: Iterable[int]) -> dict[int, Numbered]:
-        """Returns what a sink should hold under each of some numbers."""
+        """Returns what a sink should hold under each of some numbers.
+
+        What contradicts itself is put right first.
+
+        :raises Contradicted: it could not be.
+        """
+        numbers = list(numbers)
+        try:
+            found = self._numbered(numbers)
+        except Contradicted as error:
+            self.copies.mend(Suspects(numbers=error.numbers))
+            found = self._numbered(numbers)
+        return {one.number: one for one in found}
+
+    def _numbered(self, numbers: Iterable[int]) -> list[Numbered]:
         rows = self._rows_in(NUMBERED, tables.numbers.c.number, numbers)
-        return {row[0]: numbered_of(row) for row in rows}
+        return numbered_of(rows)
 
     def numbers_of(self, images: Iterable[str]) -> dict[str, int]:
         """Returns the numbers of those images that have one."""
@@ -248,7 +275,7 @@ class Ledger(Part):
         What brings nothing leaves no revision: they are without gaps.
         """
         news = recording.join(claims, own=own)
-        if not (news or spelled):
+        if not (news or spelled or recording.mended):
             return NOTHING
         if allowance:
             recording.keep_to(allowance)

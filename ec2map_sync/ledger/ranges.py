@@ -7,9 +7,11 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from ec2map_sync.ledger import tables
-from ec2map_sync.ledger.known import claim_of_row
+from ec2map_sync.ledger.known import intact
 from ec2map_sync.rules.claims import (
     BEGINNING,
+    END,
+    EVERYTHING,
     SUM_MODULUS,
     Bound,
     Claim,
@@ -50,6 +52,18 @@ def print_before(
     row = connection.execute(sa.select(head, tail).select_from(both)).one()
     total = Print(row.total_count, row.total_sum)
     return row, total - Print(int(row.tail_count), int(row.tail_sum))
+
+
+def counted(
+    connection: Connection, until: Stamp = END.at
+) -> tuple[Print, Print]:
+    """Returns the prints of all claims, and of those before a stamp.
+
+    Counted in one statement, by no running total.
+    """
+    before = Span(BEGINNING, Bound(until))
+    total, some = _sums(connection, [(EVERYTHING, None), (before, None)])
+    return total, some
 
 
 def prints_of(
@@ -131,15 +145,27 @@ def split(connection: Connection, span: Span) -> list[Range]:
 
 
 def page(connection: Connection, span: Span, limit: int) -> list[Claim]:
-    """Returns the first claims of a span, in order."""
+    """Returns the first claims of a span, in order.
+
+    Those that were changed by hand are left out: nobody is told them.
+    """
     c = tables.claims
-    rows = connection.execute(
-        sa.select(c)
-        .where(*within(span))
-        .order_by(c.c.claimed_at, c.c.image)
-        .limit(limit)
-    )
-    return [claim_of_row(row) for row in rows]
+    found: list[Claim] = []
+    while len(found) < limit:
+        rows = connection.execute(
+            sa.select(c)
+            .where(*within(span))
+            .order_by(c.c.claimed_at, c.c.image)
+            .limit(limit - len(found))
+        ).all()
+        there = list(intact(rows))
+        found += there
+        if len(there) == len(rows):
+            break
+        last = rows[-1]
+        # No image sorts between a UUID and the same with one more digit.
+        span = Span(Bound(last.claimed_at, last.image + "0"), span.stop)
+    return found
 
 
 def within(span: Span) -> list[sa.ColumnElement[bool]]:

@@ -12,24 +12,20 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from ec2map_sync.ledger import tables
+from ec2map_sync.ledger import ranges, tables
 from ec2map_sync.ledger.allowance import Allowance, require_few, spend
+from ec2map_sync.ledger.bookkeeping import note_found, said
 from ec2map_sync.ledger.known import (
     Glimpse,
     Known,
-    load_slots,
     look_up,
     require_scheme,
     row_of,
+    slots_of,
 )
-from ec2map_sync.rules.claims import (
-    Claim,
-    Print,
-    Sighting,
-    Stamp,
-    join,
-    print_of,
-)
+from ec2map_sync.ledger.mending import Mending
+from ec2map_sync.rules.claims import Claim, Print, Sighting, Stamp, join
+from ec2map_sync.rules.copies import Suspects
 from ec2map_sync.rules.ec2id import Scheme
 from ec2map_sync.rules.settle import Board, Eviction, Slot, wishes
 from ec2map_sync.rules.stamps import next_stamp
@@ -56,8 +52,8 @@ class Recording:
         scheme: Scheme,
         clock: Callable[[], Stamp],
     ) -> None:
-        self._connection = connection
-        self._scheme = scheme
+        self.connection = connection
+        self.scheme = scheme
         self._clock = clock
         # First of all, the lock: whatever is read before it could be what
         # was there before the previous holder committed. (SQLite has no row
@@ -71,6 +67,8 @@ class Recording:
         self.known: dict[str, Known] = {}
         self.moved: list[dict[str, Any]] = []
         self.evictions: list[Eviction] = []
+        self.mended: list[str] = []
+        """What contradicted itself, and was put right."""
         self._revisions: dict[int, int] = {}
         self._spelled: dict[str, str] = {}
 
@@ -101,7 +99,7 @@ class Recording:
             self.known |= seen.known
             return
         missing = {i for i in images if i not in self.known}
-        self.known |= look_up(self._connection, missing)
+        self.known |= look_up(self.connection, missing)
 
     def claim(self, image: str) -> Claim | None:
         """Returns what is known of an image that was looked up."""
@@ -121,16 +119,52 @@ class Recording:
         return bool(self._spelled)
 
     def join(self, claims: Iterable[Claim], *, own: bool) -> list[Claim]:
-        """Joins claims of different images into the set; gives the news."""
+        """Joins claims of different images into the set; gives the news.
+
+        What contradicts itself here is put right before it is joined with.
+        """
+        claims = list(claims)
+        news = self._news(claims)
+        board = self._board(news)
+        damaged = self._damaged(news, board)
+        if damaged:
+            self.mended += Mending(self).mend(Suspects(images=damaged))
+            news = self._news(claims)
+            board = self._board(news)
+        if news or self._spelled:
+            self._write(news, board, own=own)
+        return list(news.values())
+
+    def _news(self, claims: Iterable[Claim]) -> dict[str, Claim]:
         news: dict[str, Claim] = {}
         for claim in claims:
             known = self.known.get(claim.image)
             joined = join(known.claim, claim) if known else claim
             if known is None or joined != known.claim:
                 news[claim.image] = joined
-        if news or self._spelled:
-            self._write(news, own=own)
-        return list(news.values())
+        return news
+
+    def _board(self, news: Mapping[str, Claim]) -> Board:
+        board = Board(self.scheme, self.load_slots)
+        for image, claim in news.items():
+            old = self.known.get(image)
+            board.replace(wishes(old.claim) if old else (), wishes(claim))
+        board.prepare()
+        return board
+
+    def _damaged(
+        self, news: Mapping[str, Claim], board: Board
+    ) -> frozenset[str]:
+        """Returns the images whose claim was changed, or is gone."""
+        return frozenset(
+            image
+            for image in news
+            if (
+                known.hash != known.claim.hash
+                if (known := self.known.get(image))
+                else board.has_trace(image)
+            )
+        )
 
     def keep_to(self, allowance: Allowance) -> None:
         """Counts what has changed against an allowance.
@@ -139,28 +173,36 @@ class Recording:
         """
         require_few(self.moved, allowance)
         now = self._clock()
-        spend(self._connection, self.evictions, allowance, now)
+        spend(self.connection, self.evictions, allowance, now)
 
     def restamp(self, claims: Mapping[str, Claim], last: Stamp) -> None:
         """Exchanges claims of ours for the same with other stamps."""
         self.last_stamp = last
         if claims:
-            self._write(claims, own=True)
+            self._write(claims, self._board(claims), own=True)
 
     def commit(self) -> None:
         """Writes what the head row remembers and lets the next one in."""
-        self._connection.execute(
+        self.connection.execute(
             sa.update(tables.head),
             {
                 "revision": self.revision,
-                "scheme": self._scheme.fingerprint,
+                "scheme": self.scheme.fingerprint,
                 "last_stamp": self.last_stamp,
                 "total_count": self.total.count,
                 "total_sum": self.total.sum,
             },
         )
-        self._connection.commit()
+        if self.mended:
+            note_found(self.connection, self.mended, self._clock())
+        self.connection.commit()
         self._say_moves()
+        if self.mended:
+            LOG.warning(
+                "the ledger contradicted itself, and was put right: %s; "
+                "see 'ec2map-sync verify --ledger'",
+                said(self.mended),
+            )
 
     def _say_moves(self) -> None:
         """Logs what has moved: somebody may have booted by the old id."""
@@ -177,11 +219,9 @@ class Recording:
         if more > 0:
             LOG.warning("%d more: see 'ec2map-sync list --moved'", more)
 
-    def _write(self, news: Mapping[str, Claim], *, own: bool) -> None:
-        board = Board(self._scheme, self._load_slots)
-        for image, claim in news.items():
-            old = self.known.get(image)
-            board.replace(wishes(old.claim) if old else (), wishes(claim))
+    def _write(
+        self, news: Mapping[str, Claim], board: Board, *, own: bool
+    ) -> None:
         board.run()
         self.evictions += board.evictions()
         self.look_up(board.images - news.keys())
@@ -189,18 +229,25 @@ class Recording:
             image: self._settled(image, news.get(image), board, own=own)
             for image in board.images | news.keys() | self._spelled.keys()
         }
-        hashes = {image: known.claim.hash for image, known in after.items()}
+        self.write_claims(after)
+        self.write_numbers(board, self._changed_numbers(after))
+        self.write_moves(board, after)
+        before = [self.known[i].hash for i in news if i in self.known]
+        self.total += Print(len(news), sum(after[i].hash for i in news))
+        self.total -= Print(len(before), sum(before))
+        self.known |= after
+
+    def recount(self) -> None:
+        """Makes the running total what the claims add up to."""
+        self.total, _ = ranges.counted(self.connection)
+
+    def write_claims(self, after: Mapping[str, Known]) -> None:
+        """Writes claims, over what is known of their images."""
         self._replace(
             tables.claims,
             self.known.keys() & after.keys(),
-            [row_of(known, hashes[i]) for i, known in after.items()],
+            [row_of(known) for known in after.values()],
         )
-        self._write_numbers(board, after)
-        self._write_moves(board, after)
-        before = [self.known[i].claim for i in news if i in self.known]
-        self.total += Print(len(news), sum(hashes[i] for i in news))
-        self.total -= print_of(before)
-        self.known |= after
 
     def _settled(
         self, image: str, news: Claim | None, board: Board, *, own: bool
@@ -215,14 +262,15 @@ class Recording:
             own_revision=self.revision
             if own and news
             else (old.own_revision if old else None),
+            hash=claim.hash if news or not old else old.hash,
             spelled=(old.spelled if old else "")
             or self._spelled.get(image, ""),
         )
 
-    def _write_numbers(self, board: Board, after: Mapping[str, Known]) -> None:
-        changed = self._changed_numbers(after)
+    def write_numbers(self, board: Board, changed: Collection[int]) -> None:
+        """Writes slots; a sink has to look at those that have ``changed``."""
         board.read(changed)
-        touched = changed | board.touched
+        touched = board.touched.union(changed)
         there = touched & self._revisions.keys()
         rows = []
         for number in touched:
@@ -263,7 +311,8 @@ class Recording:
                 changed |= {old.number, new.number}
         return {number for number in changed if number is not None}
 
-    def _write_moves(self, board: Board, after: Mapping[str, Known]) -> None:
+    def write_moves(self, board: Board, after: Mapping[str, Known]) -> None:
+        """Writes down whose number has changed."""
         rows = []
         for image, new in after.items():
             old = self.known.get(image)
@@ -279,11 +328,16 @@ class Recording:
                     }
                 )
         if rows:
-            self._connection.execute(sa.insert(tables.moves), rows)
+            self.connection.execute(sa.insert(tables.moves), rows)
             self.moved += rows
 
-    def _load_slots(self, numbers: Collection[int]) -> Mapping[int, Slot]:
-        return load_slots(self._connection, numbers, self._revisions)
+    def load_slots(
+        self, numbers: Collection[int], *, whole: bool = False
+    ) -> Mapping[int, Slot]:
+        """Reads the slots of some numbers; ``whole`` as for `slots_of`."""
+        slots, revisions = slots_of(self.connection, numbers, whole=whole)
+        self._revisions |= revisions
+        return slots
 
     def _replace(
         self,
@@ -297,7 +351,7 @@ class Recording:
         UPDATE is one for each row.
         """
         columns = list(table.columns)
-        delete_in(self._connection, columns[0], there)
+        delete_in(self.connection, columns[0], there)
         # Rows that go into a tree in its order cost the server less.
         ordered = sorted(rows, key=itemgetter(0))
-        insert(self._connection, columns, ordered)
+        insert(self.connection, columns, ordered)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 
 from sqlalchemy import Connection
 
@@ -26,9 +27,7 @@ class Rehearsal:
 
     def __init__(self, connection: Connection, scheme: Scheme) -> None:
         self._connection = connection
-        self._board = Board(
-            scheme, lambda numbers: load_slots(connection, numbers, {})
-        )
+        self._board = Board(scheme, partial(load_slots, connection))
         self._claims: dict[str, Claim] = {}
         self._known: dict[str, Known] = {}
 

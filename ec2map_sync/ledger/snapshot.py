@@ -84,7 +84,7 @@ class Snapshot:
         return text, canonical.entry(text, number)
 
     def _derived(self, wish: Wish) -> int | None:
-        load = partial(load_slots, self.connection, revisions={})
+        load = partial(load_slots, self.connection)
         return Board(self.scheme, load).seat(wish)
 
     def rehearsal(self) -> Rehearsal:

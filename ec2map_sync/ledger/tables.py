@@ -182,3 +182,16 @@ quarantine_dropped = sa.Table(
     sa.Column("at", sa.BigInteger, nullable=False),
     comment="How many entries had to make room for newer ones.",
 )
+
+bookkeeping = sa.Table(
+    "bookkeeping",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("position", sa.String(64), nullable=False),
+    sa.Column("completed_at", sa.BigInteger),
+    sa.Column("doubtful", sa.Boolean, nullable=False),
+    sa.Column("found", sa.BigInteger, nullable=False),
+    sa.Column("last_found", sa.String(500)),
+    sa.Column("last_found_at", sa.BigInteger),
+    comment="How far copies of rows have been held against the rows.",
+)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from ec2map_sync.glance.audit import Survey, news as news_of_images
 from ec2map_sync.ledger import Ledger
+from ec2map_sync.ledger.copies import Place
 from ec2map_sync.peers.asking import Asker, news
 from ec2map_sync.protocol import messages
 from ec2map_sync.rules.claims import (
@@ -17,6 +18,9 @@ from ec2map_sync.rules.claims import (
 )
 from ec2map_sync.rules.stamps import MAX_AHEAD, wall_clock
 from ec2map_sync.sinks.verify import Difference, DifferenceKind, SinkCheck
+
+LEDGER_PAGE = 5000
+"""Rows of the ledger looked at in one step."""
 
 HEARTBEATS = 3
 """Heartbeats after which a peer that differs is compared with in detail."""
@@ -33,6 +37,8 @@ class Verdict:
     foreign: int | None = None
     different: int | None = None
     differences: Sequence[Difference] = ()
+    findings: Sequence[str] = ()
+    """Of the ledger: where it contradicts itself."""
     refused: int = 0
     """Claims of a peer that are refused here; they are missing, too."""
     trouble: str | None = None
@@ -43,6 +49,35 @@ class Verdict:
         """Whether nothing was found, or all of it was put right."""
         found = self.missing or self.foreign or self.different
         return self.repaired or not found
+
+
+def check_ledger(
+    ledger: Ledger,
+    region: str,
+    *,
+    repair: bool,
+    advance: Callable[[int], None],
+) -> Verdict:
+    """Holds every copy of rows against the rows; puts right what is wrong."""
+    copies = ledger.copies
+    found = copies.mend_totals(dry_run=not repair)
+    checked = 0
+    place: Place | None = Place()
+    while place:
+        page = copies.look(place, LEDGER_PAGE)
+        if page.suspects:
+            found += copies.mend(page.suspects, dry_run=not repair)
+        checked += page.rows
+        advance(page.rows)
+        place = page.next
+    return Verdict(
+        what="ledger",
+        name=region,
+        checked=checked,
+        different=len(found),
+        findings=found,
+        repaired=repair,
+    )
 
 
 def check_sink(check: SinkCheck, name: str) -> Verdict:
@@ -138,8 +173,8 @@ def _heard(ledger: Ledger, asker: Asker) -> _Heard:
 
 def _heard_once(ledger: Ledger, asker: Asker) -> _Heard:
     heartbeat = asker.heartbeat()
-    head, own = ledger.print_before(heartbeat.until)
-    return _Heard(heartbeat=heartbeat, own=own, total=head.total)
+    total, own = ledger.counted_before(heartbeat.until)
+    return _Heard(heartbeat=heartbeat, own=own, total=total)
 
 
 def check_glance(

@@ -47,3 +47,15 @@ class TooManyMoves(Ec2MapError):
 
 class TooManyEvictions(TooManyMoves):
     """Claims would take more numbers from images than they may."""
+
+
+class Contradicted(Ec2MapError):
+    """The ledger says two things about some numbers."""
+
+    def __init__(self, numbers: frozenset[int]) -> None:
+        super().__init__(
+            f"the ledger contradicts itself about {len(numbers)} numbers, for "
+            f"example {min(numbers)}: nothing is written there before that "
+            "is put right; see 'ec2map-sync verify --ledger'"
+        )
+        self.numbers = numbers

@@ -61,6 +61,7 @@ class LoopName:
 
 LISTENER = LoopName("listener")
 MEMORY = LoopName("memory")
+BOOKKEEPER = LoopName("bookkeeper")
 LOOKOUT = LoopName("lookout")
 LISTENERS_WATCH = LoopName("listener's watch")
 AUDITOR = LoopName("auditor")

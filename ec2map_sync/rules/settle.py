@@ -126,7 +126,7 @@ class Board:
         self._queue: list[Wish] = []
         self._new: set[Wish] = set()
         self._gone: set[Wish] = set()
-        self._first: dict[Wish, int] = {}
+        self._first: dict[str, int] = {}
         self._seats: dict[Wish, int] = {}
         self._causes: dict[Wish, str] = {}
         self._sat: dict[int, Wish] = {}
@@ -162,13 +162,35 @@ class Board:
             self._new.add(wish)
             heapq.heappush(self._queue, wish)
 
+    def again(self, some: Iterable[Wish]) -> None:
+        """Puts wishes in the queue that were looked at before."""
+        for wish in some:
+            heapq.heappush(self._queue, wish)
+
+    def vacate(self, number: int) -> None:
+        """Takes a number from a wish that sits elsewhere as well."""
+        self._leave(number, self.slot(number))
+
+    def prepare(self) -> None:
+        """Reads, all at once, what the wishes in the queue like best."""
+        self.read(self._first_of(w) for w in self._queue)
+
+    def has_trace(self, image: str) -> bool:
+        """Returns whether an image has sat, or gone by, where it would first.
+
+        That of an image of which nothing is known would be left over.
+        """
+        first = self.slot(self._first_of(Wish(0, image)))
+        sitting = [first.wish] if first.wish else []
+        return any(w.image == image for w in (*sitting, *first.passed))
+
     def run(self) -> None:
         """Looks at every wish in the queue, the earliest first.
 
         Whoever is queued meanwhile is later than the wish that caused it,
         so nobody has to be looked at twice for the same reason.
         """
-        self.read(self._first_of(w) for w in self._queue if w in self._new)
+        self.prepare()
         while self._queue:
             wish = heapq.heappop(self._queue)
             if wish not in self._gone:
@@ -178,6 +200,10 @@ class Board:
         """Returns which number a wish has got."""
         if wish in self._seats:
             return self._seats[wish]
+        return self.find(wish)
+
+    def find(self, wish: Wish) -> int | None:
+        """Looks where a wish sits, number by number."""
         for number in self._choices(wish):
             slot = self.slot(number)
             if slot.wish == wish:
@@ -185,6 +211,25 @@ class Board:
             if wish not in slot.passed:
                 return None
         return None
+
+    def walk(self, wish: Wish) -> Iterator[int]:
+        """Returns the numbers that a wish has gone by, and where it ends."""
+        for number in self._choices(wish):
+            yield number
+            slot = self.slot(number)
+            if slot.wish == wish or wish not in slot.passed:
+                return
+
+    def is_right(self, wish: Wish) -> bool:
+        """Returns whether a wish sits, or went by, where it should."""
+        for number in self._choices(wish):
+            slot = self.slot(number)
+            if slot.wish == wish:
+                return wish not in slot.passed
+            earlier = slot.wish is not None and slot.wish < wish
+            if not earlier or wish not in slot.passed:
+                return False
+        return True
 
     def number_of(self, claim: Claim) -> int | None:
         """Returns an image's number: the wanted one if it got that."""
@@ -233,10 +278,12 @@ class Board:
 
     def _first_of(self, wish: Wish) -> int:
         """Returns the number that a wish likes best; hardly any needs more."""
-        first = self._first.get(wish)
+        if wish.wanted:
+            return wish.wanted
+        first = self._first.get(wish.image)
         if first is None:
-            first = wish.wanted or self._scheme.derive(wish.image)
-            self._first[wish] = first
+            first = self._scheme.derive(wish.image)
+            self._first[wish.image] = first
         return first
 
     def _choices(self, wish: Wish) -> Iterator[int]:

@@ -63,13 +63,24 @@ class Sweep:
     divergence, and left alone unless the Writer rewrites such rows. Rows
     that Nova has made on demand for images that nobody announced are
     sightings: their images get numbers. So are rows of ours whose images the
-    ledger has lost.
+    ledger has lost, once every peer was asked for them: ``asking`` begins to
+    look whether that is so since now.
     """
 
-    def __init__(self, ledger: Ledger, sink: Sink, writer: Writer) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        sink: Sink,
+        writer: Writer,
+        *,
+        asking: Callable[[], Callable[[], bool]] = lambda: lambda: True,
+    ) -> None:
         self._ledger = ledger
         self._sink = sink
         self._writer = writer
+        self._asking = asking
+        self._asked: Callable[[], bool] | None = None
+        self._lost: list[SinkRow] = []
         self.begin()
 
     def begin(self, after: int = 0) -> None:
@@ -97,6 +108,26 @@ class Sweep:
         """Whether Nova may have got rows where a sweep alone finds them."""
         return self._sink.suspect
 
+    def claim_lost(self) -> bool:
+        """Claims the images of rows of ours that nobody else knows either.
+
+        What a peer knows of them comes back by comparing, and with it their
+        numbers: a claim of now might get another one. False while peers are
+        still waited for.
+        """
+        if not self._lost:
+            return True
+        if self._asked is None:
+            # The peers are told what is held, not what was once held.
+            if not self._ledger.copies.look_at_totals():
+                self._ledger.copies.mend_totals()
+            self._asked = self._asking()
+        if not self._asked():
+            return False
+        self._see(self._lost)
+        self._lost, self._asked = [], None
+        return True
+
     def continue_above(self) -> None:
         """Looks only at what Nova may have added since: above our band."""
         self.begin(max(self.position, ON_DEMAND.first - 1))
@@ -120,9 +151,10 @@ class Sweep:
         self._see(
             row
             for row, kind in classes
-            if kind is RowClass.LOST
-            or (kind is RowClass.UNKNOWN and row.number in ON_DEMAND)
+            if kind is RowClass.UNKNOWN and row.number in ON_DEMAND
         )
+        self._lost += [row for row, kind in classes if kind is RowClass.LOST]
+        self.claim_lost()
         self.tally.rows += len(rows)
         self.tally.classes.update(kind for _, kind in classes)
         self.tally.missing += len(missing)
@@ -136,8 +168,9 @@ class Sweep:
     def _classify(
         self, rows: Sequence[SinkRow]
     ) -> list[tuple[SinkRow, RowClass]]:
-        settled = self._ledger.numbers_of({r.uuid.lower() for r in rows})
+        # First the one that puts right what is contradictory.
         holders = self._ledger.numbered(row.number for row in rows)
+        settled = self._ledger.numbers_of({r.uuid.lower() for r in rows})
         inserted = self._ledger.divergences.inserted(
             self._sink.name, (row.number for row in rows)
         )
@@ -228,6 +261,8 @@ class SinkAuditor:
     def step(self) -> bool:
         """Looks at one page, if it is time to; True if more are due."""
         if not self._may_begin():
+            return False
+        if not self._sweep.claim_lost():
             return False
         if self._sweep.complete and not self._begin():
             return False

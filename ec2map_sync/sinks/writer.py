@@ -3,8 +3,11 @@
 import logging
 from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
+from typing import TypeVar
 
 from ec2map_sync.ledger import Ledger
+from ec2map_sync.rules.copies import Suspects
+from ec2map_sync.rules.errors import Contradicted
 from ec2map_sync.rules.rows import Divergence, SinkRow
 from ec2map_sync.rules.settle import Numbered
 from ec2map_sync.running import counters
@@ -12,6 +15,8 @@ from ec2map_sync.sinks import Plan, Session, Sink
 from ec2map_sync.sql.errors import again
 
 LOG = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 NUMBERS_AT_ONCE = 1000
 """Numbers in one transaction of the sink."""
@@ -34,7 +39,7 @@ class Writer:
         if not self._reserved:
             self._sink.reserve()
             self._reserved = True
-        return self._follow()
+        return self._mending(self._follow)
 
     @again
     def _follow(self) -> bool:
@@ -60,7 +65,6 @@ class Writer:
         self.caught_up = not more
         return more
 
-    @again
     def write(
         self,
         numbers: Sequence[int],
@@ -72,7 +76,22 @@ class Writer:
 
         Rows of others stay, except those that the operator wants replaced.
         Gives what was done, or would be.
+
+        :raises Contradicted: the ledger says two things of some of them.
         """
+        attempt = partial(
+            self._write_under, numbers, dry_run=dry_run, replacing=replacing
+        )
+        return attempt() if dry_run else self._mending(attempt)
+
+    @again
+    def _write_under(
+        self,
+        numbers: Sequence[int],
+        *,
+        dry_run: bool,
+        replacing: Collection[SinkRow],
+    ) -> Plan:
         with self._sink.session() as session:
             known = self._ledger.numbered(numbers)
             settled = [
@@ -82,6 +101,17 @@ class Writer:
                 session, settled, dry_run=dry_run, replacing=replacing
             )
 
+    def _mending(self, attempt: Callable[[], T]) -> T:
+        """Does it again where the ledger had to be put right before.
+
+        :raises Contradicted: it still says two things.
+        """
+        try:
+            return attempt()
+        except Contradicted as error:
+            self._ledger.copies.mend(Suspects(numbers=error.numbers))
+            return attempt()
+
     def _write(
         self,
         session: Session,
@@ -90,12 +120,16 @@ class Writer:
         dry_run: bool = False,
         replacing: Collection[SinkRow] = (),
     ) -> Plan:
-        """Makes rows as the ledger says."""
+        """Makes rows as the ledger says.
+
+        :raises Contradicted: it says two things of a row that would go.
+        """
         steps = session.plan(
             settled,
             judge=partial(self._is_ours, replacing=replacing),
             rewrite=self.rewrites,
         )
+        self._require_unclaimed(steps.remove, settled)
         if dry_run:
             return steps
         adopted = {n.number for n in settled if n.adopted}
@@ -106,6 +140,24 @@ class Writer:
         if steps.taken:
             self._warn(steps.taken)
         return steps
+
+    def _require_unclaimed(
+        self, rows: Sequence[SinkRow], settled: Sequence[Numbered]
+    ) -> None:
+        """Makes sure that no image's claim says that a row to go is its own.
+
+        :raises Contradicted: one does.
+        """
+        holders = {n.number: n.uuid.lower() for n in settled if n.uuid}
+        going = {
+            row.number: row.uuid.lower()
+            for row in rows
+            if holders.get(row.number) != row.uuid.lower()
+        }
+        numbers = self._ledger.numbers_of(going.values()) if going else {}
+        wrong = {n for n, image in going.items() if numbers.get(image) == n}
+        if wrong:
+            raise Contradicted(frozenset(wrong))
 
     def replace(self, found: Sequence[Divergence]) -> None:
         """Deletes rows that are not as settled and writes ours.

@@ -201,8 +201,9 @@ def bare(region):
 
 
 def test_without_options_what_is_not_configured_fails_nothing(bare):
-    (line,) = json.loads(bare.run("verify", "-f", "json").stdout)
+    ledger, line = json.loads(bare.run("verify", "-f", "json").stdout)
 
+    assert (ledger["what"], ledger["different"]) == ("ledger", 0)
     assert (line["what"], line["name"]) == ("glance", "not configured")
 
 
@@ -369,3 +370,48 @@ def test_on_demand_rows_of_unknown_images_are_none_of_the_sinks_business(
     )
 
     assert verify(region, code=0)[0] == (20, 0, 0, 0)
+
+
+def edit(region):
+    """Change by hand what the ledger has twice, and take a claim away."""
+    region.sql("ledger", "UPDATE head SET total_sum = total_sum + 1")
+    region.sql(
+        "ledger", f"UPDATE claims SET number = 5 WHERE image = '{image(3)}'"
+    )
+    region.sql("ledger", f"DELETE FROM claims WHERE image = '{image(19)}'")
+
+
+def verify_ledger(region, *arguments, code):
+    done = region.run(
+        "verify", "--ledger", *arguments, "-f", "json", code=code
+    )
+    (line,) = json.loads(done.stdout)
+    assert (line["what"], line["name"]) == ("ledger", "RegionOne")
+    return line, done.stderr
+
+
+def test_a_ledger_that_nobody_has_touched_is_in_order(region):
+    line, said = verify_ledger(region, code=0)
+
+    assert line["checked"] >= 40
+    assert (line["different"], said) == (0, "")
+
+
+def test_a_ledger_that_contradicts_itself_is_told_and_put_right(region):
+    before = region.ledger.numbers_of(image(n) for n in range(20))
+    edit(region)
+
+    line, said = verify_ledger(region, code=1)
+    assert line["different"] >= 3
+    assert image(3) in said
+    assert f"the claim of {image(19)} was gone" in said
+    assert "total" in said
+    verify_ledger(region, "--repair", "--dry-run", code=1)
+    verify_ledger(region, code=1)
+
+    _, said = verify_ledger(region, "--repair", code=0)
+
+    assert "put right" in said
+    verify_ledger(region, code=0)
+    assert region.ledger.numbers_of(before) == before
+    assert verify(region, code=0)[0][1:] == (0, 0, 0)
