@@ -11,6 +11,7 @@ from ec2map_sync.glance.catalogue import Catalogue
 from ec2map_sync.glance.fit import look
 from ec2map_sync.glance.listener import Listener, Recorder
 from ec2map_sync.glance.watch import Watchdog
+from ec2map_sync.ledger.bookkeeper import Bookkeeper
 from ec2map_sync.monitor.lookout import Lookout
 from ec2map_sync.monitor.queues import queue_lines
 from ec2map_sync.monitor.status import Examination, Line
@@ -39,6 +40,9 @@ WATCH = 5.0
 
 LOOKOUT = 20.0
 """Seconds between two looks whether everything moves."""
+
+BOOKKEEPING = 1.0
+"""Seconds between two pages of rows of which the copies are looked at."""
 
 FAN_INTERVAL = 3600.0
 """Seconds between two wake-ups of all sinks without a cause: they poll."""
@@ -72,6 +76,11 @@ def listener(config: Config, host: Host) -> Threads:
     threads = [
         parts.loop(names.LISTENER, step, interval=GATE_POLL),
         parts.loop(names.MEMORY, parts.check_memory),
+        parts.loop(
+            names.BOOKKEEPER,
+            Bookkeeper(parts.ledger).step,
+            interval=BOOKKEEPING,
+        ),
         parts.loop(names.LOOKOUT, _lookout(parts).step, interval=LOOKOUT),
     ]
     if not broker_address(config.conf).in_memory:
@@ -263,7 +272,12 @@ class _Writers:
         parts = self._parts
         worker = self.region.writer(sink)
         sweeper = SinkAuditor(
-            Sweep(parts.ledger, sink, worker),
+            Sweep(
+                parts.ledger,
+                sink,
+                worker,
+                asking=lambda: self.region.gate(wall_clock()).is_open,
+            ),
             sink.name,
             # Not while the Writer fills a new sink, nor beside another
             # host's: what is missing then is not amiss.

@@ -56,6 +56,14 @@ LEDGER_UP = Gauge(
 KNOWN_CLAIMS = Gauge("claims", "Claims in the ledger.")
 REVISION = Gauge("ledger_revision", "Changes of the ledger so far.")
 MOVES = Gauge("moves_total", "Numbers of images that have changed.")
+CONTRADICTIONS = Gauge(
+    "ledger_contradictions_total",
+    "Found where the ledger contradicted itself, and put right.",
+)
+CHECKED = Gauge(
+    "ledger_checked_seconds",
+    "Since all copies of rows were last held against the rows.",
+)
 PEER_STATE = Gauge(
     "peer_state", "1 for the state that a peer is in.", ("peer", "state")
 )
@@ -157,6 +165,7 @@ class LedgerGauges(Collector):
         yield KNOWN_CLAIMS, head.total.count, ()
         yield REVISION, head.revision, ()
         yield MOVES, queries.move_count(), ()
+        yield from self._copies()
         yield from self._peers()
         cursors = queries.cursors()
         sinks = self._sinks()
@@ -175,6 +184,11 @@ class LedgerGauges(Collector):
         for source, count in self._ledger.quarantine.counts().items():
             yield QUARANTINE, count, (source,)
         yield from self._loops(sinks)
+
+    def _copies(self) -> Iterator[Measured]:
+        state = self._ledger.copies.state()
+        yield CONTRADICTIONS, state.found, ()
+        yield CHECKED, seconds_since(state.completed_at, self.clock()), ()
 
     def _peers(self) -> Iterator[Measured]:
         now = self.clock()

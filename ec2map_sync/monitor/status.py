@@ -92,6 +92,7 @@ def peer_views(ledger: Ledger, bus: Bus, now: Stamp) -> list[PeerView]:
     states = ledger.journal.peer_states()
     refusals, held = ledger.quarantine.latest(), ledger.quarantine.held()
     count = ledger.head().total.count
+    doubtful = ledger.copies.state().doubtful
     configured = [peer.name for peer in bus.peers]
     names = [*configured, *sorted(states.keys() - set(configured))]
     # The peers' own interval is not known; usually it is ours.
@@ -108,7 +109,9 @@ def peer_views(ledger: Ledger, bus: Bus, now: Stamp) -> list[PeerView]:
         elif age is None or age > patience:
             state = "silent"
         else:
-            state = "agrees" if known.differs_since is None else "differs"
+            # What is put right here just now may be all that differs.
+            agrees = known.differs_since is None and not doubtful
+            state = "agrees" if agrees else "differs"
         views.append(
             PeerView(
                 name=name,
@@ -175,6 +178,7 @@ class Examination:
         services = self._ledger.journal.service_states()
         return [
             *_ledger_lines(self._bus.region, head, self._clock()),
+            self._copies_line(),
             *self._service_lines(services),
             *self._peer_lines(head),
             *self._reader_lines(services),
@@ -280,6 +284,22 @@ class Examination:
             lag=backlog.count,
             lag_seconds=age if backlog.count else 0.0,
             last_error=errors[0] if errors else None,
+        )
+
+    def _copies_line(self) -> Line:
+        state = self._ledger.copies.state()
+        word = "as the rows say" if state.completed_at else "not looked at yet"
+        return Line(
+            what="copies",
+            name=self._bus.region,
+            state="being put right" if state.doubtful else word,
+            healthy=not state.doubtful,
+            position=state.completed_at,
+            lag=state.found,
+            lag_seconds=seconds_since(state.last_found_at, self._clock())
+            if state.last_found_at
+            else None,
+            last_error=state.last_found,
         )
 
     def _quarantine_line(self) -> Line:

@@ -36,18 +36,28 @@ class Agreement:
         self._differs_since: Stamp | None = None
         self._totals_differ = 0
         self._patient = PATIENT_HEARTBEATS
-        self._own_count = 0
+        self._own_total = Print(0, 0)
         self._refused = False
         self._barren: object = None
         self._started_by: object = None
 
     def judge(
-        self, heartbeat: messages.Heartbeat, own: Print, own_total: Print
+        self,
+        heartbeat: messages.Heartbeat,
+        own: Print,
+        own_total: Print,
+        *,
+        sound: bool = True,
     ) -> bool:
-        """Returns whether there is nothing to compare."""
-        if own_total.count < self._own_count:
-            self._barren = None  # our ledger was restored under us
-        self._own_count = own_total.count
+        """Returns whether there is nothing to compare.
+
+        Nothing is agreed upon while our ledger is not known to be
+        ``sound``.
+        """
+        grown = own_total.count > self._own_total.count
+        if not grown and own_total != self._own_total:
+            self._barren = None  # our ledger was restored, or put right
+        self._own_total = own_total
         if heartbeat.total == own_total:
             self._totals_differ = 0
             self._patient = PATIENT_HEARTBEATS
@@ -55,7 +65,7 @@ class Agreement:
         else:
             self._totals_differ += 1
         # What is refused of it may be stamped later than its heartbeats are.
-        self._agrees = heartbeat.before == own and not self._refused
+        self._agrees = sound and heartbeat.before == own and not self._refused
         self._mismatches = 0 if self._agrees else self._mismatches + 1
         return self._agrees and self._totals_differ < self._patient
 

@@ -208,7 +208,8 @@ class Follower:
     def _hear(self, heard: _Heard) -> None:
         heartbeat = heard.heartbeat
         head, own = self._ledger.print_before(heartbeat.until)
-        agreed = self._agreement.judge(heartbeat, own, head.total)
+        sound = not self._ledger.copies.state().doubtful
+        agreed = self._agreement.judge(heartbeat, own, head.total, sound=sound)
         fields = heard.times
         if heard.new or heartbeat.before != own:
             fields |= self._agreement.fields(heartbeat, own, heard.at)

@@ -37,7 +37,11 @@ SERVICES = (
     Service(
         name="listener",
         count=lambda config: config.notifications.workers,
-        loops=lambda _config, _sinks: [names.LISTENER, names.MEMORY],
+        loops=lambda _config, _sinks: [
+            names.LISTENER,
+            names.MEMORY,
+            names.BOOKKEEPER,
+        ],
     ),
     Service(
         name="auditor",

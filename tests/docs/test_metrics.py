@@ -188,6 +188,8 @@ HEALTHY = {
     'process_up{process="writer-0"}': "1x90",
     'process_starts_total{process="listener"}': "2x90",
     "ledger_up": "1x90",
+    "ledger_contradictions_total": "3x90",
+    "ledger_checked_seconds": "0+60x34 0+60x54",
     'listening{process="listener-0"}': "1x90",
     "notifications_waiting": "0 900 0 900x20 0x66",
     'notifications_total{type="image.create",outcome="taken"}': "0+50x90",
@@ -216,6 +218,8 @@ HEALTHY = {
 """Series of ninety minutes in which nobody has to look."""
 
 TROUBLE = {
+    "LedgerContradicted": {"ledger_contradictions_total": "3x80 4x9"},
+    "LedgerUnchecked": {"ledger_checked_seconds": "86000+60x90"},
     "AgentDown": {'up{job="ec2map-sync"}': "0x90"},
     "ProcessDown": {'process_up{process="writer-0"}': "0x90"},
     "ProcessRestarts": {

@@ -21,6 +21,7 @@ COLUMNS = [
 LOOPS = [
     "listener",
     "memory",
+    "bookkeeper",
     "publisher",
     "answerer",
     "follower of RegionTwo",
@@ -93,6 +94,7 @@ def test_a_region_that_works_is_healthy(healthy):
     assert list(lines) == [
         ("ledger", "RegionOne"),
         ("claims", "RegionOne"),
+        ("copies", "RegionOne"),
         *(("service", loop) for loop in LOOPS),
         ("peer", "RegionTwo"),
         ("sink", "nova:cell1"),

@@ -415,3 +415,18 @@ def test_a_ledger_that_contradicts_itself_is_told_and_put_right(region):
     verify_ledger(region, code=0)
     assert region.ledger.numbers_of(before) == before
     assert verify(region, code=0)[0][1:] == (0, 0, 0)
+
+
+def test_status_says_what_was_found_in_the_ledger(region):
+    edit(region)
+    verify_ledger(region, "--repair", code=0)
+
+    done = region.run("status", "-f", "json", code=1)
+
+    line = next(
+        one for one in json.loads(done.stdout) if one["what"] == "copies"
+    )
+    assert line["lag"] >= 3
+    assert line["lag_seconds"] is not None
+    assert line["last_error"] == f"the claim of {image(19)} was gone"
+    assert line["state"] == "being put right"
