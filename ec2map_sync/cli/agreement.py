@@ -19,7 +19,7 @@ from ec2map_sync.cli.files import STANDARD, readable, written
 from ec2map_sync.cli.mapping import add_name, find
 from ec2map_sync.cli.progress import progress
 from ec2map_sync.cli.regional import RegionCommand
-from ec2map_sync.cli.values import moment
+from ec2map_sync.cli.values import moment, parse_name
 from ec2map_sync.operate import agreement
 from ec2map_sync.protocol import agreements
 from ec2map_sync.protocol.agreements import Agreed, Terms
@@ -147,9 +147,10 @@ class VerifyAgreement(ShowOne):
     """Check a note or a proof, without any configuration or database.
 
     It holds if it was not changed, and all whose keys are given have signed
-    it; of two keys for one name, one is enough. What it says is shown then,
-    else exit code is 1 and one line says why it is refused. As FILE, - is
-    standard input.
+    it; of two keys for one name, one is enough. A proof is about any image,
+    and an old note is as good as ever: say with --image and --since what is
+    expected. What it says is shown then, else exit code is 1 and one line
+    says why it is refused. As FILE, - is standard input.
 
     Example: ec2map-sync agreement verify /etc/proof --key RegionOne=KEY
     """
@@ -167,6 +168,16 @@ class VerifyAgreement(ShowOne):
             help="a region that has to have signed it, and its public key, "
             "as 'ec2map-sync key generate' prints it; may be repeated",
         )
+        parser.add_argument(
+            "--image",
+            metavar="UUID-or-ID",
+            help="refuse what is no proof of this image, or of this EC2 id",
+        )
+        parser.add_argument(
+            "--since",
+            metavar="TIME",
+            help="refuse what is about an earlier moment",
+        )
 
     def take_action(self, parsed_args: Arguments) -> Fields:
         """Verifies."""
@@ -175,6 +186,7 @@ class VerifyAgreement(ShowOne):
         data = _read(path)
         try:
             agreed = agreements.verify(data, keys)
+            _require(agreed, parsed_args)
         except BadNote as error:
             raise Refused(f"{path} is refused: {error}") from error
         fields = _shown(agreed)
@@ -194,6 +206,25 @@ def _shown(agreed: Agreed) -> dict[str, object]:
         "kind": claim and claim.kind and claim.kind.kind.value,
         "claimed_at": moment(claim.claimed_at) if claim else None,
     }
+
+
+def _require(agreed: Agreed, expected: Arguments) -> None:
+    """Looks whether something is about what it should be.
+
+    :raises BadNote: it is about another image, or of another time.
+    """
+    entry, until = agreed.entry, agreed.terms.until
+    if expected.image:
+        name = parse_name(expected.image)
+        if entry is None:
+            raise BadNote("it is a note, and no proof of any image")
+        id_ = expected.image.lower()
+        if name != entry.claim.image and id_ != entry.ec2_id:
+            raise BadNote(
+                f"it is about image {entry.claim.image}, {entry.ec2_id}"
+            )
+    if expected.since and until < parse_time(expected.since, wall_clock()):
+        raise BadNote(f"it is of {_said(until)}, which is too long ago")
 
 
 def _keys(given: list[str]) -> Iterator[tuple[str, PublicKey]]:

@@ -80,7 +80,7 @@ class Snapshot:
         if adopted and wanted_at >= until and number == wanted:
             number = self._derived(Wish(at, image))
         seen = None if kind_at is None else (kind_at, kind)
-        text = canonical.leaf(image, at, adopted, seen, until)
+        text = canonical.line(image, at, adopted, seen, until)
         return text, canonical.entry(text, number)
 
     def _derived(self, wish: Wish) -> int | None:

@@ -21,7 +21,6 @@ from ec2map_sync.rules.merkle import Hash, root_by
 _ORIGIN = "ec2map-sync/agreement/v1/"
 _PROOF = "ec2map-sync/proof/v1"
 _LINES = 5
-_FOREVER = 2**63
 
 MAX_PROOF = 64 * 1024
 """Bytes; one of a million images, signed by three regions, has 1,700."""
@@ -161,7 +160,7 @@ class Entry:
         try:
             number = _number_of(json.loads(line))
             text, _, _ = line.rpartition(',"number":')
-            claim = canonical.claim_of_line(f"{text}}}", _FOREVER)
+            claim = canonical.claim_of_line(f"{text}}}", canonical.FOREVER)
         except (BadMessage, ValueError, RecursionError) as error:
             raise BadNote(f"{line[:40]!r} is no entry of a mapping") from error
         return cls(claim=claim, number=number)

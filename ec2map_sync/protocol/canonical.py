@@ -10,43 +10,29 @@ from ec2map_sync.protocol.messages import claim_from_json
 from ec2map_sync.rules.claims import Claim, Stamp
 from ec2map_sync.rules.errors import BadMessage
 
+FOREVER = 2**63
+"""No stamp comes later."""
+
 
 def line(
     uuid: str,
     claimed_at: Stamp,
     wanted: tuple[Stamp, int] | None,
     kind: tuple[Stamp, str] | None,
+    until: Stamp = FOREVER,
 ) -> str:
-    """Returns a claim as one line of JSON, without its end.
+    """Returns what was known of an image before a stamp as one line of JSON.
 
-    Fields stand in this order, those that are not known are left out, and
-    there is no space: all of it is ASCII that JSON need not escape.
+    Without its end. Fields stand in this order, those that are not known
+    are left out, and there is no space: all of it is ASCII that JSON need
+    not escape.
     """
     text = f'{{"image":"{uuid}","claimed_at":{claimed_at}'
-    if wanted:
+    if wanted and wanted[0] < until:
         text += f',"wanted":[{wanted[0]},{wanted[1]}]'
-    if kind:
+    if kind and kind[0] < until:
         text += f',"kind":[{kind[0]},"{kind[1]}"]'
     return text + "}"
-
-
-def leaf(
-    image: str,
-    claimed_at: Stamp,
-    wanted: tuple[Stamp, int] | None,
-    kind: tuple[Stamp, str] | None,
-    until: Stamp,
-) -> str:
-    """Returns what was known of an image before a stamp as a line.
-
-    How Glance spells its UUID is no part of that.
-    """
-    return line(
-        image,
-        claimed_at,
-        wanted if wanted and wanted[0] < until else None,
-        kind if kind and kind[0] < until else None,
-    )
 
 
 def line_of(claim: Claim) -> str:

@@ -66,8 +66,10 @@ def test_a_new_image_gets_its_derived_number(ledger):
 
 
 def test_a_snapshot_is_of_one_moment_and_keeps_nobody_waiting(
-    ledger, monkeypatch
+    engine, ledger, monkeypatch
 ):
+    with engine.connect() as connection:
+        before = connection.get_isolation_level()
     monkeypatch.setattr("ec2map_sync.ledger.snapshot.PAGE", 2)
     ledger.record([Claim(claimed_at=n, image=image(n)) for n in range(2, 8)])
 
@@ -78,6 +80,11 @@ def test_a_snapshot_is_of_one_moment_and_keeps_nobody_waiting(
         ledger.see([seen(7, Kind.AKI)])
         rest = [claim for page in pages for claim in page]
 
+        level = snapshot.connection.get_isolation_level()
+
+    assert level in {"REPEATABLE READ", "SERIALIZABLE"}
+    with engine.connect() as connection:  # the same one, from the pool
+        assert connection.get_isolation_level() == before
     assert snapshot.count == len(first) + len(rest) == 6
     assert [c.kind for c in rest] == [None] * 4
     with ledger.snapshot() as later:

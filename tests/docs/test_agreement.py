@@ -40,7 +40,7 @@ def page(blocks):
 
 def leaves(claims, until):
     return [
-        canonical.leaf(c.image, c.claimed_at, c.wanted, c.kind, until)
+        canonical.line(c.image, c.claimed_at, c.wanted, c.kind, until)
         for c in claims
         if c.claimed_at < until
     ]

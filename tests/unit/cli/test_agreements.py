@@ -60,8 +60,9 @@ def key(region):
     return f"RegionOne={region.key.public}"
 
 
-def verified(file, *keys, code=0):
+def verified(file, *keys, code=0, expect=()):
     arguments = [part for one in keys for part in ("--key", one)]
+    arguments += expect
     done = run("agreement", "verify", str(file), *arguments, "-f", "json")
     assert done.code == code, done
     if code:
@@ -264,6 +265,34 @@ def test_the_path_of_another_image_is_refused(region, proof, tmp_path):
     proof.write_text("\n".join([ours[0], theirs[1], *ours[2:]]))
 
     assert "not in the mapping" in verified(proof, key(region), code=1)
+
+
+def test_a_proof_of_another_image_is_refused_where_one_is_named(region, proof):
+    id_ = region.ledger.queries.by_image(image(3)).ec2_id
+    other = region.ledger.queries.by_image(image(4)).ec2_id
+    for expect in (image(3), image(3).upper(), id_):
+        verified(proof, key(region), expect=["--image", expect])
+
+    for expect in (image(4), other, id_.replace("aki", "ami")):
+        expected = ["--image", expect]
+        error = verified(proof, key(region), code=1, expect=expected)
+        assert f"it is about image {image(3)}, {id_}" in error
+    verified(proof, key(region), code=2, expect=["--image", "x"])
+    proof.write_text(shown(region))
+    expected = ["--image", image(3)]
+    error = verified(proof, key(region), code=1, expect=expected)
+    assert "no proof of any image" in error
+
+
+def test_an_old_note_is_refused_where_a_newer_one_is_expected(region, proof):
+    for file_text in (proof.read_text(), shown(region)):
+        proof.write_text(file_text)
+        verified(proof, key(region), expect=["--since", AT])
+
+        error = verified(proof, key(region), code=1, expect=["--since", "2h"])
+
+        assert "it is of 1970-01-01T00:00:01Z" in error
+    verified(proof, key(region), code=2, expect=["--since", "soon"])
 
 
 def test_a_note_of_another_moment_does_not_carry_a_proof(region, proof):

@@ -140,18 +140,22 @@ def test_without_a_configuration_every_command_is_one_line(command, tmp_path):
     template.write_text("ami-1f2e3d4c")
     arguments = {
         "config from-glance": ["/dev/null"],
+        "agreement prove": [IMAGE],
+        "agreement verify": ["/nowhere/file", "--key", "RegionOne=none"],
         "demo": ["--regions", "1"],
         "divergence resolve": ["keep", "--all"],
         "explain": [IMAGE],
         "key generate": ["/nowhere/key"],
-        "ledger export": ["/nowhere/ledger"],
-        "ledger import": ["/nowhere/ledger"],
+        "ledger export": ["/nowhere/file"],
+        "ledger import": ["/nowhere/file"],
         "peer forget": ["RegionTwo"],
         "quarantine drop": ["1"],
         "quarantine retry": ["1"],
         "quarantine show": ["1"],
+        "rehearse": ["/nowhere/one", "/nowhere/two"],
         "show": [IMAGE],
         "template check": [str(template)],
+        "sink export": ["nova:cell1", "/nowhere/file"],
     }
 
     done = run(
