@@ -6,7 +6,7 @@ from uuid import uuid4
 import hypothesis
 import pytest
 from patience import within
-from servers import Epmd, MariaDB, PostgreSQL, RabbitMQ
+from servers import Epmd, MariaDB, PostgreSQL, RabbitMQ, RabbitMQ4
 from xdist.scheduler import LoadFileScheduling
 
 # How long an example takes tells more of the machine than of the code.
@@ -71,6 +71,14 @@ def rabbit_b(
     tmp_path_factory: pytest.TempPathFactory, epmd: Epmd
 ) -> Iterator[RabbitMQ]:
     with RabbitMQ(tmp_path_factory.mktemp("b"), "b", epmd) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def rabbit_4(
+    tmp_path_factory: pytest.TempPathFactory, epmd: Epmd
+) -> Iterator[RabbitMQ4]:
+    with RabbitMQ4(tmp_path_factory.mktemp("4"), "four", epmd) as server:
         yield server
 
 

@@ -80,8 +80,10 @@ def look(
         for queue in Queues(address, options).names:
             _compare_queue(connection, queue, rabbit)
     except amqp.exceptions.InternalError as error:
+        # Its first sentence; the others are for who runs the broker.
+        said = one_line(error).partition(". ")[0]
         raise Misfit(
-            f"the broker refuses a queue ({one_line(error)}): set "
+            f"the broker refuses a queue ({said}): set "
             "amqp_durable_queues = true in [oslo_messaging_rabbit] of "
             "glance-api.conf and of ec2map-sync.conf, or permit transient "
             "queues in rabbitmq.conf "

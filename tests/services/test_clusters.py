@@ -1,6 +1,7 @@
 """Our own queues: of which type they are, and what if their node dies."""
 
 import time
+from contextlib import suppress
 
 import amqp.exceptions
 import kombu
@@ -84,12 +85,23 @@ class Place:
         return True
 
 
-@pytest.fixture
-def place(rabbit_a, request):
+@pytest.fixture(params=["rabbit_a", "rabbit_4"])
+def place(request):
+    rabbit = request.getfixturevalue(request.param)
     vhost = f"queues_{abs(hash(request.node.name))}"
-    place = Place(vhost, rabbit_a)
+    place = Place(vhost, rabbit)
     yield place
-    rabbit_a.ctl("delete_vhost", vhost)
+    rabbit.ctl("delete_vhost", vhost)
+
+
+def test_on_rabbitmq_4_queues_are_quorum_queues_by_default(rabbit_4):
+    rabbit_4.grant("default", {})
+    with kombu.Connection(rabbit_4.url("default")) as connection:
+        kombu.Queue("any", durable=True)(
+            connection.default_channel
+        ).queue_declare()
+
+    assert types(rabbit_4, "default") == {"any": "quorum"}
 
 
 def as_before(place, name, arguments):
@@ -137,8 +149,10 @@ def test_a_host_with_the_release_of_before_stands_by(place):
     reader.open()
 
     for _ in range(3):
-        with pytest.raises(amqp.exceptions.PreconditionFailed):
+        # Where queues are quorum queues by default, it is no other.
+        with suppress(amqp.exceptions.PreconditionFailed):
             as_before(place, READER, OURS)
+        assert place.types() == {READER: "quorum"}
         assert place.hears(reader, b"on")
     reader.close()
 

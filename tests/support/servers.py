@@ -18,10 +18,11 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 from urllib.parse import quote
 
 import kombu
@@ -32,6 +33,7 @@ from patience import POLL_SECONDS, wait_until, within
 PATH = os.pathsep.join(
     [os.environ.get("PATH", ""), "/usr/sbin", "/usr/bin", "/sbin", "/bin"]
 )
+TOOLS = Path(__file__).parents[2] / "tools"
 RABBITMQ_SCRIPTS = "rabbitmq/lib/rabbitmq_server-*/sbin/rabbitmq-server"
 GALERA = "/usr/lib/galera/libgalera_smm.so"
 POSTGRESQL_PROGRAMS = "postgresql/*/bin/postgres"
@@ -240,6 +242,11 @@ class RabbitMQ(Server):
     for the first time; the two need a common ``epmd``.
     """
 
+    settings = ""
+    """More lines of rabbitmq.conf."""
+    of_vhosts: Mapping[str, Any] = {}
+    """What else a virtual host is made with."""
+
     def __init__(
         self,
         directory: Path,
@@ -265,6 +272,8 @@ class RabbitMQ(Server):
         self._dist_port = free_port()
         self._own_epmd = None if epmd else Epmd(directory / "epmd")
         self._epmd = epmd or self._own_epmd
+        self._enter: list[str] = []
+        """What lets a program see the files of the node's programs."""
         self._scripts = self._find_scripts()
 
     def url(self, vhost: str = "/") -> str:
@@ -278,7 +287,8 @@ class RabbitMQ(Server):
     def ctl(self, *arguments: str) -> str:
         """Run rabbitmqctl, which takes a second; what it prints."""
         done = subprocess.run(
-            [self._scripts / "rabbitmqctl", "--silent", *arguments],
+            [*self._enter, self._scripts / "rabbitmqctl", "-s", *arguments],
+            cwd=self.directory,
             env=self._variables(),
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -303,7 +313,7 @@ class RabbitMQ(Server):
         names = ("configure", "write", "read")
         path = self.directory / f"{vhost}.json"
         definitions = {
-            "vhosts": [{"name": vhost}],
+            "vhosts": [{"name": vhost, **self.of_vhosts}],
             "users": [
                 {"name": user, "password": user, "tags": ""} for user in rights
             ],
@@ -333,8 +343,7 @@ class RabbitMQ(Server):
         if self._own_epmd is not None:
             self._own_epmd.stop()
 
-    @staticmethod
-    def _find_scripts() -> Path:
+    def _find_scripts(self) -> Path:
         # Not the program in /usr/sbin, which changes the user.
         for base in ("/usr/lib", "/usr/local/lib", "/opt"):
             found = sorted(Path(base).glob(RABBITMQ_SCRIPTS))
@@ -357,6 +366,7 @@ class RabbitMQ(Server):
         (self.directory / "rabbitmq.conf").write_text(
             f"listeners.tcp.1 = 127.0.0.1:{self.port}\n"
             "disk_free_limit.absolute = 50MB\n"
+            + self.settings
             + self._tls()
             + self._management()
             + self._cluster()
@@ -394,7 +404,7 @@ class RabbitMQ(Server):
         )
 
     def _command(self) -> list[str]:
-        return [str(self._scripts / "rabbitmq-server")]
+        return [*self._enter, str(self._scripts / "rabbitmq-server")]
 
     def _variables(self) -> dict[str, str]:
         assert self._epmd is not None
@@ -445,6 +455,31 @@ class RabbitMQ(Server):
         except (OSError, *kombu.Connection(self.url()).connection_errors):
             return False
         return True
+
+
+class RabbitMQ4(RabbitMQ):
+    """A node of Debian 13's release, as strict as 4.3 is by default.
+
+    It runs in a root directory of its own.
+    """
+
+    settings = "deprecated_features.permit.transient_nonexcl_queues = false\n"
+    of_vhosts: Mapping[str, Any] = {
+        "metadata": {"default_queue_type": "quorum"}
+    }
+
+    def _find_scripts(self) -> Path:
+        done = subprocess.run(
+            [TOOLS / "rabbitmq4-env"],
+            check=True,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        place = Path(done.stdout.strip())
+        self._enter = [str(place / "enter")]
+        root = place / "root"
+        (found,) = (root / "usr/lib").glob(RABBITMQ_SCRIPTS)
+        return Path("/") / found.parent.relative_to(root)
 
 
 class MariaDB(Server):
