@@ -1,11 +1,12 @@
 """What is acknowledged was recorded, however often a channel is opened."""
 
-from itertools import pairwise
-
+import amqp
 from amqp import spec
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
+from ec2map_sync.broker.carriers import AmqpCarrier
 from ec2map_sync.broker.channels import Channel
+from ec2map_sync.broker.delivery import Delivery, acknowledged_together
 
 
 class Broker:
@@ -31,8 +32,7 @@ class Broker:
         if self.queue:
             self._tag += 1
             self.in_hand[self._tag] = self.queue.pop(0)
-            message = type("Message", (), {})()
-            message.number = self.in_hand[self._tag]
+            message = amqp.Message(str(self.in_hand[self._tag]))
             self.channel._on_basic_deliver(
                 "1", self._tag, False, "x", "k", message
             )
@@ -58,38 +58,84 @@ class Broker:
 
 
 ACTS = st.lists(
-    st.sampled_from(["deliver", "deliver", "record", "settle", "requeue"])
-    | st.just("reopen"),
+    st.sampled_from(["deliver", "deliver", "deliver", "take", "record"])
+    | st.sampled_from(["settle", "requeue", "reopen", "kill"]),
     max_size=60,
 )
+COUNT = 30
 
 
+class Listening:
+    """What stands between receipt and acknowledgement, step by step."""
+
+    def __init__(self, together):
+        self.broker = Broker(COUNT)
+        self.recorded = set()
+        self._together = together
+        self._batch, self._done = [], False
+
+    def deliver(self):
+        self.broker.deliver()
+
+    def reopen(self):
+        self.broker.reopen()
+
+    def take(self):
+        """Make a batch of what has come."""
+        if not self._batch:
+            arrived = self.broker.arrived
+            self._batch = [
+                Delivery({}, AmqpCarrier(message, self.broker.channel))
+                for message in arrived
+            ]
+            arrived.clear()
+            self._done = False
+
+    def record(self):
+        """Record what is in hand still."""
+        if not self._done:
+            self._done = True
+            held = [
+                int(one.carrier.body) for one in self._batch if not one.lapsed
+            ]
+            # What the broker has taken back comes again: not twice.
+            assert set(held) <= set(self.broker.in_hand.values())
+            self.recorded.update(held)
+
+    def settle(self):
+        """Acknowledge what is recorded."""
+        if self._done:
+            if self._together:
+                acknowledged_together(self._batch)
+            for one in self._batch:
+                if not one.carrier.with_later:
+                    one.carrier.ack()
+            self._batch = []
+
+    def requeue(self):
+        """Give back what is not recorded."""
+        if not self._done:
+            for one in self._batch:
+                one.carrier.requeue()
+            self._batch = []
+
+    def kill(self):
+        """End on the spot; only what is recorded is known afterwards."""
+        before, self.broker = self.broker, Broker(0)
+        self.broker.queue = [*before.in_hand.values(), *before.queue]
+        self.broker.gone = before.gone
+        self._batch, self._done = [], False
+
+
+@settings(max_examples=1000)
 @given(ACTS, st.booleans())
 def test_what_is_acknowledged_has_been_recorded(acts, together):
-    broker, recorded, batch = Broker(30), set(), []
+    listening = Listening(together)
+    broker = listening.broker
     for act in acts:
-        if act == "record" and not batch:
-            batch, broker.arrived[:] = broker.arrived[:], []
-            recorded |= {message.number for message in batch}
-        elif act == "settle":
-            settle(broker.channel, batch, together)
-            batch = []
-        elif act == "requeue":
-            for message in broker.arrived:
-                tag = message.delivery_info["delivery_tag"]
-                broker.channel.basic_reject(tag, requeue=True)
-            broker.arrived.clear()
-        elif act in ("deliver", "reopen"):
-            getattr(broker, act)()
+        getattr(listening, act)()
 
-        assert set(broker.gone) <= recorded
-    everything = {*broker.gone, *broker.queue, *broker.in_hand.values()}
-    assert everything == set(range(30))
-
-
-def settle(channel, batch, together):
-    """Acknowledge one by one, or all with the last."""
-    tags = [message.delivery_info["delivery_tag"] for message in batch]
-    assert all(a < b for a, b in pairwise(tags))
-    for tag in tags[-1:] if together else tags:
-        channel.basic_ack(tag, multiple=together)
+        broker = listening.broker
+        assert set(broker.gone) <= listening.recorded
+    everything = [*broker.gone, *broker.queue, *broker.in_hand.values()]
+    assert sorted(everything) == list(range(COUNT))
