@@ -517,6 +517,22 @@ class MariaDB(Server):
             host="127.0.0.1", port=self.port, user="root", autocommit=True
         )
 
+    def keep_a_copy(self) -> None:
+        """Copy its data; it is away meanwhile."""
+        self.stop()
+        shutil.copytree(self._data, self.directory / "copy")
+        self.start()
+
+    def lose_what_is_new(self) -> None:
+        """Crash, and come back as it was when the copy was made.
+
+        So does one that writes its log once a second, after a power cut.
+        """
+        self.kill()
+        shutil.rmtree(self._data)
+        (self.directory / "copy").rename(self._data)
+        self.start()
+
     def kill(self) -> None:
         """End it on the spot (SIGKILL)."""
         super().kill()
