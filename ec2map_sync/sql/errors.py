@@ -22,6 +22,7 @@ CANNOT_WRITE = {
 
 DEADLOCK = {
     1213,  # also of a commit, if another node of a Galera cluster was first
+    1020,  # MariaDB with innodb_snapshot_isolation, on by default from 11.8 on
     "40P01",
     "40001",
 }
