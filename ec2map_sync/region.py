@@ -109,7 +109,12 @@ class Region:
     def writer(self, sink: Sink) -> Writer:
         """Returns what writes into a sink."""
         rewrites = self.config.rewrite_rows and is_cell(sink.name)
-        return Writer(self.ledger, sink, rewrite=rewrites)
+        return Writer(
+            self.ledger,
+            sink,
+            rewrite=rewrites,
+            notes=bool(self.config.memcached(sink.name)),
+        )
 
     @cached_property
     def pen(self) -> wire.Pen:

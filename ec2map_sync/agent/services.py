@@ -29,6 +29,7 @@ from ec2map_sync.settings.services import loops
 from ec2map_sync.sinks import Sink
 from ec2map_sync.sinks.audit import SinkAuditor, Sweep
 from ec2map_sync.sinks.cells import Roster
+from ec2map_sync.sinks.memos import MemoWorker
 
 LOG = logging.getLogger(__name__)
 
@@ -43,6 +44,9 @@ LOOKOUT = 20.0
 
 BOOKKEEPING = 1.0
 """Seconds between two pages of rows of which the copies are looked at."""
+
+MEMO_POLL = 0.25
+"""Seconds between two looks whether Nova's memos are to be deleted."""
 
 FAN_INTERVAL = 3600.0
 """Seconds between two wake-ups of all sinks without a cause: they poll."""
@@ -295,5 +299,14 @@ class _Writers:
             ),
             parts.loop(names.audit_of(sink.name), sweeper.step),
         ]
+        if servers := parts.config.memcached(sink.name):
+            memos = MemoWorker(parts.ledger, sink, servers, clock=wall_clock)
+            self._loops[sink.name].append(
+                parts.loop(
+                    names.memo_of(sink.name),
+                    memos.step,
+                    interval=MEMO_POLL,
+                )
+            )
         for loop in self._loops[sink.name]:
             self.threads.add(loop)

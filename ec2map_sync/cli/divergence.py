@@ -1,6 +1,6 @@
 """ec2map-sync divergence list, divergence resolve."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from ec2map_sync.cli.base import (
     NOT_IN_ORDER,
@@ -13,6 +13,7 @@ from ec2map_sync.cli.base import (
 )
 from ec2map_sync.cli.regional import RegionCommand, RegionLister
 from ec2map_sync.rules.ec2id import Kind, format_id, image_key
+from ec2map_sync.rules.names import is_cell
 from ec2map_sync.rules.rows import Divergence
 
 COLUMNS = ("sink", "image", "class", "found", "settled", "guest_sees")
@@ -75,8 +76,10 @@ class ResolveDivergences(RegionCommand):
     Keep: the rows stay, and count no longer as something to look at.
     Rewrite: rows of these images that are not as settled are deleted, and
     ours written; exit code 1 if some stay, as rows that ec2-api's users have
-    taken over do. Nova's processes remember an old id for up to a week, or
-    until they are restarted.
+    taken over do. Nova remembers an old id for up to a week: in each process
+    until that is restarted, or in memcached, where the agent deletes it if
+    [nova] memcached_servers says where. What is in the config drive of an
+    instance stays.
 
     Example: ec2map-sync divergence resolve rewrite --all --dry-run
     """
@@ -108,10 +111,22 @@ class ResolveDivergences(RegionCommand):
             self.region.ledger.divergences.keep(found)
             return
         self._rewrite(found)
-        self.note(
-            "Nova's processes remember an old id for up to a week: restart "
-            "nova-conductor and nova-api-metadata to make it seen at once"
-        )
+        self._tell_of_memos({one.sink for one in found})
+
+    def _tell_of_memos(self, sinks: Iterable[str]) -> None:
+        for sink in sorted(sinks):
+            if self.config.memcached(sink):
+                self.note(
+                    f"{sink}: the agent deletes what Nova remembers of them "
+                    "in memcached; 'status' says if it waits for a server"
+                )
+            elif is_cell(sink):
+                self.note(
+                    f"{sink}: Nova remembers an old id for up to a week: "
+                    "restart nova-conductor and nova-api-metadata to make "
+                    "the new one seen at once; where they remember it in "
+                    "memcached, set [nova] memcached_servers instead"
+                )
 
     def _replaceable(self, found: Sequence[Divergence]) -> list[Divergence]:
         """Leaves out rows of images that nobody has claimed."""

@@ -22,6 +22,7 @@ from ec2map_sync.ledger.known import (
     glimpse,
     head_of,
 )
+from ec2map_sync.ledger.memos import Memos
 from ec2map_sync.ledger.part import Part
 from ec2map_sync.ledger.quarantine import Quarantine
 from ec2map_sync.ledger.queries import Queries
@@ -89,6 +90,8 @@ class Ledger(Part):
         """What the sinks hold that is not as settled."""
         self.copies = Copies(engine, scheme, clock)
         """What is stored twice, and whether it says the same."""
+        self.memos = Memos(engine, clock)
+        """What Nova is to forget."""
 
     @again
     def see(self, sightings: Sequence[Sighting]) -> Recorded:

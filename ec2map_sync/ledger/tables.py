@@ -148,6 +148,17 @@ inserted = sa.Table(
     comment="Rows of ours that their number does not show to be ours.",
 )
 
+memos = sa.Table(
+    "memos",
+    metadata,
+    sa.Column("id", RowId, primary_key=True),
+    sa.Column("sink", sa.String(120), nullable=False),
+    sa.Column("image", sa.String(36), nullable=False),
+    sa.Column("at", sa.BigInteger, nullable=False),
+    sa.Index("memos_by_sink", "sink", "id"),
+    comment="Images whose memo at Nova is to be deleted.",
+)
+
 services = sa.Table(
     "services",
     metadata,

@@ -13,7 +13,6 @@ from ec2map_sync.operate.theirs import (
     read_glance,
     read_nova,
 )
-from ec2map_sync.settings.options import GROUPS
 
 TOPIC = "ec2map_sync"
 """What our own topic is called where somebody gives us one, or our pool."""
@@ -24,7 +23,6 @@ _FILE = re.compile(
     r"\b(?:ssl_|read_default_)?(?:ca|cert|key|file|ca_file|cert_file|"
     r"key_file)=(/[^&\s]+)"
 )
-_MEMCACHED = "memcached_servers"
 _SECTION = "[oslo_messaging_notifications]"
 
 
@@ -143,11 +141,8 @@ def _cells(nova: NovaSays) -> Iterator[str]:
     ]
     remembered = {}
     if nova.memcached:
-        # Nova's processes remember ids there. Releases that have no such
-        # option have no use for it either.
-        known = _MEMCACHED in {opt.dest for opt in GROUPS["nova"]}
-        name = _MEMCACHED if known else f"# {_MEMCACHED}"
-        remembered[name] = ",".join(nova.memcached)
+        # Nova's processes remember ids there.
+        remembered["memcached_servers"] = ",".join(nova.memcached)
     if nova.api_connection:
         found = {"api_connection": nova.api_connection}
         if nova.connection:

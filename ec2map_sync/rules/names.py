@@ -36,6 +36,11 @@ def sink_of(cell: str) -> str:
     return f"{_CELL}{cell}"
 
 
+def cell_of(sink: str) -> str:
+    """Returns the name of the Nova cell that a sink is."""
+    return sink.removeprefix(_CELL)
+
+
 def is_cell(sink: str) -> bool:
     """Returns whether a sink is a Nova cell."""
     return sink.startswith(_CELL)
@@ -78,6 +83,11 @@ def follower_of(peer: str) -> LoopName:
 def writer_of(sink: str) -> LoopName:
     """Returns the name of the loop that writes into a sink."""
     return LoopName("writer", sink)
+
+
+def memo_of(sink: str) -> LoopName:
+    """Returns the name of the loop that deletes Nova's memos of a sink."""
+    return LoopName("memo", sink)
 
 
 def audit_of(sink: str) -> LoopName:

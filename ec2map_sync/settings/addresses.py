@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -82,6 +83,28 @@ def listen(text: str, option: str) -> Listen:
             "[::1]:9427"
         )
     return Listen(found["v6"] or found["host"], port)
+
+
+MemcachedServer = tuple[str, int] | str
+"""Host and port, or a socket's path behind "unix:"."""
+
+_MEMCACHED_PORT = 11211
+
+
+def memcached(text: str, option: str) -> MemcachedServer:
+    """Reads an address as Nova's [cache] memcache_servers has them."""
+    bare = text.removeprefix("inet6:")
+    if re.fullmatch(r"unix:/\S+", bare):
+        return bare
+    with suppress(ConfigError):
+        found = listen(bare, option)
+        return found.host, found.port
+    if re.fullmatch(r"[^:\[\]\s/@]+|\[[0-9A-Fa-f:.]+\]", bare):
+        return bare.strip("[]"), _MEMCACHED_PORT
+    raise ConfigError(
+        f"{option}: {text!r} is not host:port, such as 192.0.2.1:11211 or "
+        "[2001:db8::1]:11211, nor unix:/path"
+    )
 
 
 def sections(

@@ -11,6 +11,7 @@ from oslo_config import cfg
 from ec2map_sync.broker.address import Address, Tls
 from ec2map_sync.rules.ec2id import Scheme
 from ec2map_sync.rules.errors import ConfigError
+from ec2map_sync.rules.names import cell_of, is_cell, sink_of
 from ec2map_sync.rules.selection import ALL_IMAGES, Selection
 from ec2map_sync.settings import addresses, options
 from ec2map_sync.settings.glance import keystone_opts
@@ -184,6 +185,19 @@ class Config:
             for name in names
         )
 
+    def memcached(self, sink: str) -> tuple[addresses.MemcachedServer, ...]:
+        """Where Nova remembers the ids of a sink's cell, if we may delete."""
+        if not is_cell(sink):
+            return ()
+        cell = cell_of(sink)
+        option, found = "[nova]", self.conf.nova.memcached_servers
+        if cell in {one.name for one in self.cells}:
+            own = self.conf[f"cell:{cell}"].memcached_servers
+            if own is not None:
+                option, found = f"[cell:{cell}]", own
+        option += " memcached_servers"
+        return tuple(addresses.memcached(one, option) for one in found)
+
     @property
     def glance(self) -> Glance | None:
         """How to ask Glance's API; None if it is not to be asked."""
@@ -268,6 +282,8 @@ class Config:
         _ = (self.region, self.scheme, self.ledger, self.notifications)
         _ = (self.nova_api, self.ec2api, self.selection)
         _ = (self.bus, self.cells, self.glance, self.metrics)
+        for cell in ("", *(one.name for one in self.cells)):
+            _ = self.memcached(sink_of(cell))
 
     def _peers(self) -> tuple[Peer, ...]:
         option = "[DEFAULT] peers"

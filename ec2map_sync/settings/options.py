@@ -277,9 +277,19 @@ _nova = [
         "other rows, older or made on demand, of images that have a number "
         "of ours: on MySQL and MariaDB, Nova answers the lowest id that an "
         "image has. Before rewriting, see what 'ec2map-sync divergence "
-        "list' has: guests of these images will see another id, and Nova's "
-        "processes remember the old one for up to a week. A row that was "
+        "list' has: guests of these images will see another id, at once if "
+        "memcached_servers is all that remembers the old one. A row that was "
         "chosen to be kept ('divergence resolve keep') stays.",
+    ),
+    cfg.ListOpt(
+        "memcached_servers",
+        default=[],
+        help="host:port of every memcached server in which Nova's processes "
+        "remember ids: [cache] memcache_servers, where its enabled is true. "
+        "When an image's row has changed, after a move, an adoption or a "
+        "rewritten row, what they remember of it is deleted there, so that "
+        "guests see the new id at once. Otherwise Nova answers the old one "
+        "for up to a week, also after a restart. Neither TLS nor SASL.",
     ),
     cfg.FloatOpt(
         "audit_interval",
@@ -300,6 +310,11 @@ CELL = [
         help="The cell's database, as in [database] connection of its "
         "conductor. Grants: SELECT, INSERT, DELETE on s3_images; on "
         "PostgreSQL also SELECT, UPDATE on the sequence s3_images_id_seq.",
+    ),
+    cfg.ListOpt(
+        "memcached_servers",
+        help="As in [nova], in whose place it stands, where this cell's Nova "
+        "has others.",
     ),
 ]
 

@@ -63,7 +63,10 @@ SERVICES = (
     Service(
         name="writer",
         count=_has_sinks,
-        loops=lambda _config, sinks: [names.writer_of(s) for s in sinks],
+        loops=lambda config, sinks: [
+            *(names.writer_of(sink) for sink in sinks),
+            *(names.memo_of(s) for s in sinks if config.memcached(s)),
+        ],
     ),
     Service(
         name="metrics",

@@ -141,10 +141,12 @@ class Sweep:
         missing = self._wanted([n for n in held if n not in there])
         stale = [row.number for row, kind in classes if kind is RowClass.STALE]
         if missing or stale:
+            self._note_late(missing)
             self._writer.write(sorted({*missing, *stale}))
         found = self._diverging(classes)
         if self._writer.rewrites:
             found = self._rewrite(found)
+        self._note_made(classes)
         self.tally.new += self._ledger.divergences.replace(
             self._sink.name, after, upto, found
         )
@@ -159,6 +161,30 @@ class Sweep:
         self.tally.classes.update(kind for _, kind in classes)
         self.tally.missing += len(missing)
         counters.MISSING_ROWS.add(len(missing), self._sink.name)
+
+    def _note_late(self, missing: Sequence[int]) -> None:
+        """Notes images whose row comes late: Nova may have made another."""
+        settled = self._ledger.numbered(missing).values()
+        self._writer.note(one.uuid for one in settled if one.uuid)
+
+    def _note_made(self, classes: Iterable[tuple[SinkRow, RowClass]]) -> None:
+        """Notes images of which Nova has made a row since the last look."""
+        if not self._writer.notes:
+            return
+        made = {
+            SinkRow(number=row.number, uuid=row.uuid.lower()): row.uuid
+            for row, kind in classes
+            if row.number in ON_DEMAND
+            and kind in {RowClass.ON_DEMAND, RowClass.UNKNOWN}
+        }
+        known = {
+            SinkRow(number=one.number, uuid=one.image)
+            for one in self._ledger.divergences.found(
+                {row.uuid for row in made}
+            )
+            if one.sink == self._sink.name
+        }
+        self._writer.note(made[row] for row in made.keys() - known)
 
     def _wanted(self, numbers: Sequence[int]) -> list[int]:
         """Leaves out those that the sink does not take yet."""

@@ -25,9 +25,18 @@ NUMBERS_AT_ONCE = 1000
 class Writer:
     """Follows the feed of changed numbers into one sink."""
 
-    def __init__(self, ledger: Ledger, sink: Sink, *, rewrite: bool) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        sink: Sink,
+        *,
+        rewrite: bool,
+        notes: bool = False,
+    ) -> None:
         self._ledger = ledger
         self._sink = sink
+        self.notes = notes
+        """Whether somebody deletes Nova's memos of what is noted."""
         self.rewrites = rewrite
         """Whether rows of others give way without being asked about."""
         self._reserved = False
@@ -134,6 +143,9 @@ class Writer:
             return steps
         adopted = {n.number for n in settled if n.adopted}
         self._remember(r for r in steps.add if r.number in adopted)
+        # Before the commit, and from what is there: after a crash, nothing
+        # would be there that tells. New images are in no row.
+        self.note(row.uuid for row in steps.remove)
         session.apply(steps)
         counters.ROWS.add(len(steps.add), self._sink.name, "added")
         counters.ROWS.add(len(steps.remove), self._sink.name, "removed")
@@ -159,6 +171,11 @@ class Writer:
         if wrong:
             raise Contradicted(frozenset(wrong))
 
+    def note(self, images: Iterable[str]) -> None:
+        """Notes images of which a guest may have been told another id."""
+        if self.notes:
+            self._ledger.memos.note(self._sink.name, images)
+
     def replace(self, found: Sequence[Divergence]) -> None:
         """Deletes rows that are not as settled and writes ours.
 
@@ -173,7 +190,7 @@ class Writer:
         if steps.remove:
             LOG.warning(
                 "%s: %d rows of others have given way to what is settled; "
-                "Nova's processes remember old ids for up to a week",
+                "Nova may remember old ids for up to a week",
                 self._sink.name,
                 len(steps.remove),
             )

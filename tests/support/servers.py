@@ -938,6 +938,59 @@ class PgBouncer(Server):
         return True
 
 
+class Memcached(Server):
+    """A memcached server; what it held is gone when it ends."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self.port = free_port()
+        self.address = f"127.0.0.1:{self.port}"
+
+    def put(self, key: str, value: bytes) -> None:
+        """Make it hold something."""
+        self._ask(
+            b"set %s 0 0 %d\r\n%s\r\n" % (key.encode(), len(value), value),
+            b"STORED",
+        )
+
+    def holds(self, key: str) -> bool:
+        """Tell whether there is something under a key."""
+        said = self._ask(b"get %s\r\n" % key.encode(), b"END")
+        return said.startswith(b"VALUE")
+
+    def commands(self, name: str) -> int:
+        """Count the commands of a kind so far, as its own figures do."""
+        said = self._ask(b"stats\r\n", b"END").decode()
+        found = dict(
+            line.split()[1:3]
+            for line in said.splitlines()
+            if line.startswith("STAT ")
+        )
+        return int(found[f"{name}_hits"]) + int(found[f"{name}_misses"])
+
+    def _ask(self, line: bytes, end: bytes) -> bytes:
+        address = ("127.0.0.1", self.port)
+        with socket.create_connection(address, within(5)) as connection:
+            connection.sendall(line)
+            said = b""
+            while not said.endswith(end + b"\r\n"):
+                more = connection.recv(65536)
+                if not more:
+                    raise self._error(f"said {said!r}")
+                said += more
+        return said
+
+    def _command(self) -> list[str]:
+        program = find_program("memcached", "memcached")
+        where = ["-l", "127.0.0.1", "-p", str(self.port)]
+        return [program, *where, "-u", getpass.getuser()]
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(OSError):
+            return b"STAT" in self._ask(b"stats\r\n", b"END")
+        return False
+
+
 def _as_nobody() -> list[str]:
     if os.getuid():
         return []

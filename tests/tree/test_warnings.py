@@ -45,8 +45,8 @@ NOTHING_TO_DO = {
     "image %s has moved from %s to %s, because of the claim of %s": (
         "the rule has decided"
     ),
-    "%s: %d rows of others have given way to what is settled; Nova's "
-    "processes remember old ids for up to a week": "it was asked for",
+    "%s: %d rows of others have given way to what is settled; Nova "
+    "may remember old ids for up to a week": "it was asked for",
     "py-amqp %s, kombu %s and oslo.messaging %s are used as they are, since "
     "we do not know: %s": "it tells what that costs; a newer release may know",
 }

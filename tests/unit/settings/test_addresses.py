@@ -26,3 +26,36 @@ def test_an_address_to_listen_on_is_read(text, host, port):
 def test_what_is_no_address_is_refused_with_the_option(text):
     with pytest.raises(ConfigError, match=r"^x: .* is not host:port"):
         addresses.listen(text, "x")
+
+
+@pytest.mark.parametrize(
+    ("text", "server"),
+    [
+        ("192.0.2.1:11212", ("192.0.2.1", 11212)),
+        ("cache.example.org", ("cache.example.org", 11211)),
+        ("[2001:db8::1]:11212", ("2001:db8::1", 11212)),
+        ("inet6:[2001:db8::1]:11212", ("2001:db8::1", 11212)),
+        ("[::1]", ("::1", 11211)),
+        ("unix:/run/memcached.sock", "unix:/run/memcached.sock"),
+    ],
+)
+def test_a_memcached_server_is_read_as_nova_has_it(text, server):
+    assert addresses.memcached(text, "x") == server
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        ":11211",
+        "one:0",
+        "one:x",
+        "::1:80",
+        "memcached://one",
+        "u@one",
+        "a b",
+    ],
+)
+def test_what_is_no_memcached_server_is_refused_with_the_option(text):
+    with pytest.raises(ConfigError, match=r"^x: .* is not host:port"):
+        addresses.memcached(text, "x")

@@ -142,6 +142,18 @@ SLIPS = {
     "no number": ("notifications", "batch_size", "many", "batch_size"),
     "number too low": ("notifications", "batch_size", "0", "batch_size"),
     "no topic": ("notifications", "topics", "", "topics"),
+    "memcached server that is a URL": (
+        "nova",
+        "memcached_servers",
+        "memcached://one",
+        "[nova] memcached_servers",
+    ),
+    "memcached server of a cell without a port": (
+        "cell:cell1",
+        "memcached_servers",
+        "one:",
+        "[cell:cell1] memcached_servers",
+    ),
     "no number for the broker": (
         "oslo_messaging_rabbit",
         "rabbit_qos_prefetch_count",
@@ -249,3 +261,35 @@ def test_a_password_is_never_repeated(tmp_path, good, change):
         check(path)
 
     assert "hunter2" not in str(refused.value)
+
+
+def memcached(path, good, **options):
+    content = {name: dict(section) for name, section in good.items()}
+    for section, value in options.items():
+        name = section.replace("_", ":")
+        content[name]["memcached_servers"] = value
+    config = load([], files=[str(write(path, content))])
+    return [config.memcached(f"nova:{c}") for c in ("cell0", "cell1", "new")]
+
+
+def test_a_cell_may_have_memcached_servers_of_its_own(tmp_path, good):
+    all_cells, own = ("a", 11211), ("b", 5)
+
+    assert memcached(tmp_path / "0", good) == [(), (), ()]
+    assert memcached(tmp_path / "1", good, nova="a", cell_cell1="b:5") == [
+        (all_cells,),
+        (own,),
+        (all_cells,),
+    ]
+    assert memcached(tmp_path / "2", good, nova="a", cell_cell0="") == [
+        (),
+        (all_cells,),
+        (all_cells,),
+    ]
+
+
+def test_ec2api_has_no_memo(tmp_path, good):
+    content = good | {"nova": good["nova"] | {"memcached_servers": "a"}}
+    config = load([], files=[str(write(tmp_path / "conf", content))])
+
+    assert config.memcached("ec2api") == ()

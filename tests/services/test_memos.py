@@ -1,0 +1,331 @@
+"""What Nova remembers in memcached is deleted when a row has changed."""
+
+import json
+from hashlib import sha1
+
+import pytest
+from commands import run
+from fleet import Region, running
+from patience import wait_until
+from servers import Memcached
+from small_cell import CREATE
+
+from ec2map_sync.ledger import Ledger, schema
+from ec2map_sync.rules.claims import Claim, Wanted
+from ec2map_sync.rules.ec2id import ON_DEMAND, Scheme
+from ec2map_sync.rules.rows import Divergence, RowClass
+from ec2map_sync.rules.stamps import wall_clock
+from ec2map_sync.sinks import memos
+from ec2map_sync.sinks.audit import Sweep
+from ec2map_sync.sinks.memos import MemoSilent, MemoWorker
+from ec2map_sync.sinks.nova import NovaSink
+from ec2map_sync.sinks.writer import Writer
+from ec2map_sync.sql.database import create_engine, parse_url
+
+pytestmark = pytest.mark.services
+
+
+def image(n):
+    return f"00000000-0000-4000-8000-{n:012x}"
+
+
+def key(uuid):
+    """Nova's key, by its own rule and not by our code."""
+    return sha1(f"glance_id_to_id:{uuid}".encode()).hexdigest()
+
+
+@pytest.fixture(scope="module")
+def pair_of_servers(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("memcached")
+    with Memcached(directory / "a") as a, Memcached(directory / "b") as b:
+        yield a, b
+
+
+@pytest.fixture
+def servers(pair_of_servers):
+    for server in pair_of_servers:
+        server.start()
+    return pair_of_servers
+
+
+class Cell:
+    """A ledger and a cell in SQLite, with what an agent runs there."""
+
+    def __init__(self, directory, servers):
+        engine = create_engine(parse_url(f"sqlite:///{directory}/ledger", "x"))
+        schema.upgrade(engine)
+        self.now = wall_clock()
+        self.ledger = Ledger(engine, Scheme(b"test"), lambda: self.now)
+        self.engine = create_engine(parse_url(f"sqlite:///{directory}/c", "x"))
+        with self.engine.begin() as connection:
+            connection.exec_driver_sql(CREATE)
+        self.sink = NovaSink("cell1", self.engine)
+        self.writer = Writer(self.ledger, self.sink, rewrite=False, notes=True)
+        self.servers = servers
+        addresses = [("127.0.0.1", server.port) for server in servers]
+        self.forgetting = MemoWorker(
+            self.ledger, self.sink, addresses, clock=lambda: self.now
+        )
+
+    def record(self, *claims):
+        self.ledger.record(claims)
+        self.writer.step()
+
+    def put(self, number, uuid):
+        with self.engine.begin() as connection:
+            connection.exec_driver_sql(
+                f"INSERT INTO s3_images (id, uuid) VALUES ({number}, '{uuid}')"
+            )
+
+    def remember(self, *uuids):
+        for server in self.servers:
+            for uuid in uuids:
+                server.put(key(uuid), b"7")
+
+    def remembered(self, uuid):
+        return [server.holds(key(uuid)) for server in self.servers]
+
+    def waits(self):
+        return self.ledger.memos.waiting("nova:cell1")
+
+    def later(self, seconds):
+        self.now += int(seconds * 1_000_000)
+
+
+@pytest.fixture
+def cell(tmp_path, servers):
+    return Cell(tmp_path, servers)
+
+
+def adopted(n, number):
+    return Claim(claimed_at=n, image=image(n), wanted=Wanted(1000, number))
+
+
+def test_new_images_cost_memcached_nothing(cell):
+    before = [server.commands("delete") for server in cell.servers]
+
+    cell.record(*(Claim(claimed_at=n, image=image(n)) for n in range(1, 50)))
+    cell.forgetting.step()
+
+    assert not cell.waits()
+    assert [s.commands("delete") for s in cell.servers] == before
+
+
+def test_an_adopted_id_is_seen_at_once(cell):
+    cell.record(*(Claim(claimed_at=n, image=image(n)) for n in (1, 2)))
+    cell.remember(image(1), image(2))
+
+    cell.record(adopted(1, 42))
+    cell.forgetting.step()
+
+    assert cell.remembered(image(1)) == [False, False]
+    assert cell.remembered(image(2)) == [True, True]
+
+
+def test_without_it_nova_would_go_on_remembering(cell):
+    cell.record(Claim(claimed_at=1, image=image(1)))
+    cell.remember(image(1))
+    cell.writer.notes = False
+
+    cell.record(adopted(1, 42))
+    cell.forgetting.step()
+
+    assert cell.remembered(image(1)) == [True, True]
+
+
+def test_an_image_that_had_to_give_way_is_seen_at_once(cell):
+    number = cell.ledger.scheme.derive(image(1))
+    cell.record(Claim(claimed_at=100, image=image(1)))
+    cell.remember(image(1))
+
+    # Earlier, another one wanted the same number.
+    cell.record(Claim(claimed_at=2, image=image(2), wanted=Wanted(3, number)))
+    cell.forgetting.step()
+
+    assert cell.ledger.numbers_of([image(1)])[image(1)] != number
+    assert cell.remembered(image(1)) == [False, False]
+
+
+def test_a_rewritten_row_is_seen_at_once(cell):
+    cell.record(Claim(claimed_at=1, image=image(1)))
+    cell.put(7, image(1))
+    cell.remember(image(1))
+    found = Divergence(
+        sink="nova:cell1",
+        number=7,
+        image=image(1),
+        row_class=RowClass.LEGACY,
+        settled=cell.ledger.scheme.derive(image(1)),
+    )
+
+    cell.writer.replace([found])
+    cell.forgetting.step()
+
+    assert cell.remembered(image(1)) == [False, False]
+
+
+def test_an_id_that_nova_made_while_a_row_was_missing_is_forgotten(cell):
+    cell.record(Claim(claimed_at=1, image=image(1)))
+    with cell.engine.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM s3_images")
+    cell.put(ON_DEMAND.first + 3, image(1))
+    cell.remember(image(1))
+    sweep = Sweep(cell.ledger, cell.sink, cell.writer)
+
+    sweep.step()
+    cell.forgetting.step()
+
+    assert cell.remembered(image(1)) == [False, False]
+    # What stays there is no news an hour later.
+    cell.later(memos.AGAIN + 1)
+    cell.forgetting.step()
+    assert not cell.waits()
+    sweep.begin()
+    sweep.step()
+    assert not cell.waits()
+
+
+def test_a_spelling_of_glance_is_the_key(cell):
+    spelled = image(0xABC).upper()
+    cell.record(Claim(claimed_at=1, image=image(0xABC), spelling=spelled))
+    number = cell.ledger.scheme.derive(image(0xABC))
+    with cell.engine.begin() as connection:
+        connection.exec_driver_sql(
+            f"UPDATE s3_images SET uuid = '{spelled}' WHERE id = {number}"
+        )
+    cell.remember(spelled)
+
+    cell.record(
+        Claim(claimed_at=1, image=image(0xABC), wanted=Wanted(1000, 42))
+    )
+    cell.forgetting.step()
+
+    assert cell.remembered(spelled) == [False, False]
+
+
+def test_what_is_remembered_again_just_then_is_deleted_again(cell):
+    cell.record(Claim(claimed_at=1, image=image(1)))
+    cell.record(adopted(1, 42))
+    cell.forgetting.step()
+
+    # A process had read the old row, and only now tells memcached.
+    cell.remember(image(1))
+    cell.later(memos.AGAIN / 2)
+    cell.forgetting.step()
+
+    assert cell.remembered(image(1)) == [False, False]
+    cell.later(memos.AGAIN)
+    cell.forgetting.step()
+    assert not cell.waits()
+    cell.remember(image(1))
+    cell.forgetting.step()
+    assert cell.remembered(image(1)) == [True, True]
+
+
+class Crash(Exception):
+    pass
+
+
+def test_a_crash_after_the_commit_forgets_nothing(cell, monkeypatch):
+    cell.record(Claim(claimed_at=1, image=image(1)))
+    cell.remember(image(1))
+
+    def crash(*_):
+        raise Crash
+
+    monkeypatch.setattr(cell.ledger.cursors, "advance", crash)
+    with pytest.raises(Crash):
+        cell.record(adopted(1, 42))
+    monkeypatch.undo()
+    again = MemoWorker(
+        cell.ledger,
+        cell.sink,
+        [("127.0.0.1", server.port) for server in cell.servers],
+        clock=wall_clock,
+    )
+    again.step()
+
+    assert cell.sink.numbers_of(image(1)) == [42]
+    assert cell.remembered(image(1)) == [False, False]
+
+
+def test_a_server_that_is_away_is_waited_for(cell):
+    here, away = cell.servers
+    cell.record(Claim(claimed_at=1, image=image(1)))
+    cell.remember(image(1))
+    away.stop()
+    cell.record(adopted(1, 42))
+
+    for _ in range(2):
+        with pytest.raises(MemoSilent, match=rf"at 127.0.0.1:{away.port}: "):
+            cell.forgetting.step()
+        cell.later(memos.AGAIN + 1)
+
+    assert not here.holds(key(image(1)))
+    away.start()
+    away.put(key(image(1)), b"7")
+    cell.forgetting.step()
+    assert cell.remembered(image(1)) == [False, False]
+    assert not cell.waits()
+
+
+def test_nobody_is_waited_for_longer_than_nova_remembers(cell):
+    _, away = cell.servers
+    cell.record(Claim(claimed_at=1, image=image(1)))
+    away.stop()
+    cell.record(adopted(1, 42))
+
+    cell.later(memos.WEEK + 1)
+    with pytest.raises(MemoSilent):
+        cell.forgetting.step()
+
+    assert not cell.waits()
+    cell.forgetting.step()
+
+
+@pytest.fixture
+def region(rabbit_a, mariadb, servers, tmp_path):
+    region = Region("RegionOne", rabbit_a, mariadb, tmp_path)
+    addresses = ",".join(server.address for server in servers)
+    region.configure()
+    text = region.config_file.read_text()
+    region.config_file.write_text(
+        text.replace("[nova]\n", f"[nova]\nmemcached_servers = {addresses}\n")
+    )
+    return region
+
+
+def of_cell1(region):
+    lines = json.loads(
+        run(
+            *("status", "-f", "json"),
+            *("--config-file", str(region.config_file)),
+        ).stdout
+    )
+    (line,) = [one for one in lines if one["name"] == "memo of nova:cell1"]
+    return line
+
+
+def test_an_agent_waits_for_a_server_and_says_so(region, servers):
+    here, away = servers
+    with running(region):
+        (uuid,) = region.glance.create(1)
+        region.await_images([uuid])
+        for server in servers:
+            server.put(key(uuid), b"7")
+        away.stop()
+        region.sql(
+            "cell1", f"INSERT INTO s3_images (id, uuid) VALUES (7, '{uuid}')"
+        )
+
+        region.command("adopt")
+
+        wait_until(lambda: not here.holds(key(uuid)), 10)
+        wait_until(lambda: of_cell1(region)["state"] == "waits", 20)
+        assert f"127.0.0.1:{away.port}" in of_cell1(region)["last_error"]
+        more = region.glance.create(3)
+        region.await_images(more)  # which nobody holds up
+        away.start()
+        away.put(key(uuid), b"7")
+        wait_until(lambda: not away.holds(key(uuid)), 20)
+        wait_until(lambda: of_cell1(region)["state"] == "works", 30)
