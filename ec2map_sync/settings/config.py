@@ -199,6 +199,12 @@ class Config:
         return tuple(addresses.memcached(one, option) for one in found)
 
     @property
+    def all_memcached(self) -> set[addresses.MemcachedServer]:
+        """All servers in which Nova remembers ids."""
+        cells = ["", *(one.name for one in self.cells)]
+        return {s for one in cells for s in self.memcached(sink_of(one))}
+
+    @property
     def glance(self) -> Glance | None:
         """How to ask Glance's API; None if it is not to be asked."""
         if "glance" not in self.conf.list_all_sections():
@@ -282,8 +288,7 @@ class Config:
         _ = (self.region, self.scheme, self.ledger, self.notifications)
         _ = (self.nova_api, self.ec2api, self.selection)
         _ = (self.bus, self.cells, self.glance, self.metrics)
-        for cell in ("", *(one.name for one in self.cells)):
-            _ = self.memcached(sink_of(cell))
+        _ = self.all_memcached
 
     def _peers(self) -> tuple[Peer, ...]:
         option = "[DEFAULT] peers"

@@ -7,6 +7,7 @@ those that start later.
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from hashlib import sha1
 
 from pymemcache.client.base import Client
@@ -58,7 +59,7 @@ def delete(servers: Sequence[MemcachedServer], images: Iterable[str]) -> None:
         try:
             _delete(server, keys)
         except (OSError, MemcacheError) as error:
-            silent.append(f"{_name(server)}: {one_line(error)}")
+            silent.append(f"{name_of(server)}: {one_line(error)}")
     if silent:
         raise MemoSilent(
             f"memcached does not answer at {'; '.join(silent)}: Nova may "
@@ -67,14 +68,28 @@ def delete(servers: Sequence[MemcachedServer], images: Iterable[str]) -> None:
 
 
 def _delete(server: MemcachedServer, keys: Sequence[str]) -> None:
-    client = Client(server, connect_timeout=PATIENCE, timeout=PATIENCE)
-    try:
+    with closing(_client(server)) as client:
         client.delete_many(keys, noreply=False)
-    finally:
-        client.close()
 
 
-def _name(server: MemcachedServer) -> str:
+def version(server: MemcachedServer) -> str:
+    """Asks a server for its version.
+
+    :raises MemoSilent: it does not answer.
+    """
+    try:
+        with closing(_client(server)) as client:
+            return str(client.version().decode())
+    except (OSError, MemcacheError) as error:
+        raise MemoSilent(one_line(error)) from error
+
+
+def _client(server: MemcachedServer) -> Client:
+    return Client(server, connect_timeout=PATIENCE, timeout=PATIENCE)
+
+
+def name_of(server: MemcachedServer) -> str:
+    """Returns what a server is called in a line for an operator."""
     if isinstance(server, str):
         return server
     return f"{server[0]}:{server[1]}"

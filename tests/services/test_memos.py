@@ -4,7 +4,7 @@ import json
 from hashlib import sha1
 
 import pytest
-from commands import run
+from commands import SmallRegion, run
 from fleet import Region, running
 from patience import wait_until
 from servers import Memcached
@@ -281,6 +281,26 @@ def test_nobody_is_waited_for_longer_than_nova_remembers(cell):
 
     assert not cell.waits()
     cell.forgetting.step()
+
+
+def test_config_check_asks_every_server(servers, tmp_path):
+    here, away = servers
+    away.stop()
+    small = SmallRegion(tmp_path)
+    text = small.config_file.read_text().replace(
+        "[nova]\n", f"[nova]\nmemcached_servers = {away.address}\n"
+    )
+    small.config_file.write_text(
+        f"{text}[cell:cell1]\nmemcached_servers = {here.address}\n"
+    )
+
+    done = small.run("config", "check", "-f", "json", code=1)
+
+    results = {
+        line["check"]: line["result"] for line in json.loads(done.stdout)
+    }
+    assert results[f"memcached {here.address}"].startswith("ok: version 1.")
+    assert results[f"memcached {away.address}"].startswith("wrong: ")
 
 
 @pytest.fixture

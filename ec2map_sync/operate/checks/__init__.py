@@ -16,8 +16,10 @@ from ec2map_sync.operate.checks.finding import (
     unknown,
 )
 from ec2map_sync.rules.errors import ConfigError
+from ec2map_sync.settings.addresses import MemcachedServer
 from ec2map_sync.settings.config import Config, Glance
 from ec2map_sync.settings.files import open_to_others
+from ec2map_sync.sinks import memos
 
 __all__ = ["Finding", "checks", "in_order", "run"]
 
@@ -37,6 +39,7 @@ def checks(config: Config) -> Mapping[str, Check]:
         brokers.of_glance,
         databases.of_region,
         _api_checks,
+        _memcached_checks,
     )
     for part in parts:
         try:
@@ -72,6 +75,18 @@ def _files(config: Config) -> Finding:
 
 def _api_checks(config: Config) -> Mapping[str, Check]:
     return {"Glance's API": partial(_api, config.conf, config.glance)}
+
+
+def _memcached_checks(config: Config) -> Mapping[str, Check]:
+    servers = {memos.name_of(one): one for one in config.all_memcached}
+    return {
+        f"memcached {name}": partial(_memcached, server)
+        for name, server in sorted(servers.items())
+    }
+
+
+def _memcached(server: MemcachedServer) -> Finding:
+    return ok(f"version {memos.version(server)}")
 
 
 def _api(conf: cfg.ConfigOpts, options: Glance | None) -> Finding:
