@@ -141,7 +141,6 @@ class Sweep:
         missing = self._wanted([n for n in held if n not in there])
         stale = [row.number for row, kind in classes if kind is RowClass.STALE]
         if missing or stale:
-            self._note_late(missing)
             self._writer.write(sorted({*missing, *stale}))
         found = self._diverging(classes)
         if self._writer.rewrites:
@@ -161,11 +160,6 @@ class Sweep:
         self.tally.classes.update(kind for _, kind in classes)
         self.tally.missing += len(missing)
         counters.MISSING_ROWS.add(len(missing), self._sink.name)
-
-    def _note_late(self, missing: Sequence[int]) -> None:
-        """Notes images whose row comes late: Nova may have made another."""
-        settled = self._ledger.numbered(missing).values()
-        self._writer.note(one.uuid for one in settled if one.uuid)
 
     def _note_made(self, classes: Iterable[tuple[SinkRow, RowClass]]) -> None:
         """Notes images of which Nova has made a row since the last look."""

@@ -107,7 +107,11 @@ class Writer:
                 known.get(n) or Numbered(number=n, uuid=None) for n in numbers
             ]
             return self._write(
-                session, settled, dry_run=dry_run, replacing=replacing
+                session,
+                settled,
+                dry_run=dry_run,
+                replacing=replacing,
+                late=True,
             )
 
     def _mending(self, attempt: Callable[[], T]) -> T:
@@ -128,8 +132,11 @@ class Writer:
         *,
         dry_run: bool = False,
         replacing: Collection[SinkRow] = (),
+        late: bool = False,
     ) -> Plan:
         """Makes rows as the ledger says.
+
+        ``late`` are those that should have been there: Nova may have looked.
 
         :raises Contradicted: it says two things of a row that would go.
         """
@@ -145,7 +152,8 @@ class Writer:
         self._remember(r for r in steps.add if r.number in adopted)
         # Before the commit, and from what is there: after a crash, nothing
         # would be there that tells. New images are in no row.
-        self.note(row.uuid for row in steps.remove)
+        seen = (*steps.remove, *steps.add) if late else steps.remove
+        self.note(row.uuid for row in seen)
         session.apply(steps)
         counters.ROWS.add(len(steps.add), self._sink.name, "added")
         counters.ROWS.add(len(steps.remove), self._sink.name, "removed")

@@ -164,6 +164,18 @@ def test_a_rewritten_row_is_seen_at_once(cell):
     assert cell.remembered(image(1)) == [False, False]
 
 
+def test_a_row_that_was_lost_and_is_written_again_is_seen(cell):
+    cell.record(Claim(claimed_at=1, image=image(1)))
+    with cell.engine.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM s3_images")
+    cell.remember(image(1))
+
+    cell.writer.write([cell.ledger.scheme.derive(image(1))])
+    cell.forgetting.step()
+
+    assert cell.remembered(image(1)) == [False, False]
+
+
 def test_an_id_that_nova_made_while_a_row_was_missing_is_forgotten(cell):
     cell.record(Claim(claimed_at=1, image=image(1)))
     with cell.engine.begin() as connection:
