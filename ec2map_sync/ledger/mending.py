@@ -60,6 +60,7 @@ class Mending:
         board = self._board
         for known in self._claims.values():
             board.again(wishes(known.claim))
+        board.prepare()
         board.read(suspects.numbers)
         self._settle()
         self._write()
@@ -85,6 +86,8 @@ class Mending:
         lost = images - self._claims.keys()
         stamps = {rows[image].claimed_at for image in lost & rows.keys()}
         noted = self._noted(lost, stamps)
+        for row in self._rows(noted.keys() - images):
+            self._stored[row.image] = known_of(row)
         for image in sorted(lost & rows.keys()):
             self._mend_claim(rows[image], noted)
         for image in sorted(lost - rows.keys() - self._claims.keys()):
@@ -315,8 +318,13 @@ class Mending:
                 *_read(self._connection, table, "wish_image", images),
                 *_read(self._connection, table, "wish_at", stamps),
             ):
-                if row.wish_image is not None:
-                    noted[row.wish_image].add((row.number, wish_of(row)))
+                if row.wish_image is None:
+                    continue
+                wish, there = wish_of(row), noted[row.wish_image]
+                # One wish each; where it sits counts before where it passed.
+                seats = {w.wanted for _, w in there}
+                if table is tables.numbers or wish.wanted not in seats:
+                    there.add((row.number, wish))
         return noted
 
 

@@ -97,7 +97,7 @@ def mended(
     at = min(derived, default=claim.claimed_at)
     # Before any stamp that a real one can have: the larger one joins.
     kind = SeenKind(at - 1, claim.kind.kind) if claim.kind else None
-    same = claim.spelling.lower() == claim.image
+    same = claim.spelling.lower() == claim.image != claim.spelling
     return Claim(
         claimed_at=at,
         image=claim.image,
@@ -122,7 +122,7 @@ def _candidates(
     claimed = {claim.claimed_at, *(w.at for w in noted if not w.wanted)}
     wanted = {claim.wanted, None, _wanted(noted)}
     seen = {SeenKind(at, k) for at in {*stamps, *claimed} for k in Kind}
-    spellings = {claim.spelling, ""}
+    spellings = {claim.spelling, "", claim.image.upper()}
     for at, want, kind, spelling in product(
         claimed, wanted, {claim.kind, None, *seen}, spellings
     ):

@@ -176,11 +176,14 @@ class Board:
         self.read(self._first_of(w) for w in self._queue)
 
     def has_trace(self, image: str) -> bool:
-        """Returns whether an image has sat, or gone by, where it would first.
+        """Returns whether an image has sat, or gone by, where it likes best.
 
-        That of an image of which nothing is known would be left over.
+        After `prepare`, of one of those in the queue. If nothing is known of
+        it, somebody has taken its claim away.
         """
-        first = self.slot(self._first_of(Wish(0, image)))
+        first = self.slot(self._first[image])
+        if first.wish is None and not first.passed:
+            return False
         sitting = [first.wish] if first.wish else []
         return any(w.image == image for w in (*sitting, *first.passed))
 
@@ -190,7 +193,6 @@ class Board:
         Whoever is queued meanwhile is later than the wish that caused it,
         so nobody has to be looked at twice for the same reason.
         """
-        self.prepare()
         while self._queue:
             wish = heapq.heappop(self._queue)
             if wish not in self._gone:

@@ -133,6 +133,9 @@ EDITS = {
         f"UPDATE claims SET wanted=NULL WHERE image='{ADOPTER}'"
     ),
     "spelling": f"UPDATE claims SET spelling='zz' WHERE image='{ONE}'",
+    "spelled as the key": (
+        f"UPDATE claims SET spelling=image WHERE image='{ONE}'"
+    ),
     "no spelling": f"UPDATE claims SET spelling='' WHERE image='{ONE}'",
     "hash": f"UPDATE claims SET hash=hash+1 WHERE image='{ONE}'",
     "number": f"UPDATE claims SET number=12345678 WHERE image='{ONE}'",

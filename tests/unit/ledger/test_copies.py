@@ -107,7 +107,7 @@ def spoil(path, table, row, column, value):
             )
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(edits())
 def test_any_cell_that_is_changed_comes_back(sound, change):
     with TemporaryDirectory() as directory:

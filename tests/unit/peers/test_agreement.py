@@ -132,3 +132,29 @@ def test_while_claims_are_always_on_their_way_their_tail_is_rarely_compared():
     for _ in range(PATIENT_HEARTBEATS - 1):
         assert agreement.judge(heartbeat(total=Print(9, 90)), OWN, OWN)
     assert not agreement.judge(heartbeat(total=Print(9, 90)), OWN, OWN)
+
+
+def test_nothing_is_agreed_upon_while_our_ledger_is_doubtful():
+    agreement = Agreement("two")
+
+    assert not agreement.judge(heartbeat(), OWN, OWN, sound=False)
+    assert agreement.fields(heartbeat(), OWN, START)["differs_since"] == START
+
+    assert agreement.judge(heartbeat(), OWN, OWN)
+    assert agreement.fields(heartbeat(), OWN, START)["differs_since"] is None
+
+
+@pytest.mark.parametrize("total", [Print(6, 60), Print(7, 71)])
+def test_once_our_ledger_was_put_right_the_peer_is_asked_again(ledger, total):
+    agreement = Agreement("two")
+    other = heartbeat(before=Print(8, 80), total=Print(8, 80))
+    agreement.judge(other, OWN, OWN)
+    assert agreement.next_span(other)
+    barren = Pull(ledger, print, span=EVERYTHING, monotonic=lambda: 0.0)
+    agreement.compared(barren)
+    agreement.judge(other, OWN, OWN)
+    assert agreement.next_span(other) is None
+
+    agreement.judge(other, total, total)
+
+    assert agreement.next_span(other)
