@@ -27,6 +27,7 @@ BEYOND = 0xDEADBEEF
 class Incoming:
     def __init__(self, message):
         self.message = message
+        self.lapsed = False
 
 
 class Region:

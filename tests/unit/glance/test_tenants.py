@@ -53,6 +53,7 @@ FIELDS = [
 class Incoming:
     def __init__(self, message):
         self.message = message
+        self.lapsed = False
 
 
 @contextmanager
