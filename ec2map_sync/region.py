@@ -16,7 +16,8 @@ from ec2map_sync.rules.claims import Believe, Stamp, believe_none
 from ec2map_sync.rules.errors import ConfigError
 from ec2map_sync.rules.names import EC2API, is_cell, sink_of
 from ec2map_sync.rules.stamps import wall_clock
-from ec2map_sync.settings.config import Bus, Cell, Config, Peer
+from ec2map_sync.settings.config import Config
+from ec2map_sync.settings.values import Bus, Cell, Peer
 from ec2map_sync.sinks import Sink
 from ec2map_sync.sinks.cells import cells_of
 from ec2map_sync.sinks.ec2api import Ec2ApiSink

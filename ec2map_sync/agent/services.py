@@ -24,8 +24,9 @@ from ec2map_sync.rules.names import sink_of
 from ec2map_sync.rules.stamps import wall_clock
 from ec2map_sync.running.loop import Loop
 from ec2map_sync.running.threads import Fan, Threads
-from ec2map_sync.settings.config import Cell, Config, NovaApi, Peer
+from ec2map_sync.settings.config import Config
 from ec2map_sync.settings.services import loops
+from ec2map_sync.settings.values import Cell, NovaApi, Peer
 from ec2map_sync.sinks import Sink
 from ec2map_sync.sinks.audit import SinkAuditor, Sweep
 from ec2map_sync.sinks.cells import Roster

@@ -3,7 +3,7 @@
 from ec2map_sync.cli.base import Arguments, Parser, Rows, Unknown, add_dry_run
 from ec2map_sync.cli.regional import RegionCommand, RegionLister
 from ec2map_sync.cli.values import moment
-from ec2map_sync.monitor.status import peer_views
+from ec2map_sync.monitor.views import peer_views
 from ec2map_sync.operate import peers
 from ec2map_sync.rules.errors import ConfigError
 from ec2map_sync.rules.stamps import wall_clock

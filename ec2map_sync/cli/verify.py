@@ -26,7 +26,7 @@ from ec2map_sync.operate.verify import (
 )
 from ec2map_sync.outages import OUTAGES
 from ec2map_sync.rules.ec2id import format_id
-from ec2map_sync.settings.config import Glance, Peer
+from ec2map_sync.settings.values import Glance, Peer
 from ec2map_sync.sinks import Sink
 from ec2map_sync.sinks.verify import SinkCheck, repair
 

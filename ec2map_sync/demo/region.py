@@ -19,9 +19,9 @@ from ec2map_sync.ledger.queries import Move
 from ec2map_sync.peers import bus
 from ec2map_sync.protocol.signing import SigningKey
 from ec2map_sync.running.threads import Threads
-from ec2map_sync.settings import config
 from ec2map_sync.settings.config import Config
 from ec2map_sync.settings.loading import load
+from ec2map_sync.settings.values import Bus
 from ec2map_sync.sql import database
 
 CELL = "cell1"
@@ -78,7 +78,7 @@ class OneProcessConfig(Config):
         self._only = only
 
     @property
-    def bus(self) -> config.Bus:
+    def bus(self) -> Bus:
         """How to reach the other regions."""
         ours = super().bus
         peers = tuple(

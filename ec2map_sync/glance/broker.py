@@ -9,7 +9,7 @@ from oslo_config import cfg
 from ec2map_sync.broker import link
 from ec2map_sync.broker.address import Address, Tls, joined
 from ec2map_sync.rules.errors import ConfigError, one_line
-from ec2map_sync.settings.config import Notifications
+from ec2map_sync.settings.values import Notifications
 
 with warnings.catch_warnings():
     # It imports eventlet, which warns whoever does.

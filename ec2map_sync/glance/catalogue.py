@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, urlsplit
 from oslo_config import cfg
 
 from ec2map_sync.rules.errors import ConfigError, Ec2MapError, one_line
-from ec2map_sync.settings.config import Glance
+from ec2map_sync.settings.values import Glance
 
 if TYPE_CHECKING:  # slow to import, and only some processes ask Glance
     from keystoneauth1.plugin import BaseAuthPlugin

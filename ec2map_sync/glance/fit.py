@@ -20,7 +20,7 @@ from oslo_config import cfg
 from ec2map_sync.broker import link
 from ec2map_sync.glance.broker import Queues, broker_address, rabbit_options
 from ec2map_sync.rules.errors import Ec2MapError, one_line
-from ec2map_sync.settings.config import Notifications
+from ec2map_sync.settings.values import Notifications
 
 _LIMITS = {
     "x-delivery-limit": "rabbit_quorum_delivery_limit",

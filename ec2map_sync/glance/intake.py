@@ -11,7 +11,7 @@ from ec2map_sync.broker.delivery import (
     acknowledged_together,
     delivery_in,
 )
-from ec2map_sync.settings.config import Notifications
+from ec2map_sync.settings.values import Notifications
 
 with warnings.catch_warnings():
     # It imports eventlet, which warns whoever does.

@@ -23,7 +23,7 @@ from ec2map_sync.rules.names import GLANCE, LISTENER, UNREADABLE
 from ec2map_sync.rules.selection import ALL_IMAGES, Selection
 from ec2map_sync.running import counters
 from ec2map_sync.running.loop import Pause
-from ec2map_sync.settings.config import Notifications
+from ec2map_sync.settings.values import Notifications
 
 with warnings.catch_warnings():
     # It imports eventlet, which warns whoever does.

@@ -25,7 +25,7 @@ from ec2map_sync.glance.broker import (
     rabbit_options,
 )
 from ec2map_sync.rules.errors import Ec2MapError, one_line
-from ec2map_sync.settings.config import Notifications
+from ec2map_sync.settings.values import Notifications
 
 TIMEOUT = 5.0
 """Seconds for an answer."""

@@ -21,7 +21,7 @@ from ec2map_sync.ledger.part import Part
 from ec2map_sync.rules import names
 from ec2map_sync.rules.claims import Claim, Print, Stamp
 from ec2map_sync.rules.errors import Contradicted
-from ec2map_sync.rules.settle import Numbered
+from ec2map_sync.rules.rows import Numbered
 
 NUMBERED = sa.select(
     tables.numbers.c.number,

@@ -42,7 +42,7 @@ from ec2map_sync.rules.claims import (
 from ec2map_sync.rules.copies import Suspects
 from ec2map_sync.rules.ec2id import Scheme
 from ec2map_sync.rules.errors import Contradicted
-from ec2map_sync.rules.settle import Numbered
+from ec2map_sync.rules.rows import Numbered
 from ec2map_sync.rules.stamps import wall_clock
 from ec2map_sync.sql.clock import NOW
 from ec2map_sync.sql.errors import again

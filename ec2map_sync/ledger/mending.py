@@ -5,8 +5,9 @@ transaction, behind the lock, so that nothing changes meanwhile.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -19,7 +20,7 @@ from ec2map_sync.rules.copies import Suspects
 from ec2map_sync.rules.ec2id import image_key
 from ec2map_sync.rules.errors import BadId
 from ec2map_sync.rules.settle import Board, Slot, Wish, wishes
-from ec2map_sync.sql.statements import among, batched, delete_in, select_in
+from ec2map_sync.sql.statements import delete_in, select_in
 
 if TYPE_CHECKING:
     from ec2map_sync.ledger.recording import Recording
@@ -314,9 +315,10 @@ class Mending:
         """Reads what slots tell of images, or of wishes with some stamps."""
         noted: Noted = defaultdict(set)
         for table in (tables.numbers, tables.passed):
+            read = partial(select_in, self._connection, sa.select(table))
             for row in (
-                *_read(self._connection, table, "wish_image", images),
-                *_read(self._connection, table, "wish_at", stamps),
+                *read(table.c.wish_image, images),
+                *read(table.c.wish_at, stamps),
             ):
                 if row.wish_image is None:
                     continue
@@ -326,19 +328,6 @@ class Mending:
                 if table is tables.numbers or wish.wanted not in seats:
                     there.add((row.number, wish))
         return noted
-
-
-def _read(
-    connection: sa.Connection,
-    table: sa.Table,
-    name: str,
-    values: Iterable[Any],
-) -> Iterator[Any]:
-    column = table.c[name]
-    for some in batched(values):
-        yield from connection.execute(
-            sa.select(table).where(among(column, some))
-        )
 
 
 def _wishes_in(slot: Slot) -> set[Wish]:

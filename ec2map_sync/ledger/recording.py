@@ -24,6 +24,7 @@ from ec2map_sync.ledger.known import (
     slots_of,
 )
 from ec2map_sync.ledger.mending import Mending
+from ec2map_sync.ledger.moves import moves_of, say
 from ec2map_sync.rules.claims import Claim, Print, Sighting, Stamp, join
 from ec2map_sync.rules.copies import Suspects
 from ec2map_sync.rules.ec2id import Scheme
@@ -37,10 +38,6 @@ LOG = logging.getLogger(__name__)
 # Made once, like others that every image needs: SQLAlchemy takes longer to
 # make a statement than to run it.
 _LOCK = sa.select(tables.head, NOW).with_for_update()
-
-MOVES_SAID = 20
-"""Moves of one transaction that are logged one by one: an adoption may move
-every image there is."""
 
 
 class Recording:
@@ -196,28 +193,13 @@ class Recording:
         if self.mended:
             note_found(self.connection, self.mended, self._clock())
         self.connection.commit()
-        self._say_moves()
+        say(self.moved, self.known)
         if self.mended:
             LOG.warning(
                 "the ledger contradicted itself, and was put right: %s; "
                 "see 'ec2map-sync verify --ledger'",
                 said(self.mended),
             )
-
-    def _say_moves(self) -> None:
-        """Logs what has moved: somebody may have booted by the old id."""
-        for move in self.moved[:MOVES_SAID]:
-            claim = self.known[move["image"]].claim
-            LOG.warning(
-                "image %s has moved from %s to %s, because of the claim of %s",
-                self.known[move["image"]].uuid,
-                claim.ec2_id(move["old"]),
-                claim.ec2_id(move["new"]) or "no id",
-                "itself" if move["cause"] == move["image"] else move["cause"],
-            )
-        more = len(self.moved) - MOVES_SAID
-        if more > 0:
-            LOG.warning("%d more: see 'ec2map-sync list --moved'", more)
 
     def _write(
         self, news: Mapping[str, Claim], board: Board, *, own: bool
@@ -313,20 +295,9 @@ class Recording:
 
     def write_moves(self, board: Board, after: Mapping[str, Known]) -> None:
         """Writes down whose number has changed."""
-        rows = []
-        for image, new in after.items():
-            old = self.known.get(image)
-            if old and old.number is not None and old.number != new.number:
-                rows.append(
-                    {
-                        "at": self._clock(),
-                        "revision": self.revision,
-                        "image": image,
-                        "old": old.number,
-                        "new": new.number,
-                        "cause": board.cause(new.claim, old.number),
-                    }
-                )
+        rows = moves_of(self.known, after, board.cause)
+        for row in rows:
+            row |= {"at": self._clock(), "revision": self.revision}
         if rows:
             self.connection.execute(sa.insert(tables.moves), rows)
             self.moved += rows

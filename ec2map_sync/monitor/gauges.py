@@ -14,12 +14,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ec2map_sync.ledger import PUBLISHING, Ledger
 from ec2map_sync.ledger.queries import Backlog
-from ec2map_sync.monitor.status import peer_views, seconds_since
+from ec2map_sync.monitor.views import peer_views, seconds_since
 from ec2map_sync.rules.claims import Stamp
 from ec2map_sync.rules.errors import Ec2MapError
 from ec2map_sync.rules.names import LoopName, is_cell
 from ec2map_sync.running.counters import PREFIX
-from ec2map_sync.settings.config import Bus
+from ec2map_sync.settings.values import Bus
 
 PEER_STATES = ("agrees", "differs", "silent", "never heard")
 """As `status` calls them; exactly one of them is 1."""

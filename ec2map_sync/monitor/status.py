@@ -1,6 +1,5 @@
 """How a region is: services, peers, sinks, quarantine, all of it measured."""
 
-import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -9,24 +8,23 @@ from ec2map_sync.ledger import (
     PUBLISHING,
     Head,
     Ledger,
-    PeerState,
-    Quarantined,
     ServiceState,
 )
-from ec2map_sync.ledger.journal import CLOCK_TOLERANCE
 from ec2map_sync.ledger.queries import Backlog
+from ec2map_sync.monitor.views import (
+    SILENT_AFTER,
+    TOLERATED,
+    PeerView,
+    peer_views,
+    seconds_since,
+)
 from ec2map_sync.rules.claims import Stamp
-from ec2map_sync.rules.names import LoopName, source_of, writer_of
+from ec2map_sync.rules.names import LoopName, writer_of
 from ec2map_sync.rules.stamps import BadStamp, next_stamp
-from ec2map_sync.settings.config import Bus
+from ec2map_sync.settings.values import Bus
 
-SILENT_AFTER = 20.0
-"""Seconds: a loop says something every 5 (see `health`)."""
 FORGOTTEN_AFTER = 86_400.0
 """Seconds after which a host that is gone is no longer listed."""
-TOLERATED = 60.0
-"""Seconds for which peers may differ, and a sink may be behind, before that
-counts as unhealthy."""
 SECOND_LOOK = 1.0
 """Seconds between the two looks that tell a moving reader from a stuck one."""
 
@@ -43,109 +41,6 @@ class Line:
     lag: int | None = None
     lag_seconds: float | None = None
     last_error: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PeerView:
-    """A peer as seen from here now.
-
-    ``missing_here`` is what the last comparing has found missing here,
-    ``missing_there`` what the peer lacked at its last heartbeat.
-    """
-
-    name: str
-    state: str
-    known: PeerState
-    heartbeat_age: float | None
-    differs_for: float | None
-    """0 if it does not; None if nobody knows for how long."""
-    refused: str | None = None
-    """Why something of it was refused last, unless all is well."""
-    held: int = 0
-    """How many entries of the quarantine wait for a decision."""
-
-    @property
-    def healthy(self) -> bool:
-        """Whether nobody has to look after it."""
-        return not self.held and (
-            self.state == "agrees"
-            or (
-                self.state == "differs"
-                and self.differs_for is not None
-                and self.differs_for < TOLERATED
-            )
-        )
-
-
-def seconds_since(stamp: Stamp | None, now: Stamp) -> float | None:
-    """Returns the age of a stamp; None if it is not known.
-
-    That is so also of a stamp from the future, unless by no more than clocks
-    may differ: since when a clock was put back, nobody knows.
-    """
-    age = -math.inf if stamp is None else (now - stamp) / 1_000_000
-    return None if age < -CLOCK_TOLERANCE else max(0.0, age)
-
-
-def peer_views(ledger: Ledger, bus: Bus, now: Stamp) -> list[PeerView]:
-    """Looks at every peer: those configured, then those only remembered."""
-    states = ledger.journal.peer_states()
-    refusals, held = ledger.quarantine.latest(), ledger.quarantine.held()
-    count = ledger.head().total.count
-    doubtful = ledger.copies.state().doubtful
-    configured = [peer.name for peer in bus.peers]
-    names = [*configured, *sorted(states.keys() - set(configured))]
-    # The peers' own interval is not known; usually it is ours.
-    patience = max(SILENT_AFTER, 4 * bus.heartbeat_interval)
-    views = []
-    for name in names:
-        known = states.get(name, PeerState(name=name))
-        source = source_of(name)
-        age = seconds_since(known.received_at, now)
-        if name not in configured:
-            state = "not configured"
-        elif known.received_at is None:
-            state = "never heard"
-        elif age is None or age > patience:
-            state = "silent"
-        else:
-            # What is put right here just now may be all that differs.
-            agrees = known.differs_since is None and not doubtful
-            state = "agrees" if agrees else "differs"
-        views.append(
-            PeerView(
-                name=name,
-                state=state,
-                known=known,
-                heartbeat_age=age,
-                differs_for=0.0
-                if known.differs_since is None
-                else seconds_since(known.differs_since, now),
-                refused=_held(held[source])
-                if source in held
-                else None
-                if state == "agrees"
-                else _refused(
-                    refusals.get(source), (known.total or 0) - count
-                ),
-                held=held.get(source, 0),
-            )
-        )
-    return views
-
-
-def _held(entries: int) -> str:
-    return (
-        f"claims in {entries} messages of it are held, as they would change "
-        "too much: 'ec2map-sync quarantine list' says what, 'ec2map-sync "
-        "quarantine retry --all' takes them"
-    )
-
-
-def _refused(newest: Quarantined | None, lacking: int) -> str | None:
-    if newest is None or lacking <= 0:
-        return newest.reason if newest else None
-    return f"refuses {lacking} claims of it: {newest.reason}"
 
 
 class Examination:

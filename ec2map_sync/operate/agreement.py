@@ -9,7 +9,7 @@ from ec2map_sync.protocol.notes import BadNote, Note, sign
 from ec2map_sync.rules.claims import BEGINNING, Bound, Span, Stamp
 from ec2map_sync.rules.errors import ConfigError
 from ec2map_sync.rules.merkle import Tree, path_of
-from ec2map_sync.settings.config import Bus
+from ec2map_sync.settings.values import Bus
 
 EVERY = 60_000_000
 SETTLED = 10_000_000

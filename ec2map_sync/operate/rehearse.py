@@ -7,8 +7,8 @@ from enum import StrEnum
 
 from ec2map_sync.rules.claims import Claim, join_all
 from ec2map_sync.rules.ec2id import Scheme, format_id
-from ec2map_sync.rules.rows import SinkRow
-from ec2map_sync.rules.settle import Numbered, settle
+from ec2map_sync.rules.rows import Numbered, SinkRow
+from ec2map_sync.rules.settle import settle
 from ec2map_sync.sinks import Plan, plan
 
 

@@ -12,7 +12,7 @@ from ec2map_sync.peers.refusals import Refusals
 from ec2map_sync.protocol import messages, wire
 from ec2map_sync.region import Region
 from ec2map_sync.rules.claims import Bound, Claim, Span
-from ec2map_sync.settings.config import Peer
+from ec2map_sync.settings.values import Peer
 from ec2map_sync.sinks.writer import NUMBERS_AT_ONCE
 
 Advance = Callable[[int], None]

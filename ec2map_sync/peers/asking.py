@@ -16,7 +16,7 @@ from ec2map_sync.peers.compare import RANGES, Pull
 from ec2map_sync.protocol import messages, wire
 from ec2map_sync.rules.claims import Claim, Print, Range, Span, join
 from ec2map_sync.rules.errors import BadMessage, Ec2MapError
-from ec2map_sync.settings import config
+from ec2map_sync.settings.values import Bus, Peer
 from ec2map_sync.sql.statements import batched
 
 DEADLINE = 20.0
@@ -37,7 +37,7 @@ class Aside(bus.Inlet):
     answers to our questions; the agent ignores what it has not asked.
     """
 
-    def __init__(self, peer: config.Peer, options: config.Bus) -> None:
+    def __init__(self, peer: Peer, options: Bus) -> None:
         super().__init__(peer, options)
         self.peer = peer.name
 

@@ -15,7 +15,7 @@ from ec2map_sync.broker.address import Address
 from ec2map_sync.broker.link import Link, publish
 from ec2map_sync.broker.sizes import comes_later
 from ec2map_sync.peers import queues
-from ec2map_sync.settings import config
+from ec2map_sync.settings.values import Bus, Peer
 
 LOG = logging.getLogger(__name__)
 
@@ -155,7 +155,7 @@ class _Source(Link):
 class Inlet(_Source):
     """Reads our queue on a peer's broker, and asks the peer questions."""
 
-    def __init__(self, peer: config.Peer, bus: config.Bus) -> None:
+    def __init__(self, peer: Peer, bus: Bus) -> None:
         self._peer = peer
         self._reader = bus.region
         queue = kombu.Queue(

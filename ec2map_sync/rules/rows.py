@@ -94,3 +94,26 @@ def _of_nova(number: int, *, known: bool) -> RowClass:
     if not known:
         return RowClass.UNKNOWN
     return RowClass.LEGACY if number in LEGACY else RowClass.ON_DEMAND
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Numbered:
+    """What a sink should hold under a number: an image, or nothing."""
+
+    number: int
+    uuid: str | None
+    kind: Kind | None = None
+    adopted: bool = False
+    """Whether it is a wanted number, not one that its image derives."""
+    hearsay: bool = False
+    """Whether only other regions have told how the UUID is spelled."""
+
+    def is_held_by(self, uuid: str) -> bool:
+        """Returns whether a row with this UUID is as settled.
+
+        One that was there before stays as it is spelled, as long as only
+        other regions spell it otherwise: Nova here looks up by it.
+        """
+        if self.hearsay and self.uuid:
+            return self.uuid.lower() == uuid.lower()
+        return self.uuid == uuid

@@ -12,7 +12,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from ec2map_sync.rules.claims import Claim, Stamp
-from ec2map_sync.rules.ec2id import Kind, Scheme
+from ec2map_sync.rules.ec2id import Scheme
 
 
 class Wish(NamedTuple):
@@ -61,29 +61,6 @@ def settle(claims: Iterable[Claim], scheme: Scheme) -> dict[str, int]:
                     mapping[wish.image] = number
                 break
     return mapping
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Numbered:
-    """What a sink should hold under a number: an image, or nothing."""
-
-    number: int
-    uuid: str | None
-    kind: Kind | None = None
-    adopted: bool = False
-    """Whether it is a wanted number, not one that its image derives."""
-    hearsay: bool = False
-    """Whether only other regions have told how the UUID is spelled."""
-
-    def is_held_by(self, uuid: str) -> bool:
-        """Returns whether a row with this UUID is as settled.
-
-        One that was there before stays as it is spelled, as long as only
-        other regions spell it otherwise: Nova here looks up by it.
-        """
-        if self.hearsay and self.uuid:
-            return self.uuid.lower() == uuid.lower()
-        return self.uuid == uuid
 
 
 @dataclass(slots=True)

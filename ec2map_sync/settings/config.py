@@ -1,7 +1,6 @@
 """The configuration of a region as frozen, checked values."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -12,99 +11,28 @@ from ec2map_sync.broker.address import Address, Tls
 from ec2map_sync.rules.ec2id import Scheme
 from ec2map_sync.rules.errors import ConfigError
 from ec2map_sync.rules.names import cell_of, is_cell, sink_of
-from ec2map_sync.rules.selection import ALL_IMAGES, Selection
+from ec2map_sync.rules.selection import Selection
 from ec2map_sync.settings import addresses, options
 from ec2map_sync.settings.glance import keystone_opts
 
 if TYPE_CHECKING:  # `ec2map-sync id` should not wait for these imports
     from sqlalchemy.engine import URL
 
-    from ec2map_sync.protocol.signing import PublicKey, SigningKey
+    from ec2map_sync.protocol.signing import SigningKey
+
+from ec2map_sync.settings.sinks import CELL_OPTS
+from ec2map_sync.settings.values import (
+    Bus,
+    Cell,
+    Glance,
+    Notifications,
+    NovaApi,
+    Peer,
+)
 
 PROJECT = "ec2map-sync"
 
 _T = TypeVar("_T")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Notifications:
-    """Where Glance's notifications are read, and how."""
-
-    exchange: str
-    topics: tuple[str, ...]
-    pool: str | None
-    batch_size: int
-    batch_timeout: float
-    workers: int
-    stall_timeout: float
-    management_url: str | None = field(default=None, repr=False)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Peer:
-    """Another region: its broker, and who may speak for it."""
-
-    name: str
-    broker: Address
-    keys: tuple["PublicKey", ...]
-    exchange: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bus:
-    """How regions reach each other."""
-
-    region: str
-    broker: Address | None
-    exchange: str
-    key: "SigningKey | None"
-    heartbeat_interval: float
-    claim_wait: float
-    max_moves: int
-    max_evictions: int
-    queue_max_bytes: int
-    queue_expires: int
-    batch_size: int
-    peers: tuple[Peer, ...]
-
-    @property
-    def publishes(self) -> bool:
-        """Whether there are peers to be told, or may be."""
-        return bool(self.broker and self.key)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Glance:
-    """How often Glance is asked what it has, and as what.
-
-    How it is reached stands in keystoneauth's own options in [glance].
-    """
-
-    region_name: str
-    endpoint: str | None = field(repr=False)
-    headers: Mapping[str, str] = field(repr=False)
-    audit_interval: float
-    poll_interval: float
-    selection: Selection = ALL_IMAGES
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cell:
-    """A Nova cell's database."""
-
-    name: str
-    url: "URL"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NovaApi:
-    """Where Nova lists its cells."""
-
-    url: "URL"
-    template: str | None = field(repr=False)
-    """What Nova's own processes have as [database] connection."""
-    interval: float
-    """Seconds between two looks."""
 
 
 class Config:
@@ -179,7 +107,7 @@ class Config:
     def cells(self) -> tuple[Cell, ...]:
         """The Nova cells to write that are named here."""
         names = self.conf.nova.cells
-        self._sections("cell", names, "[nova] cells", options.CELL)
+        self._sections("cell", names, "[nova] cells", CELL_OPTS)
         return tuple(
             Cell(name=name, url=self._database(f"cell:{name}"))
             for name in names

@@ -5,8 +5,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
-from ec2map_sync.rules.rows import SinkRow
-from ec2map_sync.rules.settle import Numbered
+from ec2map_sync.rules.rows import Numbered, SinkRow
 from ec2map_sync.sql.rowprints import Prints
 
 

@@ -10,7 +10,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL, Engine
 
 from ec2map_sync.rules.errors import ConfigError
-from ec2map_sync.settings.config import Cell, Config
+from ec2map_sync.settings.config import Config
+from ec2map_sync.settings.values import Cell
 from ec2map_sync.sql.database import create_engine, parse_url
 
 LOG = logging.getLogger(__name__)

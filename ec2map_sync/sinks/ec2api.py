@@ -12,8 +12,7 @@ from sqlalchemy.engine import Engine
 from ec2map_sync.rules.ec2id import DERIVED, Kind, format_id, parse_id
 from ec2map_sync.rules.errors import BadId
 from ec2map_sync.rules.names import EC2API
-from ec2map_sync.rules.rows import SinkRow
-from ec2map_sync.rules.settle import Numbered
+from ec2map_sync.rules.rows import Numbered, SinkRow
 from ec2map_sync.sinks import Judge, Plan, Ranges, lock
 from ec2map_sync.sql.database import WRITE
 from ec2map_sync.sql.statements import insert, select_in

@@ -13,8 +13,7 @@ from sqlalchemy.engine import Engine
 
 from ec2map_sync.rules.ec2id import DERIVED, LEGACY, ON_DEMAND
 from ec2map_sync.rules.names import sink_of
-from ec2map_sync.rules.rows import LAST, SinkRow
-from ec2map_sync.rules.settle import Numbered
+from ec2map_sync.rules.rows import LAST, Numbered, SinkRow
 from ec2map_sync.sinks import Judge, Plan, Ranges, Row, lock, plan
 from ec2map_sync.sql.database import WRITE
 from ec2map_sync.sql.rowprints import Prints, add_up

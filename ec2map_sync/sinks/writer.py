@@ -8,8 +8,7 @@ from typing import TypeVar
 from ec2map_sync.ledger import Ledger
 from ec2map_sync.rules.copies import Suspects
 from ec2map_sync.rules.errors import Contradicted
-from ec2map_sync.rules.rows import Divergence, SinkRow
-from ec2map_sync.rules.settle import Numbered
+from ec2map_sync.rules.rows import Divergence, Numbered, SinkRow
 from ec2map_sync.running import counters
 from ec2map_sync.sinks import Plan, Session, Sink
 from ec2map_sync.sql.errors import again

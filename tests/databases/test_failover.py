@@ -16,7 +16,7 @@ from ec2map_sync.operate.checks import databases
 from ec2map_sync.rules.claims import Claim
 from ec2map_sync.rules.ec2id import DERIVED, ON_DEMAND, Scheme
 from ec2map_sync.rules.rows import SinkRow
-from ec2map_sync.settings.config import Cell
+from ec2map_sync.settings.values import Cell
 from ec2map_sync.sinks import Plan
 from ec2map_sync.sinks.audit import SinkAuditor, Sweep
 from ec2map_sync.sinks.nova import NovaSink

@@ -15,7 +15,7 @@ from ec2map_sync.operate.checks import databases
 from ec2map_sync.rules.ec2id import DERIVED, Kind, Scheme
 from ec2map_sync.rules.errors import SchemaError
 from ec2map_sync.rules.rows import SinkRow
-from ec2map_sync.settings.config import Cell
+from ec2map_sync.settings.values import Cell
 from ec2map_sync.sinks import Plan
 from ec2map_sync.sinks.ec2api import Ec2ApiSink
 from ec2map_sync.sinks.nova import NovaSink

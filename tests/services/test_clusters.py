@@ -13,7 +13,7 @@ from servers import RabbitMQ
 from ec2map_sync.broker.address import Address
 from ec2map_sync.broker.link import BROKEN, describe
 from ec2map_sync.peers import bus
-from ec2map_sync.settings.config import Bus, Peer
+from ec2map_sync.settings.values import Bus, Peer
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(200)]
 

@@ -11,7 +11,7 @@ from servers import wait_until
 from ec2map_sync.broker import link
 from ec2map_sync.glance import fit
 from ec2map_sync.glance.listener import register_options
-from ec2map_sync.settings.config import Notifications
+from ec2map_sync.settings.values import Notifications
 
 pytestmark = pytest.mark.services
 

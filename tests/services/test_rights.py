@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from ec2map_sync.operate.checks import databases
 from ec2map_sync.rules.ec2id import DERIVED, Kind
 from ec2map_sync.rules.rows import SinkRow
-from ec2map_sync.settings.config import Cell
+from ec2map_sync.settings.values import Cell
 from ec2map_sync.sinks import Plan
 from ec2map_sync.sinks.cells import discover
 from ec2map_sync.sinks.ec2api import Ec2ApiSink

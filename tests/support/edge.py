@@ -26,7 +26,7 @@ from sqlalchemy.exc import OperationalError
 
 from ec2map_sync.broker import inside
 from ec2map_sync.glance.listener import Listener, Recorder, register_options
-from ec2map_sync.settings.config import Notifications
+from ec2map_sync.settings.values import Notifications
 
 KNOWN_CONSUMER = impl_rabbit.Consumer
 

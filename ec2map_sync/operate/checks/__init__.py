@@ -17,8 +17,9 @@ from ec2map_sync.operate.checks.finding import (
 )
 from ec2map_sync.rules.errors import ConfigError
 from ec2map_sync.settings.addresses import MemcachedServer
-from ec2map_sync.settings.config import Config, Glance
+from ec2map_sync.settings.config import Config
 from ec2map_sync.settings.files import open_to_others
+from ec2map_sync.settings.values import Glance
 from ec2map_sync.sinks import memos
 
 __all__ = ["Finding", "checks", "in_order", "run"]

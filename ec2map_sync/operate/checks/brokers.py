@@ -26,7 +26,8 @@ from ec2map_sync.operate.checks.finding import (
 )
 from ec2map_sync.peers import bus, queues
 from ec2map_sync.protocol.signing import SigningKey
-from ec2map_sync.settings.config import Bus, Config, Notifications, Peer
+from ec2map_sync.settings.config import Config
+from ec2map_sync.settings.values import Bus, Notifications, Peer
 
 _DOWN = "is down or inaccessible"
 """What RabbitMQ says of a queue whose node is away."""

@@ -8,7 +8,7 @@ from sqlalchemy.engine import URL, Engine
 from sqlalchemy.exc import DBAPIError
 
 from ec2map_sync.ledger import Ledger, schema, tables
-from ec2map_sync.monitor.status import seconds_since
+from ec2map_sync.monitor.views import seconds_since
 from ec2map_sync.operate.checks.finding import (
     Check,
     Finding,
@@ -20,7 +20,8 @@ from ec2map_sync.rules.claims import Stamp
 from ec2map_sync.rules.ec2id import DERIVED, Scheme
 from ec2map_sync.rules.names import source_of
 from ec2map_sync.rules.stamps import wall_clock
-from ec2map_sync.settings.config import Cell, Config, NovaApi
+from ec2map_sync.settings.config import Config
+from ec2map_sync.settings.values import Cell, NovaApi
 from ec2map_sync.sinks.cells import discover
 from ec2map_sync.sinks.ec2api import items
 from ec2map_sync.sinks.nova import next_id, s3_images

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 from sqlalchemy.exc import SQLAlchemyError
 
-from ec2map_sync.monitor.status import peer_views
+from ec2map_sync.monitor.views import peer_views
 from ec2map_sync.peers.answerer import Answerer
 from ec2map_sync.peers.follower import ASK_AGAIN, PROVEN_FOR, Follower
 from ec2map_sync.peers.gate import late
@@ -23,7 +23,7 @@ from ec2map_sync.rules.claims import (
     Wanted,
     print_of,
 )
-from ec2map_sync.settings import config
+from ec2map_sync.settings.values import Peer
 
 DAY = 86_400_000_000
 NOW = 1_800_000_000_000_000
@@ -169,7 +169,7 @@ def sent(peer_key, hours):
 
 
 def view(ledger):
-    peer = config.Peer(name="two", broker=None, keys=(), exchange="x")
+    peer = Peer(name="two", broker=None, keys=(), exchange="x")
     (found,) = peer_views(
         ledger, SimpleNamespace(peers=(peer,), heartbeat_interval=4), NOW
     )

@@ -1,0 +1,136 @@
+"""How a peer is, as seen from here now."""
+
+import math
+from dataclasses import dataclass
+
+from ec2map_sync.ledger import Ledger, PeerState, Quarantined
+from ec2map_sync.ledger.journal import CLOCK_TOLERANCE
+from ec2map_sync.rules.claims import Stamp
+from ec2map_sync.rules.names import source_of
+from ec2map_sync.settings.values import Bus
+
+SILENT_AFTER = 20.0
+"""Seconds: a loop says something every 5 (see `health`)."""
+
+
+TOLERATED = 60.0
+"""Seconds for which peers may differ, and a sink may be behind, before that
+counts as unhealthy."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerView:
+    """A peer as seen from here now.
+
+    ``missing_here`` is what the last comparing has found missing here,
+    ``missing_there`` what the peer lacked at its last heartbeat.
+    """
+
+    name: str
+    state: str
+    known: PeerState
+    heartbeat_age: float | None
+    differs_for: float | None
+    """0 if it does not; None if nobody knows for how long."""
+    refused: str | None = None
+    """Why something of it was refused last, unless all is well."""
+    held: int = 0
+    """How many entries of the quarantine wait for a decision."""
+
+    @property
+    def healthy(self) -> bool:
+        """Whether nobody has to look after it."""
+        return not self.held and (
+            self.state == "agrees"
+            or (
+                self.state == "differs"
+                and self.differs_for is not None
+                and self.differs_for < TOLERATED
+            )
+        )
+
+
+def seconds_since(stamp: Stamp | None, now: Stamp) -> float | None:
+    """Returns the age of a stamp; None if it is not known.
+
+    That is so also of a stamp from the future, unless by no more than clocks
+    may differ: since when a clock was put back, nobody knows.
+    """
+    age = -math.inf if stamp is None else (now - stamp) / 1_000_000
+    return None if age < -CLOCK_TOLERANCE else max(0.0, age)
+
+
+def peer_views(ledger: Ledger, bus: Bus, now: Stamp) -> list[PeerView]:
+    """Looks at every peer: those configured, then those only remembered."""
+    states = ledger.journal.peer_states()
+    refusals, held = ledger.quarantine.latest(), ledger.quarantine.held()
+    count = ledger.head().total.count
+    doubtful = ledger.copies.state().doubtful
+    configured = [peer.name for peer in bus.peers]
+    names = [*configured, *sorted(states.keys() - set(configured))]
+    # The peers' own interval is not known; usually it is ours.
+    patience = max(SILENT_AFTER, 4 * bus.heartbeat_interval)
+    return [
+        _view(
+            states.get(name, PeerState(name=name)),
+            silent_after=patience if name in configured else None,
+            sound=not doubtful,
+            now=now,
+            count=count,
+            refused=refusals.get(source_of(name)),
+            held=held.get(source_of(name), 0),
+        )
+        for name in names
+    ]
+
+
+def _view(
+    known: PeerState,
+    *,
+    silent_after: float | None,
+    sound: bool,
+    now: Stamp,
+    count: int,
+    refused: Quarantined | None,
+    held: int,
+) -> PeerView:
+    age = seconds_since(known.received_at, now)
+    if silent_after is None:
+        state = "not configured"
+    elif known.received_at is None:
+        state = "never heard"
+    elif age is None or age > silent_after:
+        state = "silent"
+    else:
+        # What is put right here just now may be all that differs.
+        agrees = known.differs_since is None and sound
+        state = "agrees" if agrees else "differs"
+    return PeerView(
+        name=known.name,
+        state=state,
+        known=known,
+        heartbeat_age=age,
+        differs_for=0.0
+        if known.differs_since is None
+        else seconds_since(known.differs_since, now),
+        refused=_held(held)
+        if held
+        else None
+        if state == "agrees"
+        else _refused(refused, (known.total or 0) - count),
+        held=held,
+    )
+
+
+def _held(entries: int) -> str:
+    return (
+        f"claims in {entries} messages of it are held, as they would change "
+        "too much: 'ec2map-sync quarantine list' says what, 'ec2map-sync "
+        "quarantine retry --all' takes them"
+    )
+
+
+def _refused(newest: Quarantined | None, lacking: int) -> str | None:
+    if newest is None or lacking <= 0:
+        return newest.reason if newest else None
+    return f"refuses {lacking} claims of it: {newest.reason}"
