@@ -108,7 +108,7 @@ def test_a_join_that_keeps_the_last_kind_is_caught(monkeypatch):
 
 def test_moves_that_are_not_recorded_are_caught(monkeypatch):
     monkeypatch.setattr(
-        recording.Recording, "_write_moves", lambda *_args: None
+        recording.Recording, "write_moves", lambda *_args: None
     )
 
     assert is_caught(ANY)

@@ -39,6 +39,7 @@ def inlet(address):
         heartbeat_interval=1,
         claim_wait=1,
         max_moves=1,
+        max_evictions=1,
         queue_max_bytes=1_000_000,
         queue_expires=60_000,
         batch_size=1,

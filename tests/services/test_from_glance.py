@@ -17,7 +17,7 @@ from certificates import make_certificate
 from commands import run
 from fleet import Region, create_envelope, running
 from patience import within
-from servers import RabbitMQ
+from servers import Memcached, RabbitMQ
 
 pytestmark = pytest.mark.services
 
@@ -63,13 +63,20 @@ def broker(directory, epmd, certificate):
         yield server
 
 
+@pytest.fixture(scope="module")
+def memcached(directory):
+    with Memcached(directory / "memcached") as server:
+        yield server
+
+
 class Cloud:
     """A tool's files on this machine, and a region beside them."""
 
-    def __init__(self, files, region, certificate, api):
+    def __init__(self, files, region, certificate, api, memcached):
         self.region = region
         self._certificate = certificate
         self._api = api
+        self._memcached = memcached.address
         moved = [self._moved(file) for file in files]
         *self.glance, self.nova = moved
         self._list_cells()
@@ -85,7 +92,10 @@ class Cloud:
                 rf"(\[{section}\]\nconnection = )\S+", rf"\g<1>{url}", text
             )
         text = re.sub(r"(ssl_\w+_file = )\S+", rf"\1{self._certificate}", text)
-        text = re.sub(r"(memcache_servers = ).+", r"\g<1>127.0.0.1:1", text)
+        text = re.sub(r"(\nmemcache_servers = ).*", "", text)
+        text = text.replace(
+            "[cache]\n", f"[cache]\nmemcache_servers = {self._memcached}\n"
+        )
         moved = self.region.directory / file.name
         moved.write_text(text)
         return str(moved)
@@ -143,11 +153,11 @@ class Cloud:
 
 
 @pytest.fixture
-def cloud_of(pytestconfig, broker, mariadb, directory, certificate):
+def cloud_of(request, broker, mariadb, directory, certificate):
     def make(tool):
         place = directory / tool
         place.mkdir()
-        clouds = pytestconfig.rootpath / "tests/data/clouds"
+        clouds = request.config.rootpath / "tests/data/clouds"
         names, _ = TOOLS[tool]
         region = Region("RegionOne", broker, mariadb, place)
         return Cloud(
@@ -155,6 +165,7 @@ def cloud_of(pytestconfig, broker, mariadb, directory, certificate):
             region,
             certificate,
             mariadb.create_database(f"{region.vhost}_api"),
+            request.getfixturevalue("memcached"),
         )
 
     return make

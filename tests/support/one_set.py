@@ -157,7 +157,9 @@ def queue_bytes(region: Region, name: str) -> int:
     listed = region.rabbit.ctl(
         "list_queues", f"--vhost={region.vhost}", "name", "message_bytes"
     )
-    return int(dict(map(str.split, listed.splitlines()))[name])
+    sizes = [line.split() for line in listed.splitlines()]
+    (size,) = (one[1] for one in sizes if one[0] == name and one[1:])
+    return int(size)
 
 
 def dump(mariadb: MariaDB, region: Region, path: Path) -> None:

@@ -118,6 +118,7 @@ def _check_rows(
     # How a UUID is spelled is a matter of each region's Glance.
     found = {number: uuid.lower() for number, uuid in rows.items()}
     settled = {number: image for image, number in mapping.items()}
+    others = {number: uuid.lower() for number, uuid in others.items()}
     _same(found, settled | others, f"the rows of {name}")
 
 

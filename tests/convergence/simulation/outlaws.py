@@ -13,7 +13,7 @@ from uuid import UUID
 from ec2map_sync.ledger.allowance import DAY
 from ec2map_sync.operate.quarantine import Retrial
 from ec2map_sync.protocol import messages, wire
-from ec2map_sync.rules.claims import Claim, SeenKind, Wanted
+from ec2map_sync.rules.claims import Claim, SeenKind, Wanted, believe_none
 from ec2map_sync.rules.ec2id import Kind, Scheme
 from ec2map_sync.rules.errors import BadMessage
 from ec2map_sync.rules.selection import ALL_IMAGES
@@ -93,7 +93,9 @@ def _push(outlaw: Region, claims: Sequence[Claim], size: int) -> None:
 def retry_all(region: Region) -> None:
     """Do as `ec2map-sync quarantine retry --all`, and drop what stays."""
     trusted = {peer: region.trust(peer) for peer in region.peers}
-    retrial = Retrial(region.ledger, trusted, region.pen, ALL_IMAGES)
+    retrial = Retrial(
+        region.ledger, trusted, region.pen, ALL_IMAGES, believe_none
+    )
     quarantine = region.ledger.quarantine
     for brief in reversed(quarantine.newest()):
         entry = quarantine.entry(brief.id)
