@@ -210,7 +210,7 @@ def test_a_move_is_recorded_with_its_cause(ledger, engine, caplog):
 
 def test_what_images_lose_is_counted_for_each_peer_and_day(engine):
     """By whoever opens the ledger: another agent, host, or command."""
-    now = [1_800_000_000_000_000]
+    now = [wall_clock()]
     wide = Scheme(b"test")
     ledger = Ledger(engine, wide, lambda: now[0])
     ledger.see([seen(n) for n in range(6)])

@@ -71,6 +71,7 @@ def test_a_misfit_is_one_line_wherever_somebody_looks(region, exporter, case):
         declare(region.bus_url, how, arguments)
 
         said = partial(exporter.get, "/readyz")
+        region.await_log("metrics at http")
         wait_until(lambda: advice in said().text, 10)
         line = said().text.removeprefix("listener-0: ").rstrip("\n")
         region.await_log(line, 10)

@@ -8,9 +8,10 @@ from ec2map_sync.peers import compare
 from ec2map_sync.protocol import messages
 from ec2map_sync.rules.claims import EVERYTHING, Sighting
 from ec2map_sync.rules.ec2id import Band, Kind, Scheme
+from ec2map_sync.rules.stamps import wall_clock
 
 SCHEME = Scheme(b"test", Band(2**24, 2**24 + 2**16))
-START = 1_800_000_000_000_000
+START = wall_clock()
 
 
 def image(n: int) -> str:
