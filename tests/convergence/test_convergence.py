@@ -28,7 +28,7 @@ from ec2map_sync.rules.ec2id import Kind
 
 HISTORIES = int(os.environ.get("EC2MAP_SYNC_HISTORIES", "40"))
 ATTACKED = int(
-    os.environ.get("EC2MAP_SYNC_ATTACKED_HISTORIES", HISTORIES // 4)
+    os.environ.get("EC2MAP_SYNC_ATTACKED_HISTORIES", HISTORIES // 8)
 )
 FIRST_SEED = int(os.environ.get("EC2MAP_SYNC_FIRST_SEED", "0"))
 

@@ -37,9 +37,7 @@ PLACES = {
     "pool": "topics = notifications\npool = ec2map_sync\n",
 }
 USUAL = {
-    ("3.10", "transient", "pool"),
     ("3.10", "managed", "own topic"),
-    ("4", "durable", "own topic"),
     ("4", "quorum", "pool"),
 }
 CASES = [
