@@ -32,7 +32,7 @@ NOT_AVAILABLE = {1205, "55P03"}
 """A lock was waited for in vain."""
 
 
-_ATTEMPTS = 8
+_ATTEMPTS = 16
 _FIRST_PAUSE = 0.005
 
 P = ParamSpec("P")
@@ -54,7 +54,7 @@ def again(transaction: Callable[P, T]) -> Callable[P, T]:
             except DBAPIError as error:
                 if not codes(error.orig) & DEADLOCK:
                     raise
-            time.sleep(random.uniform(0, _FIRST_PAUSE * 2**n))
+            time.sleep(random.uniform(0, min(_FIRST_PAUSE * 2**n, 1)))
         return transaction(*args, **kwargs)
 
     return attempts
