@@ -59,7 +59,7 @@ def test_a_peer_whose_queue_was_deleted_takes_over_what_it_missed(regions):
     one, two = regions
     two.kill()
     delete_queue(one, queue_of(two))
-    claim_many(open_ledger(one), 20_000)
+    claim_many(open_ledger(one), 16_000)
     await_published(one)
     assert held(one) - held(two) == 20_000
 
@@ -96,11 +96,11 @@ def test_under_load_heartbeats_say_agreed_until_a_moment_ago(regions):
 def test_the_queue_of_a_dead_peer_is_bounded(regions):
     one, two = regions
     two.kill()
-    claim_many(open_ledger(one), 20_000)
+    claim_many(open_ledger(one), 16_000)
     await_published(one)
     full = queue_length(one, queue_of(two))
     # Each has 500 claims, of some 80 bytes.
-    assert 0 < full < 20_000 / 500
+    assert 0 < full < 16_000 / 500
 
     claim_many(open_ledger(one), 3000)
     await_published(one)
