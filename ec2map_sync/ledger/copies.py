@@ -29,6 +29,7 @@ from ec2map_sync.rules.ec2id import Scheme
 from ec2map_sync.rules.names import BOOKKEEPER, PUBLISHER
 from ec2map_sync.rules.settle import Board, Wish, wishes
 from ec2map_sync.rules.stamps import MAX_AHEAD
+from ec2map_sync.sql.errors import again
 from ec2map_sync.sql.statements import select_in
 
 _LEAST = -(2**63)
@@ -91,6 +92,7 @@ class Copies(Part):
             next=Place(table=table, key=key) if table else None,
         )
 
+    @again
     def mend(self, suspects: Suspects, *, dry_run: bool = False) -> list[str]:
         """Looks again behind the lock, and puts right what is wrong."""
         with self._writing.connect() as connection:
@@ -105,6 +107,7 @@ class Copies(Part):
         with self._engine.connect() as connection:
             return not _wrong_in_head(connection, self._clock())
 
+    @again
     def mend_totals(self, *, dry_run: bool = False) -> list[str]:
         """Makes the head row, and cursors, what the other rows say."""
         with self._writing.connect() as connection:
@@ -129,6 +132,7 @@ class Copies(Part):
         with self._engine.connect() as connection:
             return state_of(connection)
 
+    @again
     def move_on(self, page: Page, since: Bookkeeping) -> None:
         """Remembers where to go on, unless something was found meanwhile.
 

@@ -22,6 +22,7 @@ from ec2map_sync.rules import names
 from ec2map_sync.rules.claims import Claim, Print, Stamp
 from ec2map_sync.rules.errors import Contradicted
 from ec2map_sync.rules.rows import Numbered
+from ec2map_sync.sql.errors import again
 
 NUMBERED = sa.select(
     tables.numbers.c.number,
@@ -204,6 +205,7 @@ class Cursors(Part):
             connection.rollback()  # a snapshot would hide what is new
         return (row[0], row[1]) if row else None
 
+    @again
     def _make(self, name: str) -> bool:
         """Makes a cursor; False if there is one, so that somebody holds it."""
         # An INSERT would wait for whoever holds the row.

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from ec2map_sync.ledger import tables
 from ec2map_sync.ledger.part import Part
 from ec2map_sync.rules.claims import Stamp
+from ec2map_sync.sql.errors import again
 from ec2map_sync.sql.statements import batched
 
 
@@ -24,6 +25,7 @@ class Memo:
 class Memos(Part):
     """Notes that survive a crash between a row's commit and the deletion."""
 
+    @again
     def note(self, sink: str, images: Iterable[str]) -> None:
         """Notes images whose rows are about to change."""
         now, m = self._clock(), tables.memos

@@ -17,6 +17,7 @@ from ec2map_sync.ledger.ledger import Ledger
 from ec2map_sync.rules.claims import Claim, SeenKind, Stamp, Wanted
 from ec2map_sync.rules.errors import Ec2MapError
 from ec2map_sync.rules.stamps import MAX_AHEAD
+from ec2map_sync.sql.errors import again
 
 _c = tables.claims.c
 _STAMPS = (_c.claimed_at, _c.wanted_at, _c.kind_at)
@@ -41,6 +42,7 @@ class RestampOutcome:
     moved: int = 0
 
 
+@again
 def restamp(ledger: Ledger, now: Stamp, *, dry_run: bool) -> RestampOutcome:
     """Brings stamps that are too far ahead back to the present.
 

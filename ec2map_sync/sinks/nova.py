@@ -16,6 +16,7 @@ from ec2map_sync.rules.names import sink_of
 from ec2map_sync.rules.rows import LAST, Numbered, SinkRow
 from ec2map_sync.sinks import Judge, Plan, Ranges, Row, lock, plan
 from ec2map_sync.sql.database import WRITE
+from ec2map_sync.sql.errors import again
 from ec2map_sync.sql.rowprints import Prints, add_up
 from ec2map_sync.sql.statements import insert, select_in
 
@@ -145,6 +146,7 @@ class NovaSink:
         if engine.dialect.name == "postgresql":
             self._place = sa.literal_column("ctid", sa.Text)
 
+    @again
     def reserve(self) -> None:
         """Keeps Nova's own ids above our band, also where nothing is ours."""
         with self._alone() as connection:
