@@ -44,6 +44,28 @@ def exporter(config: Config, host: Host) -> Threads:
         waiting,
         partial(_listeners_trouble, region.ledger),
     )
+    probes = {
+        "/healthz": agent.dead,
+        "/readyz": lambda: [*_ledger_trouble(region.engine), *agent.deaf()],
+    }
+    registry = _registry(host, region, agent)
+    front = Front(listen, answers(registry, probes))
+    # Neither needs the ledger, unlike all other loops.
+    return Threads(
+        [
+            loop_of("metrics", front.step, interval=POLL, release=front.close),
+            loop_of(
+                "metrics' look at the queues",
+                waiting.step,
+                interval=QUEUE_INTERVAL,
+                release=waiting.forget,
+            ),
+        ]
+    )
+
+
+def _registry(host: Host, region: Region, agent: Agent) -> CollectorRegistry:
+    """Returns what Prometheus is told: by all processes, and of the ledger."""
     registry = CollectorRegistry()
     if host.roll is not None:
         counted: Any = MultiProcessCollector  # which has no types
@@ -59,23 +81,7 @@ def exporter(config: Config, host: Host) -> Threads:
             clock=wall_clock,
         )
     )
-    probes = {
-        "/healthz": agent.dead,
-        "/readyz": lambda: [*_ledger_trouble(region.engine), *agent.deaf()],
-    }
-    front = Front(listen, answers(registry, probes))
-    # Neither needs the ledger, unlike all other loops.
-    return Threads(
-        [
-            loop_of("metrics", front.step, interval=POLL, release=front.close),
-            loop_of(
-                "metrics' look at the queues",
-                waiting.step,
-                interval=QUEUE_INTERVAL,
-                release=waiting.forget,
-            ),
-        ]
-    )
+    return registry
 
 
 def _listeners_trouble(ledger: Ledger) -> str | None:

@@ -3,22 +3,13 @@
 import pytest
 import sqlalchemy as sa
 
-from ec2map_sync.ledger import Ledger, schema
+from ec2map_sync.ledger import Ledger
 from ec2map_sync.rules.claims import Sighting
 from ec2map_sync.rules.ec2id import Scheme
 from ec2map_sync.rules.stamps import MAX_AHEAD, WrongClock, wall_clock
-from ec2map_sync.sql.database import create_engine, parse_url
 
 IMAGE = "00000000-0000-4000-8000-000000000001"
 HOUR = 3600 * 1_000_000
-
-
-@pytest.fixture
-def engine(database):
-    engine = create_engine(parse_url(database, "x"))
-    schema.upgrade(engine)
-    yield engine
-    engine.dispose()
 
 
 def see(engine, ahead):

@@ -9,14 +9,6 @@ from ec2map_sync.sql.database import create_engine, parse_url
 
 
 @pytest.fixture
-def engine(database):
-    engine = create_engine(parse_url(database, "x"))
-    schema.upgrade(engine)
-    yield engine
-    engine.dispose()
-
-
-@pytest.fixture
 def peer(tmp_path):
     engine = create_engine(parse_url(f"sqlite:///{tmp_path}/peer", "x"))
     schema.upgrade(engine)

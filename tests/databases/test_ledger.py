@@ -41,14 +41,6 @@ def seen(n: int, kind: Kind | None = None) -> Sighting:
 
 
 @pytest.fixture
-def engine(database):
-    engine = create_engine(parse_url(database, "x"))
-    schema.upgrade(engine)
-    yield engine
-    engine.dispose()
-
-
-@pytest.fixture
 def ledger(engine):
     return Ledger(engine, SMALL)
 

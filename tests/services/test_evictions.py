@@ -3,16 +3,16 @@
 import json
 from uuid import uuid4
 
-import kombu
 import pytest
 from fleet import await_reading, pair, running
+from impostor import pen_of, publish
 from one_set import open_ledger
 
 from ec2map_sync.protocol import messages, wire
-from ec2map_sync.protocol.signing import SigningKey
 from ec2map_sync.rules.claims import Claim, SeenKind, Sighting, Wanted
-from ec2map_sync.rules.ec2id import Kind, Scheme
+from ec2map_sync.rules.ec2id import Kind
 from ec2map_sync.rules.stamps import wall_clock
+from ec2map_sync.sql.statements import batched
 
 pytestmark = pytest.mark.services
 
@@ -35,30 +35,16 @@ def regions(rabbit_a, rabbit_b, mariadb, tmp_path):
 def tell(regions):
     """Let RegionTwo's broker bring claims, so many in each message."""
     _, two = regions
-    pen = wire.Pen(
-        region=two.name,
-        scheme=Scheme(b"tests").fingerprint,
-        key=SigningKey.load(two.directory / f"{two.name}.key"),
-        clock=wall_clock,
-    )
+    pen = pen_of(two)
 
     def tell(claims, size):
-        options = {"confirm_publish": True}
-        with kombu.Connection(
-            two.bus_url, transport_options=options
-        ) as connection:
-            producer = kombu.Producer(connection.channel())
-            for start in range(0, len(claims), size):
-                some = tuple(claims[start : start + size])
-                headers, body = wire.encode(messages.Claims(claims=some), pen)
-                producer.publish(
-                    body,
-                    exchange="ec2map_sync",
-                    routing_key="claims",
-                    headers=headers,
-                    content_type="application/json",
-                    content_encoding="binary",
-                )
+        publish(
+            two.bus_url,
+            [
+                wire.encode(messages.Claims(claims=tuple(some)), pen)
+                for some in batched(claims, size)
+            ],
+        )
 
     return tell
 

@@ -5,16 +5,14 @@ import re
 from itertools import cycle, islice
 from pathlib import Path
 
-import kombu
 import pytest
 from fleet import Region, await_reading, running
+from impostor import pen_of, publish
 from patience import wait_until
 
 from ec2map_sync.broker import sizes
 from ec2map_sync.protocol import messages, wire
-from ec2map_sync.protocol.signing import SigningKey
 from ec2map_sync.rules.claims import Claim
-from ec2map_sync.rules.ec2id import Scheme
 from ec2map_sync.rules.stamps import wall_clock
 
 pytestmark = pytest.mark.services
@@ -50,12 +48,7 @@ def regions(rabbit_a, rabbit_b, mariadb, tmp_path_factory):
 @pytest.fixture
 def pen(regions):
     _, two, _ = regions
-    return wire.Pen(
-        region=two.name,
-        scheme=Scheme(b"tests").fingerprint,
-        key=SigningKey.load(two.directory / f"{two.name}.key"),
-        clock=wall_clock,
-    )
+    return pen_of(two)
 
 
 class Signed:
@@ -75,23 +68,6 @@ def memory(region, what="VmHWM"):
     (pid,) = (p for p, name in region.processes().items() if "follow" in name)
     status = Path(f"/proc/{pid}/status").read_text()
     return int(re.search(rf"{what}:\s+(\d+) kB", status)[1]) * 1024
-
-
-def publish(url, many):
-    """Bring these to whoever reads claims there."""
-    with kombu.Connection(
-        url, transport_options={"confirm_publish": True}
-    ) as connection:
-        producer = kombu.Producer(connection.channel())
-        for headers, body in many:
-            producer.publish(
-                body,
-                exchange="ec2map_sync",
-                routing_key="claims",
-                headers=headers,
-                content_type="application/json",
-                content_encoding="binary",
-            )
 
 
 def depth(two):

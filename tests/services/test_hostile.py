@@ -5,9 +5,9 @@ import json
 import zlib
 from uuid import uuid4
 
-import kombu
 import pytest
 from fleet import INFO, await_reading, login, pair, running
+from impostor import pen_of, publish
 from odd import READ, TAKEN, publish as publish_odd
 from patience import wait_until
 
@@ -41,12 +41,7 @@ def regions(rabbit_a, rabbit_b, mariadb, tmp_path_factory):
 @pytest.fixture
 def pen(regions):
     _, two = regions
-    return wire.Pen(
-        region=two.name,
-        scheme=SCHEME,
-        key=SigningKey.load(two.directory / f"{two.name}.key"),
-        clock=wall_clock,
-    )
+    return pen_of(two)
 
 
 def signed(pen, body, kind="claims", **headers):
@@ -68,25 +63,10 @@ def good(pen, **fields):
     return claim, wire.encode(messages.Claims(claims=(claim,)), pen)
 
 
-def publish(url, exchange, key, many, **properties):
-    options = {"confirm_publish": True}
-    with kombu.Connection(url, transport_options=options) as connection:
-        producer = kombu.Producer(connection.channel())
-        for headers, body in many:
-            producer.publish(
-                body,
-                exchange=exchange,
-                routing_key=key,
-                headers=headers,
-                content_type="application/json",
-                **({"content_encoding": "binary"} | properties),
-            )
-
-
 def tell(regions, many, **properties):
     """Let the peer's broker bring these to RegionOne."""
     _, two = regions
-    publish(two.bus_url, "ec2map_sync", "claims", many, **properties)
+    publish(two.bus_url, many, **properties)
 
 
 def drained(region, queue):
@@ -216,7 +196,7 @@ def test_a_routing_key_that_is_no_text_is_nobody_s_business(regions, pen):
     question = wire.encode(messages.Compare(id="y", ranges=()), pen)
 
     for key in (b"\xff", b"\xff\xfe.compare", b"\xc3" * 200):
-        publish(asks, "ec2map_sync.requests", key, [question])
+        publish(asks, [question], exchange="ec2map_sync.requests", key=key)
 
     wait_until(lambda: drained(one, "ec2map_sync.requests"))
     assert "waits and tries again" not in one.log(since)
@@ -326,7 +306,7 @@ def test_bad_questions_hold_up_no_other(regions, pen):
     span = [[0, ""], [2**62, ""], 1, 1]
     flood = json.dumps({"id": "x", "ranges": [span] * 10_000}).encode()
     many.append(signed(pen, flood, kind="compare"))
-    publish(url, "ec2map_sync.requests", "compare", many * 20)
+    publish(url, many * 20, exchange="ec2map_sync.requests", key="compare")
     since = len(one.log())
 
     two_log = len(two.log())

@@ -755,17 +755,25 @@ class PostgreSQL(Server):
             self._install(self._place)
 
     def _install(self, place: Path) -> None:
+        self._fill(
+            place,
+            "initdb",
+            "--auth=trust",
+            "--encoding=UTF8",
+            "--locale=C.UTF-8",
+        )
+
+    def _fill(self, place: Path, program: str, *arguments: str) -> None:
+        """Let a program of PostgreSQL's make the files of a server."""
         with self.log.open("ab") as log:
             done = subprocess.run(
                 [
                     *_as_nobody(),
-                    self._programs / "initdb",
+                    self._programs / program,
                     f"--pgdata={place}/data",
                     "--username=postgres",
-                    "--auth=trust",
-                    "--encoding=UTF8",
-                    "--locale=C.UTF-8",
                     "--no-sync",
+                    *arguments,
                 ],
                 cwd=place,
                 env=self._variables(),
@@ -776,7 +784,7 @@ class PostgreSQL(Server):
                 check=False,
             )
         if done.returncode:
-            raise self._error("could not be given its system tables")
+            raise self._error(f"got no files: {program} has failed")
 
     def _command(self) -> list[str]:
         return [
@@ -810,27 +818,14 @@ class Standby(PostgreSQL):
         self.execute("SELECT pg_promote()")
 
     def _install(self, place: Path) -> None:
-        with self.log.open("ab") as log:
-            subprocess.run(
-                [
-                    *_as_nobody(),
-                    self._programs / "pg_basebackup",
-                    "--host=127.0.0.1",
-                    f"--port={self._primary.port}",
-                    "--username=postgres",
-                    f"--pgdata={place}/data",
-                    "--write-recovery-conf",
-                    "--checkpoint=fast",
-                    "--no-sync",
-                ],
-                cwd=place,
-                env=self._variables(),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                timeout=START_SECONDS,
-                check=True,
-            )
+        self._fill(
+            place,
+            "pg_basebackup",
+            "--host=127.0.0.1",
+            f"--port={self._primary.port}",
+            "--write-recovery-conf",
+            "--checkpoint=fast",
+        )
 
 
 class HAProxy(Server):
