@@ -48,6 +48,8 @@ def told(region, option):
             region.stop()
         region.config_file.write_text(text)
         region.start()
+        # Other tests find it at work.
+        region.await_images([region.images.create()])
 
 
 def ask(nova, image):
