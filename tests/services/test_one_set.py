@@ -59,7 +59,7 @@ def test_a_peer_whose_queue_was_deleted_takes_over_what_it_missed(regions):
     one, two = regions
     two.kill()
     delete_queue(one, queue_of(two))
-    claim_many(open_ledger(one), 16_000)
+    claim_many(open_ledger(one), 20_000)
     await_published(one)
     assert held(one) - held(two) == 20_000
 
