@@ -10,6 +10,8 @@ from typing import Any
 
 from kombu.transport import pyamqp
 
+from ec2map_sync.broker import sizes
+
 MOST = 100
 """Messages given out at a time: more save nothing, and hold up the first."""
 
@@ -35,6 +37,7 @@ class Transport(pyamqp.Transport):
 
     def drain_events(self, connection: Any, **options: Any) -> None:
         """Waits for a message; gives it out, and those right behind it."""
+        sizes.await_room(options.get("timeout"))
         connection.drain_events(**options)
         sock = connection.sock
         poll = select.poll()
@@ -45,9 +48,9 @@ class Transport(pyamqp.Transport):
         given = 1
         with suppress(TimeoutError):
             for _ in range(FRAMES):
-                if given == MOST or not (
-                    (secure and sock.pending()) or poll.poll(0)
-                ):
+                if given == MOST or not sizes.may_read():
+                    break
+                if not ((secure and sock.pending()) or poll.poll(0)):
                     break
                 # Frame by frame: behind one that is no message, such as a
                 # heartbeat, there may be nothing for long.

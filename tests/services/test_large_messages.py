@@ -6,7 +6,15 @@ from uuid import uuid4
 
 import kombu
 import pytest
-from fleet import INFO, Region, create_envelope, holding, pair, running
+from fleet import (
+    INFO,
+    Glance,
+    Region,
+    create_envelope,
+    holding,
+    pair,
+    running,
+)
 from patience import wait_until
 
 from ec2map_sync.broker import sizes
@@ -15,6 +23,7 @@ pytestmark = pytest.mark.services
 
 SIZE = 4 * 1024 * 1024
 COUNT = 40
+GIVEN_BACK = 2
 FORMED = 250 * 1024 * 1024
 """Bytes that a process may take besides: what is in hand, read, and parsed.
 All messages at a time would take more than twice that."""
@@ -45,8 +54,16 @@ def test_notifications_that_are_long_come_a_few_at_a_time(
     rabbit_a, mariadb, tmp_path
 ):
     region = Region("RegionOne", rabbit_a, mariadb, tmp_path)
+    region.glance = Glance(rabbit_a, region.vhost, quorum=True)
     region.glance.declare()
-    region.configure()
+    region.configure(
+        extra="\n[oslo_messaging_rabbit]\nrabbit_quorum_queue = true\n"
+    )
+    # What is given back as often, the broker drops.
+    rabbit_a.ctl(
+        *("set_policy", "-p", region.vhost, "few", "^notifications"),
+        *(json.dumps({"delivery-limit": GIVEN_BACK}), "--apply-to", "queues"),
+    )
     images = [str(uuid4()) for _ in range(COUNT)]
     with running(region):
         region.await_log("listening on")

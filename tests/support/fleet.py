@@ -122,13 +122,21 @@ def create_envelope(uuid: str, container_format: str | None = "bare") -> str:
 class Glance:
     """Glance's side of its broker: exchange, queues, notifications.
 
-    ``durable`` is `[oslo_messaging_rabbit] amqp_durable_queues` of Glance.
+    ``durable`` is `[oslo_messaging_rabbit] amqp_durable_queues` of Glance,
+    ``quorum`` its `rabbit_quorum_queue`.
     """
 
     def __init__(
-        self, rabbit: RabbitMQ, vhost: str = "/", *, durable: bool = False
+        self,
+        rabbit: RabbitMQ,
+        vhost: str = "/",
+        *,
+        durable: bool = False,
+        quorum: bool = False,
     ) -> None:
         self._url = rabbit.url(vhost)
+        durable = durable or quorum
+        self._arguments = {"x-queue-type": "quorum"} if quorum else {}
         self._exchange = kombu.Exchange("glance", "topic", durable=durable)
         self._durable = durable
 
@@ -160,7 +168,13 @@ class Glance:
 
     def _declare(self, channel: Channel, key: str) -> None:
         self._exchange(channel).declare()
-        queue = kombu.Queue(key, self._exchange, key, durable=self._durable)
+        queue = kombu.Queue(
+            key,
+            self._exchange,
+            key,
+            durable=self._durable,
+            queue_arguments=self._arguments,
+        )
         queue(channel).declare()
 
     def send(self, envelopes: Iterable[tuple[str, str]]) -> None:

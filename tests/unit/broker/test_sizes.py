@@ -59,6 +59,41 @@ def test_what_there_is_no_room_for_comes_later(monkeypatch):
     assert not sizes.comes_later(received(body))
 
 
+def test_nothing_is_read_while_there_is_no_room(monkeypatch):
+    monkeypatch.setattr(sizes, "ROOM", 500_000)
+    monkeypatch.setattr(sizes, "LONGEST_BODY", 250_000)
+    body = b"y" * 200_000
+    held = [received(body)]
+    sizes.await_room(0)
+
+    held.append(received(body))
+
+    with pytest.raises(TimeoutError):
+        sizes.await_room(0.001)
+    monkeypatch.setattr(sizes, "HELD_BACK", 0.01)
+    sizes.await_room(None)  # for so long only
+    monkeypatch.setattr(sizes, "HELD_BACK", 1000)
+    del held[0]
+    sizes.await_room(0)
+
+
+def test_what_is_begun_is_read_to_its_end(monkeypatch):
+    monkeypatch.setattr(sizes, "ROOM", 500_000)
+    monkeypatch.setattr(sizes, "LONGEST_BODY", 250_000)
+    held = received(b"y" * 200_000)
+    message = sizes.LongMessage()
+    message.inbound_header(pack(">HHQH", 60, 0, 200_000, 0))
+
+    assert sizes.may_read()
+    message.inbound_body(memoryview(b"y" * 100_000))
+    assert sizes.may_read()
+    message.inbound_body(memoryview(b"y" * 100_000))
+
+    assert not sizes.may_read()
+    del held
+    assert sizes.may_read()
+
+
 def test_no_sender_can_say_that_it_comes_later():
     headers = {"ec2map_sync.hold": None}
     table = b"\x10ec2map_sync.holdV"
