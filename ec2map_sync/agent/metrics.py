@@ -17,7 +17,7 @@ from ec2map_sync.monitor.exporter import Agent, Front, Waiting, answers
 from ec2map_sync.monitor.gauges import LedgerGauges
 from ec2map_sync.outages import describe
 from ec2map_sync.region import Region
-from ec2map_sync.rules.names import LISTENER
+from ec2map_sync.rules.names import LISTENER, LISTENERS_WATCH, LoopName
 from ec2map_sync.rules.stamps import wall_clock
 from ec2map_sync.running.threads import Threads
 from ec2map_sync.settings.config import Config
@@ -42,12 +42,16 @@ def exporter(config: Config, host: Host) -> Threads:
         host.expected,
         info,
         waiting,
-        partial(_listeners_trouble, region.ledger),
+        partial(_trouble, region.ledger, LISTENER),
     )
-    probes = {
-        "/healthz": agent.dead,
-        "/readyz": lambda: [*_ledger_trouble(region.engine), *agent.deaf()],
-    }
+
+    def lacking() -> list[str]:
+        found = [*_ledger_trouble(region.engine), *agent.deaf()]
+        if not found and (seen := _trouble(region.ledger, LISTENERS_WATCH)):
+            found = [f"{LISTENERS_WATCH}: {seen}"]
+        return found
+
+    probes = {"/healthz": agent.dead, "/readyz": lacking}
     registry = _registry(host, region, agent)
     front = Front(listen, answers(registry, probes))
     # Neither needs the ledger, unlike all other loops.
@@ -84,15 +88,15 @@ def _registry(host: Host, region: Region, agent: Agent) -> CollectorRegistry:
     return registry
 
 
-def _listeners_trouble(ledger: Ledger) -> str | None:
-    """Returns what this host's listeners have noted as what they wait for."""
+def _trouble(ledger: Ledger, loop: LoopName) -> str | None:
+    """Returns what a loop of this host has noted as what it waits for."""
     try:
         states = ledger.journal.service_states()
     except SQLAlchemyError:
         return None  # which has a line of its own
     here = socket.gethostname()
     for state in states:
-        if (state.host, state.name) == (here, str(LISTENER)):
+        if (state.host, state.name) == (here, str(loop)):
             return None if state.working else state.last_error
     return None
 

@@ -40,13 +40,21 @@ class Queues(link.Link):
 
         :raises Exception: one of `link.BROKEN` if the broker is away.
         """
-        self.pump()
-        return sum(self._depth(name) for name in self.names)
+        return sum(messages for messages, _ in self.states().values())
 
-    def _depth(self, name: str) -> int:
+    def states(self) -> dict[str, tuple[int, int]]:
+        """Counts each queue's messages not delivered yet, and its readers.
+
+        :raises Exception: as `waiting` does.
+        """
+        self.pump()
+        return {name: self._state(name) for name in self.names}
+
+    def _state(self, name: str) -> tuple[int, int]:
         # Of its own: a missing queue closes the channel.
         with self.open().channel() as channel:
-            return int(channel.queue_declare(name, passive=True).message_count)
+            found = channel.queue_declare(name, passive=True)
+        return int(found.message_count), int(found.consumer_count)
 
 
 def is_durable(conf: cfg.ConfigOpts) -> bool:

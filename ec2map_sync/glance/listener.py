@@ -39,6 +39,10 @@ Outcomes = Mapping[tuple[str, str], int]
 MIN_PREFETCH = 100
 """Below, batches stay small, since the broker sends no more at a time."""
 
+LONGEST_PAUSE = 5
+"""Seconds between attempts to reach the broker; by itself, oslo.messaging
+makes it half a minute."""
+
 
 def register_options(conf: cfg.ConfigOpts) -> None:
     """Registers oslo.messaging's options, before the files are read."""
@@ -238,10 +242,11 @@ class Listener:
         options = self._options
         require_fit(self._conf, options)
         self.recorder.begin()
-        self._conf.set_default(
-            "rabbit_qos_prefetch_count",
-            max(2 * options.batch_size, MIN_PREFETCH),
-            group="oslo_messaging_rabbit",
+        self._set_defaults(
+            rabbit_qos_prefetch_count=max(
+                2 * options.batch_size, MIN_PREFETCH
+            ),
+            rabbit_interval_max=LONGEST_PAUSE,
         )
         transport = oslo_messaging.get_notification_transport(self._conf)
         self._server = intake.server(transport, self.recorder, options)
@@ -252,6 +257,11 @@ class Listener:
             options.exchange,
             ", ".join(options.topics),
         )
+
+    def _set_defaults(self, **values: int) -> None:
+        """Says what holds where a file says nothing else."""
+        for name, value in values.items():
+            self._conf.set_default(name, value, group="oslo_messaging_rabbit")
 
     def hold_back(self) -> bool:
         """Stops if the ledger is away for longer than the broker waits.

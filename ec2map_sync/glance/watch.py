@@ -7,9 +7,14 @@ from collections.abc import Callable
 from ec2map_sync.glance.broker import Queues
 from ec2map_sync.glance.fit import Misfit
 from ec2map_sync.glance.listener import Recorder
+from ec2map_sync.rules.errors import Ec2MapError
 from ec2map_sync.running import counters
 
 LOG = logging.getLogger(__name__)
+
+
+class ListenerWaiting(Ec2MapError):
+    """The broker knows of no reader of a queue that we listen to."""
 
 
 class Watchdog:
@@ -38,16 +43,34 @@ class Watchdog:
         self._monotonic = monotonic
         self._batches = 0
         self._since: float | None = None
+        self._begun = False
 
     def step(self) -> bool:
-        """Looks once; raises what `Queues.waiting` and ``look`` do."""
+        """Looks once; raises what `Queues.states` and ``look`` do.
+
+        :raises ListenerWaiting: the listener has lost its connection, and has
+            no other one yet.
+        """
         try:
             self._look()
         except Misfit as error:
             LOG.error("the listener is started anew: %s", error)
             self._heal(str(error))
             return False
-        waiting = self._queues.waiting()
+        states = self._queues.states()
+        self._judge(sum(messages for messages, _ in states.values()))
+        unread = [name for name, (_, readers) in states.items() if not readers]
+        # It says that it listens a moment before it does.
+        begun, self._begun = self._begun, True
+        if unread and begun:
+            raise ListenerWaiting(
+                f"the listener does not read {', '.join(unread)}: it connects "
+                "anew to the broker"
+            )
+        return False
+
+    def _judge(self, waiting: int) -> None:
+        """Heals a listener that gets nothing of what waits."""
         now = self._monotonic()
         moves = self._recorder.busy or self._recorder.batches != self._batches
         self._batches = self._recorder.batches
@@ -65,4 +88,3 @@ class Watchdog:
             self._since = None
             counters.STALLS.add(1)
             self._heal(text)
-        return False

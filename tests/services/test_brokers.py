@@ -1,12 +1,11 @@
 """Glance's notifications, however its broker and its queues are.
 
-A part of these runs always, all of them with EC2MAP_SYNC_BROKERS=all.
+All the time somebody asks how it is, and no answer is to be wrong. A part of
+these runs always, all of them with EC2MAP_SYNC_BROKERS=all.
 """
 
 import os
 import re
-import urllib.error
-import urllib.request
 from contextlib import suppress
 from itertools import product
 from uuid import uuid4
@@ -14,6 +13,7 @@ from uuid import uuid4
 import oslo_messaging
 import pytest
 from fleet import Region, running
+from observer import Observer, readiness
 from oslo_config import cfg
 from patience import wait_until, within
 from servers import free_port
@@ -98,20 +98,7 @@ class Cloud(Region):
 
     def readiness(self):
         """Give what /readyz says."""
-        url = f"http://127.0.0.1:{self.port}/readyz"
-        try:
-            with urllib.request.urlopen(url) as answer:
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as error:
-            return error.code, error.read().decode()
-
-    def is_in_order(self):
-        """Let everything that an operator asks say so."""
-        wait_until(lambda: self.readiness()[0] == 200, 30)
-        self.command("config", "check")
-        self.command("status")
-        assert "Traceback" not in self.log()
-        return True
+        return readiness(self.port)
 
 
 @pytest.fixture
@@ -130,23 +117,37 @@ def test_notifications_become_rows(request, cloud, broker, queues, place):
     rabbit = request.getfixturevalue(fixture)
     one = cloud(rabbit, queues, place)
     one.create_images()
-    with running(one):
+    asked = Observer(one, one.port)
+    with running(one), asked.looking():
         one.await_log("listening on")
         one.await_images(one.create_images())
-        assert one.is_in_order()
+        asked.expect_good()
+        one.command("config", "check")
 
+        asked.leave()
         one.stop()
         images = one.create_images()
         if queues != "transient":
             rabbit.restart()
         one.start()
         one.await_images(images)
-        rabbit.restart()
+        asked.expect_good()
+
+        asked.leave()
+        rabbit.stop()
+        assert "refused" in asked.expect_bad()
+        one.command("config", "check", code=1)
+        asked.leave()
+        rabbit.start()
         if queues == "transient":
             # What comes before the exchange is there again is lost.
+            assert "not there yet" in asked.expect_bad()
+            asked.leave()
             wait_until(lambda: one.has_rows(one.create_images()), 60)
         one.await_images(one.create_images(), 60)
-        assert one.is_in_order()
+        asked.expect_good()
+        one.command("config", "check")
+        assert "Traceback" not in one.log()
 
 
 def test_a_broker_that_denies_transient_queues_is_told_of_everywhere(

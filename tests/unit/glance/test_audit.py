@@ -1,5 +1,6 @@
 """The audit against Glance: what it claims, and what it leaves alone."""
 
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -8,7 +9,7 @@ from fake_glance import FakeGlance
 from ec2map_sync.glance import catalogue as images
 from ec2map_sync.glance.audit import Auditor
 from ec2map_sync.glance.catalogue import Catalogue, GlanceError
-from ec2map_sync.glance.watch import Watchdog
+from ec2map_sync.glance.watch import ListenerWaiting, Watchdog
 from ec2map_sync.ledger import Ledger, schema
 from ec2map_sync.rules.claims import Claim, SeenKind, Sighting, claim_of
 from ec2map_sync.rules.ec2id import Kind, Scheme
@@ -415,9 +416,10 @@ class FakeRecorder:
 class FakeQueues:
     names = ("notifications.info",)
     depth = 0
+    readers = 1
 
-    def waiting(self):
-        return self.depth
+    def states(self):
+        return {"notifications.info": (self.depth or 0, self.readers)}
 
 
 class Dog:
@@ -469,8 +471,6 @@ def test_a_queue_that_moves_is_no_stall(dog):
 
 def test_an_empty_queue_is_no_stall(dog):
     dog.watch(100)
-    dog.queues.depth = None
-    dog.watch(100)
 
     assert dog.healed == 0
 
@@ -482,6 +482,30 @@ def test_waiting_for_the_ledger_is_no_stall(dog):
     dog.watch(100)
 
     assert dog.healed == 0
+
+
+def test_a_queue_that_is_not_read_is_said_unless_at_once(dog):
+    dog.queues.readers = 0
+    dog.watch(1)
+
+    with pytest.raises(
+        ListenerWaiting, match=r"not read notifications\.info:"
+    ):
+        dog.watch(1)
+
+    dog.queues.readers = 1
+    dog.watch(1)
+    assert dog.healed == 0
+
+
+def test_a_queue_that_grows_and_is_not_read_is_healed_all_the_same(dog):
+    dog.queues.depth, dog.queues.readers = 7, 0
+
+    for _ in range(35):
+        with suppress(ListenerWaiting):
+            dog.watch(1)
+
+    assert dog.healed == 1
 
 
 # What no notification has told of
