@@ -5,6 +5,7 @@ import os
 
 from ec2map_sync.agent.host import Host
 from ec2map_sync.agent.parts import POLL, Parts, loop_of
+from ec2map_sync.glance.attempts import Attempts
 from ec2map_sync.glance.audit import Auditor
 from ec2map_sync.glance.broker import Queues, broker_address
 from ec2map_sync.glance.catalogue import Catalogue
@@ -64,6 +65,7 @@ def listener(config: Config, host: Host) -> Threads:
         host.recorded_here,
         config.selection,
         parts.region.believe,
+        Attempts(config.state_path / f"{config.region}.attempts"),
     )
     options = config.notifications
     ears = Listener(config.conf, options, recorder)

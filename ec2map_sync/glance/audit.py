@@ -166,6 +166,7 @@ class Auditor:
         self._monotonic = monotonic
         self._survey: Survey | None = None
         self._mark: str | None = None
+        self._looked = False
         self._audit_at = self._poll_at = float("-inf")
 
     def step(self) -> bool:
@@ -187,7 +188,7 @@ class Auditor:
 
     def _untold(self, images: Sequence[Image], before: int) -> int:
         """Counts those that were claimed just now, and changed long ago."""
-        if self._mark is None:
+        if not self._looked:
             return 0  # our first look: most are older than we are
         until = (self._catalogue.told_at or time_of(wall_clock())) - LATE
         late = {
@@ -222,6 +223,7 @@ class Auditor:
     def _end(self, survey: Survey) -> None:
         self._survey = None
         self._mark = survey.mark
+        self._looked = True
         if survey.everything or survey.claimed:
             LOG.info(
                 "audit of Glance: %d images%s, %d of them were news",

@@ -13,6 +13,7 @@ from oslo_config import cfg
 
 from ec2map_sync import outages
 from ec2map_sync.glance import intake
+from ec2map_sync.glance.attempts import Attempts
 from ec2map_sync.glance.broker import PRIORITIES, rabbit_options
 from ec2map_sync.glance.fit import require_fit
 from ec2map_sync.glance.notifications import sighted, stamp_of, type_of
@@ -81,8 +82,10 @@ class Recorder(dispatcher.DispatcherBase):  # type: ignore[misc]
         recorded: Callable[[], None],
         selection: Selection = ALL_IMAGES,
         believe: Believe = believe_none,
+        attempts: Attempts | None = None,
     ) -> None:
         self._ledger = ledger
+        self._attempts = attempts
         self._selection = selection
         self._believe = believe
         self._recorded = recorded
@@ -99,10 +102,14 @@ class Recorder(dispatcher.DispatcherBase):  # type: ignore[misc]
         """Records a batch; returns when it is committed."""
         self.batches += 1
         self.busy = True
+        if self._attempts:
+            self._attempts.begin()
         try:
             return self._dispatch(incoming)
         finally:
             self.busy = False
+            if self._attempts:
+                self._attempts.end()
 
     def _dispatch(self, incoming: Sequence[Any]) -> set[Any]:
         while not self._stopping.is_set():
@@ -130,7 +137,11 @@ class Recorder(dispatcher.DispatcherBase):  # type: ignore[misc]
         times.
 
         :raises SQLAlchemyError: it does not answer, or takes nothing.
+        :raises AttemptError: what was taken before has come to no end, again
+            and again, and it is too early for more.
         """
+        if self._attempts:
+            self._attempts.require_rest()
         self._ledger.require()
         self._stopping.clear()
         self.too_late = False
@@ -236,8 +247,7 @@ class Listener:
 
         :raises Exception: one of `link.BROKEN` if the broker is away;
             NoExchange or Misfit, if Glance's exchange is not there yet, or
-            otherwise than our options say; SQLAlchemyError, if the ledger
-            takes nothing.
+            otherwise than our options say; what `Recorder.begin` raises.
         """
         options = self._options
         require_fit(self._conf, options)

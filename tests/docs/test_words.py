@@ -20,10 +20,10 @@ WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z][a-z0-9]*|[A-Z]+")
 
 # English that says what it says everywhere; words of the trade; neighbours.
 _ORDINARY = """
-addressee agreed answer answered argument aside asker bad batch busy cannot
-class clock comparison count delay derive difference eater ending entry error
-examination explanation exported finding foreseen from front happening held
-help interrupt item joining known late line listen lister long lookout
+addressee agreed answer answered argument aside asker attempt bad batch busy
+cannot class clock comparison count delay derive difference eater ending entry
+error examination explanation exported finding foreseen from front happening
+held help interrupt item joining known late line listen lister long lookout
 management many map mapped meaning mention misfit mismatch moving name no note
 numbered one outcome pace page part pause picture place plain process program
 proof proposal received recorded recorder refused rehearsal replacement
