@@ -14,7 +14,11 @@ from oslo_config import cfg
 from ec2map_sync import outages
 from ec2map_sync.glance import intake
 from ec2map_sync.glance.attempts import Attempts
-from ec2map_sync.glance.broker import PRIORITIES, rabbit_options
+from ec2map_sync.glance.broker import (
+    PRIORITIES,
+    notifications_url,
+    rabbit_options,
+)
 from ec2map_sync.glance.fit import require_fit
 from ec2map_sync.glance.notifications import sighted, stamp_of, type_of
 from ec2map_sync.ledger import Ledger, Quarantined
@@ -252,14 +256,7 @@ class Listener:
         options = self._options
         require_fit(self._conf, options)
         self.recorder.begin()
-        self._set_defaults(
-            rabbit_qos_prefetch_count=max(
-                2 * options.batch_size, MIN_PREFETCH
-            ),
-            rabbit_interval_max=LONGEST_PAUSE,
-        )
-        transport = oslo_messaging.get_notification_transport(self._conf)
-        self._server = intake.server(transport, self.recorder, options)
+        self._server = intake.server(self._transport(), self.recorder, options)
         self._server.start(override_pool_size=1)  # one thread keeps order
         self.listening = True
         LOG.info(
@@ -268,10 +265,18 @@ class Listener:
             ", ".join(options.topics),
         )
 
-    def _set_defaults(self, **values: int) -> None:
-        """Says what holds where a file says nothing else."""
-        for name, value in values.items():
-            self._conf.set_default(name, value, group="oslo_messaging_rabbit")
+    def _transport(self) -> Any:
+        """Returns oslo.messaging's way to the broker, as it suits us."""
+        group = "oslo_messaging_rabbit"
+        # Copied from Glance, it is 1 where its fan-out needs a number.
+        name = "rabbit_qos_prefetch_count"
+        found = rabbit_options(self._conf)[name]
+        most = max(found, 2 * self._options.batch_size, MIN_PREFETCH)
+        self._conf.set_override(name, most, group=group)
+        self._conf.set_default("rabbit_interval_max", LONGEST_PAUSE, group)
+        url = notifications_url(self._conf)
+        url.query.pop(name, None)
+        return oslo_messaging.get_notification_transport(self._conf, url)
 
     def hold_back(self) -> bool:
         """Stops if the ledger is away for longer than the broker waits.

@@ -40,7 +40,7 @@ _COPIED = (
 )
 """Options of the broker that have to be the same here as in Glance. Not
 among them: what makes Glance's own queues of other kinds, and
-rabbit_qos_prefetch_count, which would slow the listener."""
+rabbit_qos_prefetch_count, of which the listener has one of its own."""
 
 _OLD_NAMES = {
     "driver": ["DEFAULT/notification_driver"],

@@ -2,9 +2,11 @@
 
 import json
 import subprocess
+import sys
 
 import amqp.exceptions
 import kombu
+import odd_agent
 import pytest
 from fake_glance import FakeGlance
 from fleet import (
@@ -194,10 +196,11 @@ def test_what_comes_again_after_a_cut_does_not_stall_the_listener(
     rabbit_a, mariadb, tmp_path
 ):
     region = Region("RegionOne", rabbit_a, mariadb, tmp_path)
+    region.program = (sys.executable, odd_agent.__file__, "1")
     # One at a time, and a link that is down when it is acknowledged: left to
     # itself, oslo.messaging ignores what comes again, and gets nothing else.
     region.configure(
-        extra="\n[oslo_messaging_rabbit]\nrabbit_qos_prefetch_count = 1\n"
+        extra="\n[oslo_messaging_rabbit]\n"
         "rabbit_retry_interval = 5\nkombu_reconnect_delay = 4\n"
         "[notifications]\nstall_timeout = 3600\n"
     )
@@ -225,10 +228,8 @@ def test_a_listener_that_has_stalled_is_started_anew(
     rabbit_a, mariadb, tmp_path
 ):
     region = Region("RegionOne", rabbit_a, mariadb, tmp_path)
-    region.configure(
-        extra="\n[oslo_messaging_rabbit]\nrabbit_qos_prefetch_count = 20\n"
-        "[notifications]\nstall_timeout = 3\n"
-    )
+    region.program = (sys.executable, odd_agent.__file__, "20")
+    region.configure(extra="\n[notifications]\nstall_timeout = 3\n")
     region.glance.declare()
     with Proxy(rabbit_a.port) as link:
         text = region.config_file.read_text()

@@ -24,12 +24,13 @@ QUEUES = {
     "transient": "",
     "durable": "amqp_durable_queues = true\n",
     "quorum": "rabbit_quorum_queue = true\n",
-    # As kolla-ansible has it; the last one is known no longer.
+    # As kolla-ansible has it, copied; the last one is known no longer.
     "managed": "rabbit_quorum_queue = true\n"
     "rabbit_transient_quorum_queue = true\n"
     "rabbit_stream_fanout = true\n"
     "use_queue_manager = true\n"
     "processname = tests\n"
+    "rabbit_qos_prefetch_count = 1\n"
     "heartbeat_in_pthread = false\n",
 }
 PLACES = {

@@ -10,18 +10,16 @@ import signal
 import sys
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from uuid import uuid4
 
 import kombu
+import odd_agent
 import pytest
 from fake_glance import FakeGlance
 from fleet import INFO, Glance, Region, create_envelope, holding, running
 from patience import wait_until
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(200)]
-
-ENDING_AGENT = Path(__file__).parents[1] / "support" / "ending_agent.py"
 
 
 @pytest.fixture
@@ -75,7 +73,7 @@ def test_a_listener_takes_nothing_that_the_ledger_does_not_take(region):
 def test_a_listener_that_ends_again_and_again_takes_nothing_more(region):
     limit(region, 6)
     images = region.glance.create(3)
-    region.program = (sys.executable, ENDING_AGENT)
+    region.program = (sys.executable, odd_agent.__file__, "ending")
     with running(region):
         region.await_log("nothing is taken for 5 s", 60)
         shown = region.command("status", code=1)

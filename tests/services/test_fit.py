@@ -167,3 +167,40 @@ def test_what_is_deleted_on_both_sides_is_read(rabbit_a, vhost):
                 content_encoding="utf-8",
             )
         wait_until(lambda: ledger.seen == [image])
+
+
+def test_a_prefetch_count_that_was_copied_does_no_harm(rabbit_a, vhost):
+    url = rabbit_a.url(vhost)
+    images = [f"30000000-0000-4000-8000-{n:012}" for n in range(60)]
+    ledger = LedgerStub()
+    declare(url, {}, durable=False)
+    with (
+        listening(
+            f"{rabbit_a.transport_url(vhost)}?rabbit_qos_prefetch_count=1",
+            ledger,
+        ),
+        kombu.Connection(url) as connection,
+    ):
+        ledger.there.clear()
+        for image in images:
+            kombu.Producer(connection.default_channel).publish(
+                create_envelope(image),
+                exchange="glance",
+                routing_key=INFO,
+                content_type="application/json",
+                content_encoding="utf-8",
+            )
+        wait_until(ledger.asked.is_set)
+        wait_until(lambda: waiting(rabbit_a, vhost) == 0)
+        ledger.there.set()
+        wait_until(lambda: set(ledger.seen) == set(images))
+
+    assert max(ledger.sizes) > 16
+
+
+def waiting(rabbit, vhost):
+    """Count what was not delivered yet."""
+    listed = rabbit.ctl(
+        *("list_queues", f"--vhost={vhost}", "name", "messages_ready")
+    )
+    return sum(int(line.split("\t")[1]) for line in listed.splitlines())

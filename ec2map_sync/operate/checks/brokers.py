@@ -13,7 +13,6 @@ from ec2map_sync.glance.broker import (
     Queues,
     broker_address,
     is_durable,
-    rabbit_options,
 )
 from ec2map_sync.glance.fit import Misfit, NoExchange, look, require_fit
 from ec2map_sync.glance.management import eaters
@@ -31,9 +30,6 @@ from ec2map_sync.settings.values import Bus, Notifications, Peer
 
 _DOWN = "is down or inaccessible"
 """What RabbitMQ says of a queue whose node is away."""
-
-_TOO_FEW = 16
-"""With so few, batches stay small: the broker sends no more at a time."""
 
 
 def between_regions(config: Config) -> Mapping[str, Check]:
@@ -192,13 +188,6 @@ def _said(error: NoExchange | Misfit) -> tuple[str, str]:
 
 
 def _glance_queues(conf: cfg.ConfigOpts, options: Notifications) -> Finding:
-    prefetch = rabbit_options(conf).rabbit_qos_prefetch_count
-    if 0 < prefetch <= _TOO_FEW:
-        return wrong(
-            f"rabbit_qos_prefetch_count is {prefetch}",
-            "remove it: with so few, every few notifications cost a "
-            "transaction of the ledger",
-        )
     there: dict[str, tuple[int, int]] = {}
     with link.connect(broker_address(conf)) as connection:
         try:
