@@ -10,18 +10,23 @@ from sqlalchemy.exc import DBAPIError
 
 CANNOT_WRITE = {
     1290,  # --read-only, or another option
-    1836,  # --super-read-only
+    1836,  # read-only mode
+    1036,  # a table that may only be read: MariaDB's --innodb-read-only
     1792,  # a transaction that may only read
     1047,  # a node that has left its Galera cluster
     1180,  # a commit that failed, as it does while a node leaves
+    3100,  # a member that has left its group (MySQL's Group Replication)
+    3032,  # MySQL: offline mode
     1053,  # shutting down
     1927,  # killed
+    4031,  # MySQL: ended, since it has rested too long
     "25006",  # PostgreSQL: a standby, or set to read only
 }
 """Errors of servers that answer, whose work another one may do by now."""
 
 DEADLOCK = {
     1213,  # also of a commit, if another node of a Galera cluster was first
+    3101,  # the same, of MySQL's Group Replication
     1020,  # MariaDB with innodb_snapshot_isolation, on by default from 11.8 on
     "40P01",
     "40001",

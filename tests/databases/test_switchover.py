@@ -1,5 +1,8 @@
 """A server that answers, and writes no more, is left for the new one."""
 
+from contextlib import ExitStack, contextmanager
+from uuid import uuid4
+
 import pytest
 import schemas
 import sqlalchemy as sa
@@ -10,43 +13,92 @@ from servers import MariaDB, PostgreSQL
 from ec2map_sync.rules.rows import SinkRow
 from ec2map_sync.sinks import Plan
 from ec2map_sync.sinks.nova import NovaSink
+from ec2map_sync.sql import errors
 from ec2map_sync.sql.database import create_engine, parse_url
 
 pytestmark = pytest.mark.services
 
 IMAGE = "00000000-0000-4000-8000-000000000001"
-GIVES_UP = {
-    MariaDB: ("SET GLOBAL read_only = 1",),
-    PostgreSQL: (
-        "ALTER SYSTEM SET default_transaction_read_only = on",
-        "SELECT pg_reload_conf()",
-    ),
-}
+ME = sa.text("SELECT connection_id()")
+LEFT = {code for code in errors.CANNOT_WRITE if isinstance(code, int)}
 
 
-@pytest.fixture(params=[MariaDB, PostgreSQL])
-def servers(request, tmp_path):
-    with (
-        request.param(tmp_path / "old") as old,
-        request.param(tmp_path / "new") as new,
-    ):
-        for server in (old, new):
-            engine = sa.create_engine(
-                parse_url(server.create_database("c"), "")
-            )
-            schemas.create(engine, schemas.S3_IMAGES)
-            engine.dispose()
-            if isinstance(server, MariaDB):
-                # Whoever may do everything may write there still.
-                server.execute("CREATE USER u IDENTIFIED BY 'p'")
-                server.execute("GRANT ALL ON c.* TO u")
-        yield old, new
+@contextmanager
+def told(server, before, after):
+    """Tell a server something, and later the contrary."""
+    for statement in before:
+        server.execute(statement)
+    yield
+    for statement in after:
+        server.execute(statement)
+
+
+def is_read_only(server):
+    on, off = "SET GLOBAL read_only = 1", "SET GLOBAL read_only = 0"
+    return told(server, [on], [off])
+
+
+def takes_transactions_that_read(server):
+    on, off = "SET GLOBAL tx_read_only = 1", "SET GLOBAL tx_read_only = 0"
+    return told(server, [on, "KILL USER u"], [off])
+
+
+def follows(server):
+    change = "ALTER SYSTEM SET default_transaction_read_only ="
+    end = "SELECT pg_reload_conf()"
+    return told(server, [f"{change} on", end], [f"{change} off", end])
+
+
+@contextmanager
+def came_back_to_be_read(server):
+    options = server._options
+    server._options += ("--innodb-read-only",)
+    server.restart()
+    yield
+    server._options = options
+    server.restart()
+
+
+WAYS = [
+    (MariaDB, is_read_only, {1290}),
+    (MariaDB, takes_transactions_that_read, {1792}),
+    (MariaDB, came_back_to_be_read, {1036, 1836}),
+    (PostgreSQL, follows, {"25006"}),
+]
+
+
+@pytest.fixture(scope="module")
+def all_servers(tmp_path_factory):
+    """Give two servers of each kind."""
+    with ExitStack() as stack:
+        made = {}
+        for kind in (MariaDB, PostgreSQL):
+            made[kind] = [
+                stack.enter_context(kind(tmp_path_factory.mktemp("server")))
+                for _ in "12"
+            ]
+        for server in made[MariaDB]:
+            # Whoever may do everything may write there still.
+            server.execute("CREATE USER u IDENTIFIED BY 'p'")
+            server.execute("GRANT ALL ON `c%`.* TO u")
+        yield made
+
+
+@pytest.fixture
+def servers(request, all_servers):
+    """Give two servers with a cell of the same name."""
+    pair, name = all_servers[request.param], f"c{uuid4().hex}"
+    for server in pair:
+        engine = sa.create_engine(parse_url(server.create_database(name), ""))
+        schemas.create(engine, schemas.S3_IMAGES)
+        engine.dispose()
+    return *pair, name
 
 
 @pytest.fixture
 def engine(servers):
-    old, _ = servers
-    url = parse_url(old.url("c"), "x")
+    old, _, name = servers
+    url = parse_url(old.url(name), "x")
     if isinstance(old, MariaDB):
         url = url.set(username="u", password="p")
     with Proxy(old.port, as_it_comes) as proxy:
@@ -55,11 +107,10 @@ def engine(servers):
         engine.dispose()
 
 
-def rows(server):
-    statement = "SELECT id FROM s3_images"
+def rows(server, name):
     if isinstance(server, MariaDB):
-        return server.execute(statement.replace("s3", "c.s3"))
-    return server.execute(statement, "c")
+        return server.execute(f"SELECT id FROM {name}.s3_images")
+    return server.execute("SELECT id FROM s3_images", name)
 
 
 def add(sink, number):
@@ -67,30 +118,57 @@ def add(sink, number):
         session.apply(Plan(add=(SinkRow(number=number, uuid=IMAGE),)))
 
 
-def test_after_a_switch_over_the_second_attempt_writes(servers, engine):
-    (old, new), (engine, proxy) = servers, engine
+@pytest.mark.parametrize(
+    ("servers", "way", "codes"), WAYS, indirect=["servers"]
+)
+def test_after_a_switch_over_the_second_attempt_writes(
+    servers, engine, way, codes
+):
+    (old, new, name), (engine, proxy) = servers, engine
     sink = NovaSink("cell1", engine)
     with engine.connect(), engine.connect():
         pass  # several connections rest in the pool
     add(sink, 100)
 
-    for statement in GIVES_UP[type(old)]:
-        old.execute(statement)
-    proxy.leads_to = new.port
-    wait_until(lambda: fails(sink), 10)
-    add(sink, 101)
+    with way(old):
+        wait_until(lambda: fails(sink, codes), 10)
+        proxy.leads_to = new.port
+        add(sink, 101)
+        assert rows(old, name) == [(100,)]
 
-    assert rows(old) == [(100,)]
-    assert rows(new) == [(101,)]
+    assert rows(new, name) == [(101,)]
 
 
-def fails(sink):
-    """Whether an attempt fails; PostgreSQL reads its options in a moment."""
+def fails(sink, codes):
+    """Whether an attempt is refused so, and the connection left.
+
+    What was told a server takes a moment, or costs a connection.
+    """
     try:
-        sink.reserve()
         add(sink, 100)
     except sa.exc.IntegrityError:
         return False
     except sa.exc.DBAPIError as error:
-        return error.connection_invalidated
+        return (
+            bool(errors.codes(error.orig) & codes)
+            and error.connection_invalidated
+        )
     return False
+
+
+@pytest.mark.parametrize("code", sorted(LEFT))
+def test_a_server_that_answers_so_is_left_at_once(mariadb, code):
+    """Also what this machine's server has no reason to say."""
+    engine = create_engine(parse_url(mariadb.url("mysql"), "x"))
+    told = f"SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = {code}"
+    with engine.connect() as connection:
+        before = connection.scalar(ME)
+    with engine.connect() as connection:
+        assert connection.scalar(ME) == before
+        with pytest.raises(sa.exc.DBAPIError) as raised:
+            connection.exec_driver_sql(told)
+
+    assert raised.value.connection_invalidated
+    with engine.connect() as connection:
+        assert connection.scalar(ME) != before
+    engine.dispose()
