@@ -9,6 +9,7 @@ import pytest
 import schemas
 import sqlalchemy as sa
 from patience import within
+from strict import refused
 
 from ec2map_sync.ledger import schema
 from ec2map_sync.operate.checks import databases
@@ -98,6 +99,45 @@ def test_a_cluster_that_refuses_get_lock_is_written_to(mariadb):
             add(sink, ROW)
             assert sink.rows([ROW.number]) == {ROW.number: ROW.uuid}
     engine.dispose()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT GET_LOCK('x', 1)",
+        "LOCK TABLES head WRITE",
+        "CREATE TABLE x AS SELECT 1",
+        "ALTER TABLE x ENGINE=MyISAM",
+        "CREATE TEMPORARY TABLE x (id INT)",
+        "SET @x = 1",
+        "SELECT last_insert_id()",
+    ],
+)
+def test_what_a_strict_cluster_refuses_is_noticed_in_each_test(statement):
+    """As the fixture of this directory does; what is quoted is data."""
+    assert refused(statement)
+    assert not refused("INSERT INTO x VALUES ('GET_LOCK @x') FOR UPDATE")
+    assert not refused("SELECT @@version")
+
+
+@pytest.mark.services
+def test_each_table_of_the_ledger_has_a_primary_key(mariadb):
+    """A strict cluster takes no row of one without."""
+    name = "keys_of_all"
+    engine = create_engine(parse_url(mariadb.create_database(name), "x"))
+    schema.upgrade(engine)
+    engine.dispose()
+
+    of_ours = f"table_schema = '{name}'"
+    keyed = (
+        "SELECT table_name FROM information_schema.table_constraints "
+        f"WHERE {of_ours} AND constraint_type = 'PRIMARY KEY'"
+    )
+    lacking = mariadb.execute(
+        f"SELECT table_name FROM information_schema.tables WHERE {of_ours} "
+        f"AND (engine <> 'InnoDB' OR table_name NOT IN ({keyed}))"
+    )
+    assert lacking == []
 
 
 @pytest.mark.services
