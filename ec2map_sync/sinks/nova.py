@@ -2,6 +2,7 @@
 
 import logging
 import re
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -38,6 +39,8 @@ s3_images = sa.Table(
 _ROWS = sa.select(s3_images.c.id, s3_images.c.uuid)
 _SLICES = 16
 _LOOKED = "ec2map_looked"
+LOOK_AGAIN = 1.0
+"""Seconds after which a connection may lead to another server."""
 
 
 def next_id(connection: Connection) -> int:
@@ -235,12 +238,17 @@ class NovaSink:
             yield connection
 
     def _look(self, connection: Connection) -> int:
-        """Returns where Nova counts, once for each connection to MySQL."""
-        if connection.dialect.name != "mysql" or _LOOKED in connection.info:
+        """Returns where Nova counts, on MySQL; 0 if that was seen just now.
+
+        A connection to a proxy outlives the server behind it.
+        """
+        now, looked = time.monotonic(), connection.info.get(_LOOKED)
+        if connection.dialect.name != "mysql" or (
+            looked is not None and now - looked < LOOK_AGAIN
+        ):
             return 0
-        found = next_id(connection)
-        connection.info[_LOOKED] = True
-        return found
+        connection.info[_LOOKED] = now
+        return next_id(connection)
 
     def _warn(self, found: int) -> None:
         LOG.warning(

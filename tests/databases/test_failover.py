@@ -17,7 +17,7 @@ from ec2map_sync.rules.claims import Claim
 from ec2map_sync.rules.ec2id import DERIVED, ON_DEMAND, Scheme
 from ec2map_sync.rules.rows import SinkRow
 from ec2map_sync.settings.values import Cell
-from ec2map_sync.sinks import Plan
+from ec2map_sync.sinks import Plan, nova
 from ec2map_sync.sinks.audit import SinkAuditor, Sweep
 from ec2map_sync.sinks.nova import NovaSink
 from ec2map_sync.sinks.writer import Writer
@@ -150,6 +150,20 @@ def test_before_a_row_of_ours_a_server_that_forgot_is_put_right(
     add(sink, OURS)
 
     assert boot(two) in ON_DEMAND
+
+
+def test_a_proxy_may_lead_a_connection_to_another_server(cells, monkeypatch):
+    sink = NovaSink("cell1", cells[0])
+    sink.reserve()
+    add(sink, OURS)
+    monkeypatch.setattr(nova, "LOOK_AGAIN", 0)
+    add(sink, SinkRow(number=OURS.number + 1, uuid=OTHER))
+    assert not sink.suspect
+    forget(cells[0])
+
+    add(sink, SinkRow(number=OURS.number + 2, uuid=THIRD))
+
+    assert sink.suspect
 
 
 def test_to_keep_the_counter_costs_no_second_commit(cells):

@@ -6,6 +6,7 @@ from uuid import uuid4
 import pytest
 import schemas
 import sqlalchemy as sa
+from multiplexer import Multiplexer
 from servers import PgBouncer
 
 from ec2map_sync.ledger import Ledger, schema
@@ -41,7 +42,7 @@ def adopting(n):
 
 
 @pytest.fixture(params=[4, 1])
-def pooler(request, postgresql, tmp_path):
+def pgbouncer(request, postgresql, tmp_path):
     """A pooler with more sessions than we have threads, or with one."""
     directory = tmp_path / "pgbouncer"
     with PgBouncer(directory, postgresql, request.param) as pooler:
@@ -49,16 +50,20 @@ def pooler(request, postgresql, tmp_path):
 
 
 @pytest.fixture
-def engines(postgresql, pooler):
+def multiplexer(mariadb):
+    with Multiplexer(mariadb) as pooler:
+        yield pooler
+
+
+def opened(server, pooler):
+    """Give engines for a ledger and a cell, by way of a pooler."""
     made = []
     for name in (f"ledger_{uuid4().hex}", f"cell_{uuid4().hex}"):
-        postgresql.create_database(name)
+        server.create_database(name)
         made.append(create_engine(parse_url(pooler.url(name), "x")))
     schema.upgrade(made[0])
     schemas.create(made[1], schemas.S3_IMAGES)
-    yield made
-    for engine in made:
-        engine.dispose()
+    return made
 
 
 @pytest.fixture
@@ -78,8 +83,21 @@ class Outlet:
 
 
 @pytest.mark.usefixtures("counting")
-def test_whatever_session_a_transaction_gets_it_goes_through(engines):
-    own, cell = engines
+def test_whatever_session_a_transaction_gets_it_goes_through(
+    postgresql, pgbouncer
+):
+    exercise(*opened(postgresql, pgbouncer))
+
+
+@pytest.mark.usefixtures("counting")
+def test_what_a_session_was_told_may_be_forgotten(mariadb, multiplexer):
+    exercise(*opened(mariadb, multiplexer))
+
+    assert multiplexer.changes > ROUNDS
+
+
+def exercise(own, cell):
+    """Let three work at once, and look at the rows; all connections end."""
     ledger = Ledger(own, SCHEME)
 
     def work(start):
@@ -115,3 +133,5 @@ def test_whatever_session_a_transaction_gets_it_goes_through(engines):
         (n if n % 3 else SCHEME.derive(image(n)), image(n))
         for n in range(3 * ROUNDS)
     }
+    for engine in (own, cell):
+        engine.dispose()
