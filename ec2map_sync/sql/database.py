@@ -5,13 +5,14 @@ import os
 import time
 from collections.abc import Iterable
 from typing import Any
+from urllib.parse import unquote
 
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Engine, ExceptionContext, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from ec2map_sync.rules.errors import ConfigError, one_line
-from ec2map_sync.sql import errors, tls
+from ec2map_sync.sql import errors, mycnf, tls
 
 LOG = logging.getLogger(__name__)
 
@@ -57,6 +58,8 @@ def parse_url(url: str, option: str) -> URL:
     :raises ConfigError: naming ``option``, if it cannot be used.
     """
     try:
+        if "\0" in unquote(url):
+            raise ValueError("a null byte ends what it is in, for a driver")
         parsed = make_url(url)
         backend = parsed.get_backend_name()
         # Whatever driver Nova uses for it: ours is the one installed here.
@@ -85,11 +88,12 @@ def parse_url(url: str, option: str) -> URL:
     if unknown:
         LOG.debug("%s: left out: %s", option, ", ".join(sorted(unknown)))
     parsed = parsed.difference_update_query(unknown)
-    if backend in _MYSQL:
-        try:
+    try:
+        _require_names(parsed)
+        if backend in _MYSQL:
             _require_usable(parsed)
-        except ConfigError as error:
-            raise ConfigError(f"{option}: {error}") from error
+    except ConfigError as error:
+        raise ConfigError(f"{option}: {error}") from error
     return parsed
 
 
@@ -110,6 +114,17 @@ def _known(backend: str, given: Iterable[str]) -> set[str]:
     return set(given)
 
 
+def _require_names(url: URL) -> None:
+    """Looks at names of hosts, of which Python makes others for DNS."""
+    hosts = [url.host or "", *url.normalized_query.get("host", ())]
+    for host in ",".join(hosts).split(","):
+        try:
+            host.encode("idna")
+        except UnicodeError as error:
+            if not host.startswith("/"):  # the folder of a socket
+                raise ConfigError(f"{host} is no name of a host") from error
+
+
 def _require_usable(url: URL) -> None:
     """Looks at what the driver would stumble over, or would pass over."""
     from pymysql.charset import charset_by_name  # noqa: PLC0415, slow
@@ -127,6 +142,7 @@ def _require_usable(url: URL) -> None:
         # It may ask for TLS: without it, we would not know.
         path = os.path.expanduser(query["read_default_file"])
         tls.require_file("read_default_file", path)
+        mycnf.require(path, query.get("read_default_group", "client"))
     tls.arguments(query)
 
 

@@ -90,10 +90,11 @@ def _made(
             )
         if "ssl_cipher" in given:
             context.set_ciphers(given["ssl_cipher"])
-    except ssl.SSLError as error:
+    except OSError as error:  # ssl.SSLError is one, too
         names = ("ssl_ca", "ssl_cert", "ssl_key", "ssl_cipher")
         told = ", ".join(f"{n}={given[n]}" for n in names if n in given)
-        raise ConfigError(f"{told}: {error.reason or error}") from error
+        reason = getattr(error, "reason", None) or error.strerror or error
+        raise ConfigError(f"{told}: {reason}") from error
     return context
 
 

@@ -58,6 +58,61 @@ def test_a_file_that_holds_no_certificate_is_named(tmp_path):
         assert str(raised.value).startswith(f"{OPTION}: {name}={path}: ")
 
 
+@pytest.mark.parametrize("name", ["ssl_ca", "ssl_cert"])
+def test_a_folder_is_no_certificate(tmp_path, name):
+    with pytest.raises(ConfigError, match=f"{name}=/.*: Is a directory"):
+        parse_url(f"{BASE}?{name}={tmp_path}", OPTION)
+
+
+def test_a_cipher_that_openssl_does_not_know_is_named():
+    with pytest.raises(ConfigError, match=r"ssl_cipher=NONESUCH: .*cipher"):
+        parse_url(f"{BASE}?ssl_cipher=NONESUCH", OPTION)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (b"[client]\n=x\n", "parsing errors"),
+        (b"!includedir /etc/x\n", "no section headers"),
+        (b"\xff\xfe", "can't decode"),
+        (b"[client]\nssl-ca=/no/ca.pem\n", r"ssl-ca: /no/ca\.pem: No such"),
+    ],
+)
+def test_an_option_file_that_cannot_be_used_is_named(tmp_path, text, said):
+    path = tmp_path / "my.cnf"
+    path.write_bytes(text)
+
+    with pytest.raises(ConfigError, match=said) as raised:
+        parse_url(f"{BASE}?read_default_file={path}", OPTION)
+
+    assert str(path) in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "mysql://u:p@a..b/nova",
+        f"mysql://u:p@{'a' * 64}/nova",
+        "postgresql://u:p@a..b,c/nova",
+        "postgresql:///nova?host=c&host=a..b",
+    ],
+)
+def test_what_is_no_name_of_a_host_is_named(url):
+    with pytest.raises(ConfigError, match="is no name of a host"):
+        parse_url(url, OPTION)
+
+
+def test_the_folder_of_a_socket_is_no_name():
+    parse_url(f"postgresql:///nova?host=/{'a' * 70}", OPTION)
+
+
+@pytest.mark.parametrize("where", ["x?ssl_ca=%00", "x%00", "x?charset=a%00b"])
+def test_a_null_byte_is_refused(where):
+    with pytest.raises(ConfigError, match="no database URL"):
+        parse_url(f"mysql://u:p@127.0.0.1/{where}", OPTION)
+
+
 def test_several_hosts_are_more_than_the_driver_takes():
     with pytest.raises(ConfigError, match="a,b are several hosts"):
         parse_url("mysql://u:p@a,b/nova", OPTION)
