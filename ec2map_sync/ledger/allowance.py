@@ -37,10 +37,18 @@ class Allowance:
     ahead since."""
 
 
+# Made once: SQLAlchemy takes longer to make a statement than to run it.
+_LATELY = _e.at > sa.bindparam("since")
+_USED = sa.select(sa.func.count()).where(
+    _LATELY, _e.peer == sa.bindparam("by")
+)
+_SPENT = sa.insert(tables.evictions)
+
+
 def lately(now: Stamp) -> sa.Select[Any]:
     """Counts the evictions of a day, by peer."""
-    count = sa.select(_e.peer, sa.func.count(_e.id))
-    return count.where(_e.at > earlier(now, DAY)).group_by(_e.peer)
+    count = sa.select(_e.peer, sa.func.count(_e.id)).where(_LATELY)
+    return count.group_by(_e.peer).params(since=earlier(now, DAY))
 
 
 def require_few(moves: Sequence[dict[str, Any]], allowance: Allowance) -> None:
@@ -70,8 +78,8 @@ def spend(
     if not evictions:
         return
     peer = allowance.peer
-    used = connection.execute(lately(now).where(_e.peer == peer)).first()
-    before = max(used[1] if used else 0, allowance.spent)
+    day = {"since": earlier(now, DAY), "by": peer}
+    before = max(connection.execute(_USED, day).scalar_one(), allowance.spent)
     if before + len(evictions) > allowance.max_evictions:
         raise TooManyEvictions(
             f"claims would take {len(evictions)} numbers from images that "
@@ -80,7 +88,7 @@ def spend(
             frozenset[str]().union(*(e.blamed for e in evictions)),
         )
     connection.execute(
-        sa.insert(tables.evictions),
+        _SPENT,
         [
             {"at": now, "peer": peer, "image": e.image, "number": e.number}
             for e in evictions

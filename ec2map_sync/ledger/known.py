@@ -24,6 +24,11 @@ MAPPED = sa.and_(
 )
 """Which claim a row of numbers belongs to."""
 
+# Made once: SQLAlchemy takes longer to make a statement than to run it.
+_CLAIMS = sa.select(tables.claims)
+_NUMBERS = sa.select(tables.numbers)
+_PASSED = sa.select(tables.passed)
+
 UUID: sa.ColumnElement[str] = sa.case(
     (tables.claims.c.spelled != "", tables.claims.c.spelled),
     (tables.claims.c.spelling != "", tables.claims.c.spelling),
@@ -169,7 +174,7 @@ def glimpse(connection: Connection, images: Iterable[str]) -> Glimpse:
 def look_up(connection: Connection, images: Iterable[str]) -> dict[str, Known]:
     """Reads what is known of some images."""
     c = tables.claims
-    return _known_of(select_in(connection, sa.select(c), c.c.image, images))
+    return _known_of(select_in(connection, _CLAIMS, c.c.image, images))
 
 
 def _known_of(rows: Iterable[Row[Any]]) -> dict[str, Known]:
@@ -198,13 +203,13 @@ def slots_of(
     slots: dict[int, Slot] = {}
     revisions: dict[int, int] = {}
     read = partial(select_in, connection)
-    for row in read(sa.select(n), n.c.number, numbers):
+    for row in read(_NUMBERS, n.c.number, numbers):
         revisions[row.number] = row.revision
         slots[row.number] = Slot(
             wish_of(row) if row.wish_image is not None else None
         )
     there = numbers if whole else slots.keys()
-    for row in read(sa.select(p), p.c.number, there):
+    for row in read(_PASSED, p.c.number, there):
         revisions.setdefault(row.number, 0)
         slots.setdefault(row.number, Slot()).passed.add(wish_of(row))
     return slots, revisions

@@ -31,6 +31,23 @@ TOGETHER = 64
 """Spans summed up in one statement; SQLite takes 500 at most."""
 
 
+def _before() -> sa.Select[Any]:
+    c, head = tables.claims, tables.head
+    tail = (
+        sa.select(
+            sa.func.count().label("tail_count"),
+            sa.func.coalesce(sa.func.sum(c.c.hash), 0).label("tail_sum"),
+        )
+        .where(c.c.claimed_at >= sa.bindparam("until"))
+        .subquery()
+    )
+    return sa.select(head, tail).select_from(head.join(tail, sa.true()))
+
+
+# Made once: every heartbeat and every question needs it.
+_BEFORE = _before()
+
+
 def print_before(
     connection: Connection, until: Stamp
 ) -> tuple[sa.Row[Any], Print]:
@@ -39,17 +56,7 @@ def print_before(
     The running total less the tail: what it costs does not grow with the
     number of claims. One statement, so that both are of one moment.
     """
-    c, head = tables.claims, tables.head
-    tail = (
-        sa.select(
-            sa.func.count().label("tail_count"),
-            sa.func.coalesce(sa.func.sum(c.c.hash), 0).label("tail_sum"),
-        )
-        .where(c.c.claimed_at >= until)
-        .subquery()
-    )
-    both = head.join(tail, sa.true())
-    row = connection.execute(sa.select(head, tail).select_from(both)).one()
+    row = connection.execute(_BEFORE, {"until": until}).one()
     total = Print(row.total_count, row.total_sum)
     return row, total - Print(int(row.tail_count), int(row.tail_sum))
 

@@ -38,6 +38,8 @@ LOG = logging.getLogger(__name__)
 # Made once, like others that every image needs: SQLAlchemy takes longer to
 # make a statement than to run it.
 _LOCK = sa.select(tables.head, NOW).with_for_update()
+_UPDATE = sa.update(tables.head)
+_MOVED = sa.insert(tables.moves)
 
 
 class Recording:
@@ -181,7 +183,7 @@ class Recording:
     def commit(self) -> None:
         """Writes what the head row remembers and lets the next one in."""
         self.connection.execute(
-            sa.update(tables.head),
+            _UPDATE,
             {
                 "revision": self.revision,
                 "scheme": self.scheme.fingerprint,
@@ -299,7 +301,7 @@ class Recording:
         for row in rows:
             row |= {"at": self._clock(), "revision": self.revision}
         if rows:
-            self.connection.execute(sa.insert(tables.moves), rows)
+            self.connection.execute(_MOVED, rows)
             self.moved += rows
 
     def load_slots(
