@@ -17,6 +17,7 @@ from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
+from simulation import skirmish
 from simulation.history import (
     ANY,
     LOSSY,
@@ -29,12 +30,16 @@ from simulation.history import (
 )
 from simulation.region import Parts, Wrong
 
+SKIRMISH = Profile(actions=skirmish.ACTS, outlaws=True)
+"""Attacks alone, on a ledger in memory: see `simulation.skirmish`."""
+
 KINDS = {
     "any": ANY,
     "serial": SERIAL,
     "pushed": PUSHED,
     "lossy": LOSSY,
     "outlaws": OUTLAWS,
+    "skirmish": SKIRMISH,
 }
 
 
@@ -47,6 +52,8 @@ def attempt(
     """Run a history; gives a text if it went wrong."""
     logging.disable(logging.CRITICAL)
     try:
+        if profile == SKIRMISH:
+            return skirmish.run(seed, leave_out)
         return run(seed, profile, parts, leave_out)
     except Wrong as error:
         return "\n".join([str(error), *error.__notes__])
@@ -60,7 +67,9 @@ def attempt_all(
     """Run histories on all processors."""
     with ProcessPoolExecutor(processes or os.cpu_count()) as pool:
         yield from pool.map(
-            partial(attempt, profile=profile), seeds, chunksize=4
+            partial(attempt, profile=profile),
+            seeds,
+            chunksize=20 if profile == SKIRMISH else 4,
         )
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from histories import attempt_all
+from histories import SKIRMISH, attempt_all
+from simulation import skirmish
 from simulation.history import (
     ANY,
     HOUR,
@@ -21,6 +22,7 @@ from simulation.history import (
     World,
     run,
 )
+from simulation.memory import OnDisk
 from simulation.region import Parts, Region
 
 from ec2map_sync.rules.claims import Sighting
@@ -30,6 +32,7 @@ HISTORIES = int(os.environ.get("EC2MAP_SYNC_HISTORIES", "40"))
 ATTACKED = int(
     os.environ.get("EC2MAP_SYNC_ATTACKED_HISTORIES", HISTORIES // 8)
 )
+SKIRMISHES = int(os.environ.get("EC2MAP_SYNC_SKIRMISHES", HISTORIES * 4))
 FIRST_SEED = int(os.environ.get("EC2MAP_SYNC_FIRST_SEED", "0"))
 
 pytestmark = pytest.mark.timeout(900)  # they may share the machine
@@ -70,6 +73,21 @@ def test_outlaws_take_a_few_numbers_and_honest_regions_agree():
     assert sum(outcome.counts["attack"] for outcome in found) > ATTACKED
     assert sum(outcome.held for outcome in found) > ATTACKED
     assert sum(outcome.moved for outcome in found) > ATTACKED
+
+
+def test_of_many_attacks_none_takes_more_than_it_may():
+    """Nor is anything agreed upon that differs meanwhile."""
+    found = outcomes(SKIRMISH, SKIRMISHES)
+
+    attacks = sum(outcome.counts.get("attack", 0) for outcome in found)
+    assert attacks > SKIRMISHES
+    assert sum(outcome.evicted for outcome in found) > SKIRMISHES
+    assert sum(outcome.held for outcome in found) > SKIRMISHES
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_an_attack_on_a_ledger_in_memory_ends_as_on_one_that_lasts(seed):
+    assert skirmish.run(seed) == skirmish.run(seed, ledger=OnDisk)
 
 
 def test_a_history_is_the_same_every_time():

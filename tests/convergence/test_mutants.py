@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from histories import attempt
-from simulation.history import ANY, LOSSY, OUTLAWS, PUSHED, SERIAL, Profile
+from histories import SKIRMISH, attempt
+from simulation.history import ANY, LOSSY, PUSHED, SERIAL, Profile
 from simulation.region import Parts
 
 from ec2map_sync.ledger import PUBLISHING, recording
@@ -117,7 +117,7 @@ def test_moves_that_are_not_recorded_are_caught(monkeypatch):
 def test_evictions_that_nobody_counts_are_caught(monkeypatch):
     monkeypatch.setattr(recording, "spend", lambda *_args: None)
 
-    assert is_caught(OUTLAWS)
+    assert is_caught(SKIRMISH)
 
 
 def test_evictions_that_are_counted_for_each_message_are_caught(monkeypatch):
@@ -128,7 +128,18 @@ def test_evictions_that_are_counted_for_each_message_are_caught(monkeypatch):
 
     monkeypatch.setattr(recording, "spend", spend)
 
-    assert is_caught(OUTLAWS)
+    assert is_caught(SKIRMISH)
+
+
+def test_an_agreement_that_is_taken_for_granted_is_caught(monkeypatch):
+    judge = Agreement.judge
+
+    def believe(self, heartbeat, _own, own_total, *, sound):
+        return judge(self, heartbeat, heartbeat.before, own_total, sound=sound)
+
+    monkeypatch.setattr(Agreement, "judge", believe)
+
+    assert is_caught(SKIRMISH)
 
 
 def test_a_clock_that_does_not_follow_is_caught(monkeypatch):

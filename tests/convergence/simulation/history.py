@@ -19,6 +19,7 @@ from uuid import UUID
 from sqlalchemy.exc import OperationalError
 
 from ec2map_sync.peers import compare, follower
+from ec2map_sync.peers.follower import REFUSED_PAUSE
 from ec2map_sync.rules.claims import Sighting
 from ec2map_sync.rules.ec2id import Band, Kind, Scheme
 from ec2map_sync.rules.stamps import BadStamp
@@ -205,11 +206,13 @@ class World:
         except BadStamp:
             if region.honest:
                 raise
-            process.recover()
+            process.fail(self.now)
         except (Outage, OperationalError) as error:
             if not isinstance(getattr(error, "orig", error), Outage):
                 raise
-            process.recover()
+            process.fail(self.now)
+        else:
+            process.over()
         region.observe()
 
     def round(self, rng: Random) -> None:
@@ -217,7 +220,7 @@ class World:
         all_of_them = [(r, p) for r in self.living for p in r.processes]
         rng.shuffle(all_of_them)
         for region, process in all_of_them:
-            if process.has_work():
+            if self.now >= process.rests_until and process.has_work():
                 self.step(region, process)
         self.now += ROUND_SECONDS
 
@@ -229,6 +232,8 @@ class World:
             self.network.brokers[region.name].up = True
             if not region.hosts:
                 region.start_host()
+            for process in region.processes:
+                process.over()
 
     def converge(self, rng: Random) -> None:
         """Work until everything is at rest."""
@@ -568,6 +573,19 @@ def use_images(world: World) -> None:
         world.round(rng)
 
 
+def go_on(world: World, rng: Random) -> None:
+    """Let regions work until they have told each other what they tell."""
+    world.now += REFUSED_PAUSE  # what is held rests for so long
+    quiet = 0
+    for _ in range(ROUNDS // 5):
+        before = [region.revision for region in world.living]
+        world.round(rng)
+        same = before == [region.revision for region in world.living]
+        quiet = quiet + 1 if same else 0
+        if quiet == SOME:
+            break
+
+
 def judge_outlaws(world: World, rng: Random) -> None:
     """End what outlaws do; judge what they have done; decide.
 
@@ -578,15 +596,18 @@ def judge_outlaws(world: World, rng: Random) -> None:
     for region in [r for r in world.living if not r.honest]:
         retire(world, region)
     for _ in range(DECISIONS):
-        for _ in range(ROUNDS // 5):  # longer than a held claim rests
-            world.round(rng)
+        go_on(world, rng)
+        any_held = False
         for region in world.living:
             peers = len(world.regions) - 1
             outlaws.check_bound(region, peers, world.max_evictions)
             outlaws.check_settled(region)
             held = region.ledger.quarantine.held()
+            any_held |= bool(held)
             world.outcome.held += sum(held.values())
             outlaws.retry_all(region)
+        if not any_held and check.at_rest(world.living):
+            break
     for region in world.living:
         world.outcome.evicted += sum(n for _, n in region.losses)
 

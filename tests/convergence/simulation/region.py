@@ -38,6 +38,8 @@ from simulation.faults import Fuse
 CLAIM_WAIT = 30.0
 HEARTBEAT_INTERVAL = 4.0
 AUDIT_INTERVAL = 24 * 3600.0
+FIRST_PAUSE = 1.0
+LONGEST_PAUSE = 30.0
 
 _CLAIMS = """
     SELECT image, spelling, claimed_at, wanted_at, wanted, kind_at, kind,
@@ -84,11 +86,24 @@ class Process:
     step: Callable[[], object] = lambda: None
     recover: Callable[[], None] = lambda: None
     has_work: Callable[[], bool] = lambda: True
+    pause: float = FIRST_PAUSE
+    rests_until: float = 0.0
 
     def start(self) -> None:
         """Begin with nothing in memory."""
+        self.over()
         self.recover()
         self.build()
+
+    def fail(self, now: float) -> None:
+        """Recover, and rest: longer each time, as `running.loop` does."""
+        self.rests_until = now + self.pause
+        self.pause = min(2 * self.pause, LONGEST_PAUSE)
+        self.recover()
+
+    def over(self) -> None:
+        """Forget the trouble."""
+        self.pause, self.rests_until = FIRST_PAUSE, 0.0
 
 
 @dataclass(eq=False)
@@ -252,7 +267,8 @@ class Region:
         """Begin to look at a ledger that is another one than before."""
         self.eye = sqlite3.connect(self.path)
         self._watched = False
-        self._revision = -1
+        self.revision = -1
+        """Of the ledger, as last looked at."""
         self._rows: dict[str, tuple[object, ...]] = {}
         self.claims: dict[str, Claim] = {}
         """Every claim in the ledger, as last looked at."""
@@ -478,9 +494,9 @@ class Region:
     def observe(self) -> None:
         """Look whether what was committed may follow what was there."""
         (revision,) = self.eye.execute("SELECT revision FROM head").fetchone()
-        if revision == self._revision:
+        if revision == self.revision:
             return
-        self._revision = revision
+        self.revision = revision
         rows = {row[0]: row for row in self.eye.execute(_CLAIMS)}
         for image, row in rows.items():
             if self._rows.get(image) != row:
