@@ -4,7 +4,7 @@ Counted by our own clock, which no peer sets, never by the stamps of claims;
 what a clock has left in the future, when it was put back, counts.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,15 @@ from ec2map_sync.rules.settle import Eviction
 from ec2map_sync.rules.stamps import earlier
 
 DAY = 24 * 3600.0
-"""Seconds for which an eviction counts."""
+"""Seconds for which an eviction, or a move, counts."""
+
+MANY = 10
+"""So many adoptions as one message may bring are an operator's, in a day: by
+default, of 10,000 images."""
+
+_MOVES = " moves"
+"""Ends the name under which a peer's moves are counted in the table of
+evictions: no region's name has a space."""
 
 _e = tables.evictions.c
 
@@ -29,12 +37,13 @@ class Allowance:
 
     peer: str
     max_moves: int
-    """Ids that may move in one transaction."""
+    """Ids that may move in one transaction; MANY times as many in a day."""
     max_evictions: int
     """Numbers that images may lose in a day."""
-    spent: int = 0
-    """So many of them are gone at least, whatever a clock says that was set
-    ahead since."""
+    moved: int = 0
+    evicted: int = 0
+    """So many are gone at least, whatever a clock says that was set ahead
+    since."""
 
 
 # Made once: SQLAlchemy takes longer to make a statement than to run it.
@@ -47,22 +56,40 @@ _SPENT = sa.insert(tables.evictions)
 
 def lately(now: Stamp) -> sa.Select[Any]:
     """Counts the evictions of a day, by peer."""
-    count = sa.select(_e.peer, sa.func.count(_e.id)).where(_LATELY)
+    count = sa.select(_e.peer, sa.func.count(_e.id)).where(
+        _LATELY, ~_e.peer.endswith(_MOVES)
+    )
     return count.group_by(_e.peer).params(since=earlier(now, DAY))
 
 
-def require_few(moves: Sequence[dict[str, Any]], allowance: Allowance) -> None:
-    """Looks at the moves of a transaction.
+def spend_moves(
+    connection: Connection,
+    moves: Sequence[Mapping[str, Any]],
+    allowance: Allowance,
+    now: Stamp,
+) -> None:
+    """Records moves in a transaction that has locked the head row.
 
-    :raises TooManyMoves: they are too many.
+    :raises TooManyMoves: they are too many, or would be for one day.
     """
+    if not moves:
+        return
+    images = {str(m[what]) for m in moves for what in ("image", "cause")}
+    too_many = f"claims would move {len(moves)} ids, [bus] max_moves "
     if len(moves) > allowance.max_moves:
-        images = {str(m[what]) for m in moves for what in ("image", "cause")}
         raise TooManyMoves(
-            f"claims would move {len(moves)} ids, [bus] max_moves is "
-            f"{allowance.max_moves}",
+            f"{too_many}is {allowance.max_moves}", frozenset(images)
+        )
+    account = allowance.peer + _MOVES
+    before = max(_used(connection, account, now), allowance.moved)
+    most = MANY * allowance.max_moves
+    if before + len(moves) > most:
+        raise TooManyMoves(
+            f"{too_many}allows {most} in a day, {before} of which "
+            f"{allowance.peer} has used",
             frozenset(images),
         )
+    _note(connection, account, now, ((m["image"], m["old"]) for m in moves))
 
 
 def spend(
@@ -78,8 +105,7 @@ def spend(
     if not evictions:
         return
     peer = allowance.peer
-    day = {"since": earlier(now, DAY), "by": peer}
-    before = max(connection.execute(_USED, day).scalar_one(), allowance.spent)
+    before = max(_used(connection, peer, now), allowance.evicted)
     if before + len(evictions) > allowance.max_evictions:
         raise TooManyEvictions(
             f"claims would take {len(evictions)} numbers from images that "
@@ -87,10 +113,22 @@ def spend(
             f"day, {before} of which {peer} has used",
             frozenset[str]().union(*(e.blamed for e in evictions)),
         )
-    connection.execute(
-        _SPENT,
-        [
-            {"at": now, "peer": peer, "image": e.image, "number": e.number}
-            for e in evictions
-        ],
-    )
+    _note(connection, peer, now, ((e.image, e.number) for e in evictions))
+
+
+def _used(connection: Connection, account: str, now: Stamp) -> int:
+    day = {"since": earlier(now, DAY), "by": account}
+    return int(connection.execute(_USED, day).scalar_one())
+
+
+def _note(
+    connection: Connection,
+    account: str,
+    now: Stamp,
+    lost: Iterable[tuple[str, int]],
+) -> None:
+    rows = [
+        {"at": now, "peer": account, "image": image, "number": number}
+        for image, number in lost
+    ]
+    connection.execute(_SPENT, rows)

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from ec2map_sync.ledger import ranges, tables
-from ec2map_sync.ledger.allowance import Allowance, require_few, spend
+from ec2map_sync.ledger.allowance import Allowance, spend, spend_moves
 from ec2map_sync.ledger.bookkeeping import note_found, said
 from ec2map_sync.ledger.known import (
     Glimpse,
@@ -170,8 +170,8 @@ class Recording:
 
         :raises TooManyMoves: it is more.
         """
-        require_few(self.moved, allowance)
         now = self._clock()
+        spend_moves(self.connection, self.moved, allowance, now)
         spend(self.connection, self.evictions, allowance, now)
 
     def restamp(self, claims: Mapping[str, Claim], last: Stamp) -> None:

@@ -48,7 +48,7 @@ class Intake:
         self._refusals = refusals
         self._allowance = allowance
         self._monotonic = monotonic
-        self._evicted: deque[tuple[float, int]] = deque()
+        self._spent: deque[tuple[float, int, int]] = deque()
 
     def take(self, batches: Sequence[Sequence[Claim]]) -> Taken:
         """Records some messages' claims, in one transaction if it may."""
@@ -98,15 +98,20 @@ class Intake:
 
     def _record(self, claims: Sequence[Claim], allowance: Allowance) -> int:
         done = self._ledger.record(claims, allowance=allowance)
-        if done.evicted:
-            self._evicted.append((self._monotonic(), done.evicted))
+        if done.moved or done.evicted:
+            spent = self._monotonic(), done.moved, done.evicted
+            self._spent.append(spent)
         return done.news
 
     def _now_allowed(self) -> Allowance:
         day_ago = self._monotonic() - DAY
-        while self._evicted and self._evicted[0][0] <= day_ago:
-            self._evicted.popleft()
-        return replace(self._allowance, spent=sum(n for _, n in self._evicted))
+        while self._spent and self._spent[0][0] <= day_ago:
+            self._spent.popleft()
+        return replace(
+            self._allowance,
+            moved=sum(moved for _, moved, _ in self._spent),
+            evicted=sum(evicted for _, _, evicted in self._spent),
+        )
 
 
 def _none_of(error: TooManyMoves, allowed: Allowance) -> Allowance:

@@ -102,8 +102,9 @@ class Member:
         scheme: Scheme,
         monotonic: Callable[[], float],
         skew: float,
-        max_evictions: int,
         *,
+        max_evictions: int,
+        max_moves: int,
         ledger: type[memory.InMemory | memory.OnDisk],
         honest: bool,
     ) -> None:
@@ -112,6 +113,7 @@ class Member:
         self.hears = True
         self.monotonic = monotonic
         self.max_evictions = max_evictions
+        self.max_moves = max_moves
         self.ledger = ledger(scheme, self.clock)
         self.pen = wire.Pen(
             region=name,
@@ -161,7 +163,7 @@ class Member:
                 self.pen,
                 recorded=lambda: None,
                 patience=0,
-                max_moves=10**9,
+                max_moves=self.max_moves,
                 max_evictions=self.max_evictions,
                 monotonic=self.monotonic,
             )
@@ -235,6 +237,7 @@ class Field:
             for _ in range(IMAGES)
         ]
         self.max_evictions = rng.choice([0, 1, 3])
+        self.max_moves = rng.choice([1, 10**9, 10**9])
         honest = rng.choice([2, 2, 2, 3])
         self.steady = rng.random() < 0.5
         """Whether clocks are never set, and so agents may start anew."""
@@ -255,7 +258,8 @@ class Field:
             self.scheme,
             lambda: self.now,
             skew,
-            self.max_evictions,
+            max_evictions=self.max_evictions,
+            max_moves=self.max_moves,
             ledger=self._ledger,
             honest=honest,
         )

@@ -210,6 +210,58 @@ def test_a_peer_takes_no_more_than_it_may_however_it_does_it(
     )
 
 
+def adopter(n, stamp, number):
+    """Give a claim that an image has had another id all along."""
+    return Claim(claimed_at=NOW, image=image(n), wanted=Wanted(stamp, number))
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_a_peer_moves_no_more_than_it_may_in_a_day(region, size):
+    """In however many messages, across restarts."""
+    region.uses(42)
+    for start in range(0, 42, size):
+        ours = range(start, start + size)
+        region.hear([adopter(n, 9, 4000 + n) for n in ours], max_moves=3)
+        if start % 7 == 0:
+            region.restart()
+
+    assert region.ledger.queries.move_count() == 30
+    assert len(region.held()) == 12
+    assert region.ledger.queries.evictions_lately(region.now) == {}
+
+
+def test_an_image_that_is_moved_again_loses_a_number_each_time(region):
+    region.uses(1)
+    for n in range(20):
+        region.hear([adopter(0, 1000 - n, 4000 + n)])
+
+    assert region.ledger.queries.move_count() == 1 + BOUND
+
+
+def test_moves_count_for_a_day_by_whatever_clock(region):
+    region.uses(12)
+    for n in range(10):
+        region.hear([adopter(n, 9, 4000 + n)], max_moves=1)
+    region.now += 3 * SECOND * int(DAY)
+    region.hear([adopter(10, 9, 5000)], max_moves=1)
+    assert region.ledger.queries.move_count() == 10
+
+    region.lived += DAY
+    region.hear([adopter(11, 9, 5001)], max_moves=1)
+
+    assert region.numbers([image(11)]) == {image(11): 5001}
+
+
+def test_moves_of_one_peer_leave_another_its_own(region):
+    region.uses(12)
+    for n in range(11):
+        region.hear([adopter(n, 9, 4000 + n)], max_moves=1)
+    region.hear([adopter(11, 9, 5002)], peer="three", max_moves=1)
+
+    assert region.numbers([image(11)]) == {image(11): 5002}
+    assert region.ledger.queries.move_count() == 11
+
+
 def test_what_takes_nothing_flows(region):
     used = region.uses(12)
     (mixed,) = with_news_of_the_losers(used)
