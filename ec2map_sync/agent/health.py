@@ -11,8 +11,9 @@ from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from ec2map_sync.ledger import Ledger, ServiceState
+from ec2map_sync.ledger import Head, Ledger, ServiceState
 from ec2map_sync.rules.claims import Stamp
+from ec2map_sync.rules.errors import HeadGone
 
 LOG = logging.getLogger(__name__)
 
@@ -83,7 +84,7 @@ class Memory:
         """Rewinds the sinks' cursors of a ledger that was restored."""
         # The file first: what another process writes meanwhile is newer.
         known = self._read()
-        head = ledger.head()
+        head = _head(ledger)
         if known.get("ledger") == head.identity:
             revision = known.get("revision")
             if isinstance(revision, int) and revision > head.revision:
@@ -117,3 +118,11 @@ class Memory:
         )
         scratch.write_text(json.dumps(new))
         scratch.replace(self.path)
+
+
+def _head(ledger: Ledger) -> Head:
+    try:
+        return ledger.head()
+    except HeadGone:
+        ledger.copies.mend_totals()
+    return ledger.head()

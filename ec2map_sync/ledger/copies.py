@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
+from uuid import uuid4
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -105,15 +106,24 @@ class Copies(Part):
     def look_at_totals(self) -> bool:
         """Returns whether the head row is as the other rows say."""
         with self._engine.connect() as connection:
+            if _heads(connection) != 1:
+                return False
             return not _wrong_in_head(connection, self._clock())
 
     @again
     def mend_totals(self, *, dry_run: bool = False) -> list[str]:
         """Makes the head row, and cursors, what the other rows say."""
+        gone = []
+        with self._writing.begin() as connection:
+            if _heads(connection) != 1:
+                gone = ["the head row was gone, or not alone"]
+                if dry_run:
+                    return gone
+                _make_head(connection)
         with self._writing.connect() as connection:
             recording = Recording(connection, self._scheme, self._clock)
             wrong = _wrong_in_head(connection, self._clock())
-            found = [f"{what} was {was}" for what, was, _ in wrong]
+            found = gone + [f"{what} was {was}" for what, was, _ in wrong]
             if not found or dry_run:
                 return found
             right = {what: value for what, _, value in wrong}
@@ -233,6 +243,24 @@ def _of_claim(claim: Claim, board: Board) -> Suspects:
         images=frozenset({claim.image}),
         numbers=frozenset(n for w in wishes(claim) for n in board.walk(w)),
     )
+
+
+def _heads(connection: Connection) -> int:
+    count = sa.select(sa.func.count()).select_from(tables.head)
+    return int(connection.execute(count).scalar_one())
+
+
+def _make_head(connection: Connection) -> None:
+    """Makes a head row that knows of nothing yet.
+
+    Under another identity: nobody knows what the old one was.
+    """
+    connection.execute(sa.delete(tables.head))
+    zeros = dict.fromkeys(
+        ("revision", "last_stamp", "total_count", "total_sum"), 0
+    )
+    row = {"id": 1, "identity": str(uuid4()), "scheme": "", **zeros}
+    connection.execute(sa.insert(tables.head), row)
 
 
 def _wrong_in_head(

@@ -13,6 +13,7 @@ from ec2map_sync.ledger.known import (
     Head,
     claim_of_row,
     head_of,
+    head_row,
     intact,
     kind_named,
     uuid_of,
@@ -20,7 +21,7 @@ from ec2map_sync.ledger.known import (
 from ec2map_sync.ledger.part import Part
 from ec2map_sync.rules import names
 from ec2map_sync.rules.claims import Claim, Print, Stamp
-from ec2map_sync.rules.errors import Contradicted
+from ec2map_sync.rules.errors import Contradicted, HeadGone
 from ec2map_sync.rules.rows import Numbered
 from ec2map_sync.sql.errors import again
 
@@ -168,8 +169,9 @@ class Cursors(Part):
     def is_behind(self, name: str) -> bool:
         """Returns whether a reader has not come to the head yet."""
         with self._engine.connect() as connection:
-            newest, at = connection.execute(_LOOK, {"reader": name}).one()
-        return at is None or int(at) < newest
+            looked = connection.execute(_LOOK, {"reader": name})
+            row: Any = head_row(looked)
+        return row[1] is None or int(row[1]) < row[0]
 
     def advance(self, name: str, after: int, upto: int) -> None:
         """Moves a cursor that nobody holds, unless somebody else has."""
@@ -203,6 +205,8 @@ class Cursors(Part):
         row = connection.execute(_HOLD, {"reader": name}).one_or_none()
         if self._engine.dialect.name == "sqlite":
             connection.rollback()  # a snapshot would hide what is new
+        if row and row[1] is None:
+            raise HeadGone
         return (row[0], row[1]) if row else None
 
     @again

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row
 from ec2map_sync.ledger import tables
 from ec2map_sync.rules.claims import Claim, Print, SeenKind, Stamp, Wanted
 from ec2map_sync.rules.ec2id import Kind, Scheme
-from ec2map_sync.rules.errors import SchemeMismatch
+from ec2map_sync.rules.errors import HeadGone, SchemeMismatch
 from ec2map_sync.rules.settle import Slot, Wish
 from ec2map_sync.sql.statements import among, batched, select_in
 
@@ -87,6 +87,17 @@ class Glimpse:
 
     revision: int
     known: Mapping[str, Known]
+
+
+def head_row(result: sa.Result[Any]) -> Row[Any]:
+    """Returns the one row of a statement that reads the head.
+
+    :raises HeadGone: somebody has deleted it.
+    """
+    try:
+        return result.one()
+    except sa.exc.InvalidRequestError as error:
+        raise HeadGone from error
 
 
 def head_of(row: Row[Any]) -> Head:
@@ -166,6 +177,8 @@ def glimpse(connection: Connection, images: Iterable[str]) -> Glimpse:
         rows = connection.execute(
             sa.select(head.c.revision, *c.c).select_from(there)
         ).all()
+        if not rows:
+            raise HeadGone
         revision = revision or rows[0].revision
         known |= _known_of(row for row in rows if row.image is not None)
     return Glimpse(revision=revision, known=known)

@@ -21,6 +21,7 @@ from ec2map_sync.ledger.known import (
     claim_of_row,
     glimpse,
     head_of,
+    head_row,
 )
 from ec2map_sync.ledger.memos import Memos
 from ec2map_sync.ledger.part import Part
@@ -154,7 +155,8 @@ class Ledger(Part):
 
     def head(self) -> Head:
         """Returns how far the ledger has come."""
-        (row,) = self._rows(sa.select(tables.head, NOW))
+        with self._engine.connect() as connection:
+            row = head_row(connection.execute(sa.select(tables.head, NOW)))
         return replace(head_of(row), clock=row.clock)
 
     def print_before(self, until: Stamp) -> tuple[Head, Print]:

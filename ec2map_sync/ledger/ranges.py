@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from ec2map_sync.ledger import tables
-from ec2map_sync.ledger.known import intact
+from ec2map_sync.ledger.known import head_row, intact
 from ec2map_sync.rules.claims import (
     BEGINNING,
     END,
@@ -56,7 +56,7 @@ def print_before(
     The running total less the tail: what it costs does not grow with the
     number of claims. One statement, so that both are of one moment.
     """
-    row = connection.execute(_BEFORE, {"until": until}).one()
+    row = head_row(connection.execute(_BEFORE, {"until": until}))
     total = Print(row.total_count, row.total_sum)
     return row, total - Print(int(row.tail_count), int(row.tail_sum))
 

@@ -18,6 +18,7 @@ from ec2map_sync.ledger.bookkeeping import note_found, said
 from ec2map_sync.ledger.known import (
     Glimpse,
     Known,
+    head_row,
     look_up,
     require_scheme,
     row_of,
@@ -57,7 +58,7 @@ class Recording:
         # First of all, the lock: whatever is read before it could be what
         # was there before the previous holder committed. (SQLite has no row
         # locks; there, BEGIN IMMEDIATE lets one in at a time.)
-        row = connection.execute(_LOCK).one()
+        row = head_row(connection.execute(_LOCK))
         require_scheme(row.scheme, scheme)
         self.revision: int = row.revision + 1
         self.last_stamp: Stamp = row.last_stamp

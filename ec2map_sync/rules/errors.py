@@ -49,6 +49,17 @@ class TooManyEvictions(TooManyMoves):
     """Claims would take more numbers from images than they may."""
 
 
+class HeadGone(Ec2MapError):
+    """The ledger's head row is gone, or there is another one."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the ledger has lost the row of its table head, or has a second "
+            "one: the agent makes it anew within a minute, 'ec2map-sync "
+            "verify --ledger --repair' does it now"
+        )
+
+
 class Contradicted(Ec2MapError):
     """The ledger says two things about some numbers."""
 

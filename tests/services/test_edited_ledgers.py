@@ -96,3 +96,13 @@ def test_a_wrong_total_and_a_wrong_number_do_not_last(regions):
     wait_until(lambda: open_ledger(two).numbers_of(images) == numbers, 150)
     two.command("verify", "--ledger")
     assert cells_of(one) == cells_of(two) == cells
+
+    # Not even without its head row: one line says what is amiss meanwhile.
+    since = len(two.log())
+    two.sql("ledger", "DELETE FROM head")
+    late = two.glance.create(5)
+    two.await_log("the head row was gone", 90, since=since)
+    one.await_images([*images, *late], 60)
+    await_equal(one, two, count=25, seconds=60)
+    assert "Traceback" not in two.log(since)
+    assert set(cells["cell1"]) <= set(two.rows("cell1"))

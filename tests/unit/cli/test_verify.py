@@ -417,6 +417,23 @@ def test_a_ledger_that_contradicts_itself_is_told_and_put_right(region):
     assert verify(region, code=0)[0][1:] == (0, 0, 0)
 
 
+def test_a_head_row_that_is_gone_is_told_and_made_anew(region):
+    before = verify_ledger(region, code=0)[0]["checked"]
+    region.sql("ledger", "DELETE FROM head")
+
+    for command in (["status"], ["verify", "--sinks"]):
+        (one,) = region.run(*command, code=2).stderr.splitlines()
+        assert "'ec2map-sync verify --ledger --repair'" in one
+    line, said = verify_ledger(region, code=1)
+    assert line["different"] == 1
+    assert "the head row was gone" in said
+
+    line, said = verify_ledger(region, "--repair", code=0)
+    assert "put right" in said
+    line, said = verify_ledger(region, code=0)
+    assert (line["checked"], said) == (before, "")
+
+
 def test_status_says_what_was_found_in_the_ledger(region):
     edit(region)
     verify_ledger(region, "--repair", code=0)
