@@ -48,17 +48,31 @@ class Restamp(RegionCommand):
     such claims stamps of the present, in the same order, so that no id
     changes; peers get them as new ones. The agent may run meanwhile.
 
+    If several regions were ahead together, they have taken such claims from
+    each other; then --theirs, in each of them.
+
     Example: ec2map-sync db restamp --dry-run
     """
 
     def add_arguments(self, parser: Parser) -> None:
         """Says what it takes."""
+        parser.add_argument(
+            "--theirs",
+            action="store_true",
+            help="also claims that other regions have made: their clocks "
+            "were ahead too, and this one is right now",
+        )
         add_dry_run(parser, "how many claims it would restamp")
 
     def take_action(self, parsed_args: Arguments) -> None:
         """Restamps."""
         dry = parsed_args.dry_run
-        done = restamp(self.region.ledger, wall_clock(), dry_run=dry)
+        done = restamp(
+            self.region.ledger,
+            wall_clock(),
+            dry_run=dry,
+            theirs=parsed_args.theirs,
+        )
         said = "would be" if dry else "were"
         self.out(
             f"{done.claims} claims {said} restamped, {done.moved} ids moved"

@@ -1,12 +1,12 @@
 """Restamping: the way back of a ledger that a wrong clock has spoiled.
 
-What was stamped more than a day ahead, no other region has: all refuse it.
-So its stamps may be others, as long as their order is the same, and they
-stay later than all that is right: who has which number depends on the order
-alone.
+What was stamped more than a day ahead, no other region has whose clock is
+right: it refuses it. So its stamps may be others, as long as their order is
+the same, and they stay later than all that is right: who has which number
+depends on the order alone.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
@@ -30,7 +30,8 @@ class CannotRestamp(Ec2MapError):
         super().__init__(
             f"nothing is restamped: {images} claims of other regions are more "
             "than 24 h ahead too, so it may be the clock here that is "
-            "behind; set it, or restamp those in their own regions first"
+            "behind; set it, or, if their clocks were ahead as well, use "
+            "--theirs in each of those regions"
         )
 
 
@@ -43,16 +44,23 @@ class RestampOutcome:
 
 
 @again
-def restamp(ledger: Ledger, now: Stamp, *, dry_run: bool) -> RestampOutcome:
+def restamp(
+    ledger: Ledger, now: Stamp, *, dry_run: bool, theirs: bool = False
+) -> RestampOutcome:
     """Brings stamps that are too far ahead back to the present.
+
+    ``theirs``: those of regions as well whose clocks were ahead together
+    with ours. Each of them does so; as all keep the order, what they join
+    of it has the same.
 
     :raises CannotRestamp: it looks as if our clock were wrong now.
     """
     limit = now + MAX_AHEAD
     with ledger.recording() as (connection, recording):
         images, others = _ahead(connection, limit)
-        if others:
-            raise CannotRestamp(others)
+        if others and not theirs:
+            raise CannotRestamp(len(others))
+        images += others
         newest = max(now, _newest(connection, limit))
         spoiled = images or recording.last_stamp >= limit
         if dry_run or not spoiled:
@@ -67,14 +75,16 @@ def restamp(ledger: Ledger, now: Stamp, *, dry_run: bool) -> RestampOutcome:
 
 def _ahead(
     connection: Connection, limit: Stamp
-) -> tuple[Collection[str], int]:
-    """Returns which images of ours are ahead, and how many of others."""
+) -> tuple[list[str], list[str]]:
+    """Returns which images of ours are ahead, and which of others."""
     ahead = sa.or_(*(column >= limit for column in _STAMPS))
     rows = connection.execute(
         sa.select(_c.image, _c.own_revision).where(ahead)
     ).all()
-    own = [image for image, revision in rows if revision is not None]
-    return own, len(rows) - len(own)
+    return (
+        [image for image, revision in rows if revision is not None],
+        [image for image, revision in rows if revision is None],
+    )
 
 
 def _newest(connection: Connection, limit: Stamp) -> Stamp:

@@ -7,7 +7,13 @@ from wrong_clock import blind
 
 from ec2map_sync.ledger import Ledger, schema
 from ec2map_sync.ledger.restamping import CannotRestamp, restamp
-from ec2map_sync.rules.claims import Claim, SeenKind, Sighting, print_of
+from ec2map_sync.rules.claims import (
+    EVERYTHING,
+    Claim,
+    SeenKind,
+    Sighting,
+    print_of,
+)
 from ec2map_sync.rules.ec2id import Band, Kind, Scheme
 from ec2map_sync.rules.settle import settle
 from ec2map_sync.rules.stamps import MAX_AHEAD, BadStamp, wall_clock
@@ -153,3 +159,76 @@ def test_where_nothing_was_claimed_the_next_stamp_is_right(ledger, clock):
     restamp(ledger, clock(), dry_run=False)
 
     assert see(ledger, IMAGES[0]).news == 1
+
+
+class Regions:
+    """Some ledgers, each with its clock; what they tell each other."""
+
+    def __init__(self, folder, count):
+        self.clocks = [Clock() for _ in range(count)]
+        self.ledgers = []
+        for n, clock in enumerate(self.clocks):
+            engine = create_engine(parse_url(f"sqlite:///{folder}/{n}", "x"))
+            schema.upgrade(engine)
+            self.ledgers.append(Ledger(engine, SMALL, clock))
+
+    def close(self):
+        for ledger in self.ledgers:
+            ledger._engine.dispose()
+
+    def tell_each_other(self):
+        """Give everybody what he believes of all that the others have."""
+        for _ in range(2):
+            for ledger, clock in zip(self.ledgers, self.clocks, strict=True):
+                for other in self.ledgers:
+                    found = other.claims(IMAGES).values()
+                    limit = clock() + MAX_AHEAD
+                    ledger.record([c for c in found if c.newest < limit])
+
+
+@pytest.fixture
+def regions(tmp_path):
+    regions = Regions(tmp_path, 3)
+    yield regions
+    regions.close()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_regions_that_ran_ahead_together_come_back_together(regions, seed):
+    """Two of three; the third has refused what they have claimed."""
+    rng = random.Random(seed)
+    one, two, three = regions.ledgers
+    for n, ledger in enumerate(regions.ledgers):
+        see(ledger, *IMAGES[n : n + 8])
+    regions.tell_each_other()
+    old = three.numbers_of(IMAGES)
+    for clock in regions.clocks[:2]:
+        clock.ahead = AHEAD + rng.randrange(10**9)
+    for image in rng.sample(IMAGES, len(IMAGES)):
+        ledger = rng.choice([one, two])
+        see(ledger, image, kind=rng.choice([None, *Kind]))
+        if rng.random() < 0.8:
+            regions.tell_each_other()
+    regions.tell_each_other()
+    ahead = one.numbers_of(IMAGES)
+    assert two.numbers_of(IMAGES) == ahead
+
+    for clock in regions.clocks[:2]:
+        clock.ahead = 0
+    with pytest.raises(CannotRestamp, match="--theirs"):
+        restamp(one, regions.clocks[0](), dry_run=False)
+    for ledger in (one, two):
+        done = restamp(ledger, wall_clock(), dry_run=False, theirs=True)
+        assert done.moved == 0
+        regions.tell_each_other()
+    regions.tell_each_other()
+
+    totals = {ledger.print_of(EVERYTHING).sum for ledger in (one, two)}
+    assert len(totals) == 1
+    for ledger in regions.ledgers:
+        there = ledger.claims(IMAGES)
+        assert there == one.claims(IMAGES)
+        assert all(c.newest < wall_clock() + MAX_AHEAD for c in there.values())
+        assert ledger.numbers_of(IMAGES) == ahead
+    assert old.items() <= ahead.items()
+    assert see(one, IMAGES[0].replace("0", "1", 1)).news == 1
