@@ -303,7 +303,13 @@ class _Writers:
             parts.loop(names.audit_of(sink.name), sweeper.step),
         ]
         if servers := parts.config.memcached(sink.name):
-            memos = MemoWorker(parts.ledger, sink, servers, clock=wall_clock)
+            memos = MemoWorker(
+                parts.ledger,
+                sink,
+                servers,
+                tls=parts.config.memcached_tls(sink.name),
+                clock=wall_clock,
+            )
             self._loops[sink.name].append(
                 parts.loop(
                     names.memo_of(sink.name),

@@ -113,6 +113,12 @@ def _of_cells(nova: NovaSays) -> Iterator[str]:
             "Nova's file names one database only: give that of nova-api for "
             "all cells, or add the others, cell0 among them, to [nova] cells"
         )
+    if nova.memcached and nova.memcached_sasl:
+        yield (
+            "Nova's memcached asks for a name and password (SASL), which we "
+            "cannot give: what Nova remembers there of an id that changes "
+            "stays for up to a week"
+        )
 
 
 def _lines(glance: GlanceSays, nova: NovaSays) -> Iterator[str]:
@@ -134,15 +140,18 @@ def _lines(glance: GlanceSays, nova: NovaSays) -> Iterator[str]:
 
 
 def _cells(nova: NovaSays) -> Iterator[str]:
-    hints = [
-        f"# {file} has to be on this host as well."
+    files = [
+        file
         for url in (nova.api_connection, nova.connection)
         for file in _FILE.findall(url or "")
     ]
-    remembered = {}
-    if nova.memcached:
+    remembered: dict[str, str] = {}
+    if nova.memcached and not nova.memcached_sasl:
         # Nova's processes remember ids there.
         remembered["memcached_servers"] = ",".join(nova.memcached)
+        remembered |= nova.memcached_tls
+        files += [v for n, v in remembered.items() if n.endswith("file")]
+    hints = [f"# {file} has to be on this host as well." for file in files]
     if nova.api_connection:
         found = {"api_connection": nova.api_connection}
         if nova.connection:

@@ -59,6 +59,9 @@ _GLANCE = [
     cfg.ListOpt("disabled_notifications", default=[]),
 ]
 
+_TLS = ("cafile", "certfile", "keyfile", "allowed_ciphers")
+"""What Nova says of TLS to memcached, beside whether."""
+
 _NOVA: Mapping[str, Sequence[cfg.Opt]] = {
     "api_database": [
         cfg.StrOpt("connection"),
@@ -79,6 +82,9 @@ _NOVA: Mapping[str, Sequence[cfg.Opt]] = {
         cfg.BoolOpt("enabled", default=False),
         cfg.StrOpt("backend", default=""),
         cfg.ListOpt("memcache_servers", default=["localhost:11211"]),
+        cfg.BoolOpt("memcache_sasl_enabled", default=False),
+        cfg.BoolOpt("tls_enabled", default=False),
+        *(cfg.StrOpt(f"tls_{name}") for name in _TLS),
     ],
 }
 
@@ -117,6 +123,9 @@ class NovaSays:
     api_connection: str | None = field(default=None, repr=False)
     connection: str | None = field(default=None, repr=False)
     memcached: tuple[str, ...] = ()
+    memcached_tls: Mapping[str, str] = field(default_factory=dict)
+    """By the names that these options have here."""
+    memcached_sasl: bool = False
 
 
 def read_glance(files: Sequence[str]) -> GlanceSays:
@@ -181,6 +190,8 @@ def read_nova(files: Sequence[str]) -> NovaSays:
             api_connection=_connection(conf.api_database),
             connection=_connection(conf.database),
             memcached=_memcached(conf.cache),
+            memcached_tls=_memcached_tls(conf.cache),
+            memcached_sasl=conf.cache.memcache_sasl_enabled,
         )
         if not (found.api_connection or found.connection):
             raise ConfigError(
@@ -264,3 +275,11 @@ def _connection(group: Any) -> str | None:
 def _memcached(group: Any) -> tuple[str, ...]:
     remembers = group.enabled and "memcache" in group.backend
     return tuple(group.memcache_servers) if remembers else ()
+
+
+def _memcached_tls(group: Any) -> Mapping[str, str]:
+    if not group.tls_enabled:
+        return {}
+    given = {f"tls_{name}": group[f"tls_{name}"] for name in _TLS}
+    found = {"tls_enabled": "true"} | {n: v for n, v in given.items() if v}
+    return {f"memcached_{name}": value for name, value in found.items()}

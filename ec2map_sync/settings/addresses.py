@@ -107,6 +107,17 @@ def memcached(text: str, option: str) -> MemcachedServer:
     )
 
 
+def file(path: str, option: str) -> None:
+    """Finds a file that can be read.
+
+    :raises ConfigError: it cannot.
+    """
+    try:
+        open(path, "rb").close()
+    except OSError as error:
+        raise ConfigError(f"{option}: {path}: {error.strerror}") from error
+
+
 def sections(
     kind: str, names: Sequence[str], option: str, there: Iterable[str]
 ) -> None:

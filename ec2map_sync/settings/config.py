@@ -25,6 +25,7 @@ from ec2map_sync.settings.values import (
     Bus,
     Cell,
     Glance,
+    MemoTls,
     Notifications,
     NovaApi,
     Peer,
@@ -117,20 +118,47 @@ class Config:
         """Where Nova remembers the ids of a sink's cell, if we may delete."""
         if not is_cell(sink):
             return ()
-        cell = cell_of(sink)
-        option, found = "[nova]", self.conf.nova.memcached_servers
-        if cell in {one.name for one in self.cells}:
-            own = self.conf[f"cell:{cell}"].memcached_servers
-            if own is not None:
-                option, found = f"[cell:{cell}]", own
-        option += " memcached_servers"
+        found, option = self._of_cell(sink, "memcached_servers")
         return tuple(addresses.memcached(one, option) for one in found)
 
+    def memcached_tls(self, sink: str) -> MemoTls | None:
+        """How a sink's memcached servers are asked over TLS, if they are."""
+        if not self._of_cell(sink, "memcached_tls_enabled")[0]:
+            return None
+        found = {
+            name: self._of_cell(sink, f"memcached_tls_{name}")
+            for name in ("cafile", "certfile", "keyfile")
+        }
+        for path, option in found.values():
+            if path:
+                addresses.file(path, option)
+        return MemoTls(
+            **{name: path for name, (path, _) in found.items()},
+            allowed_ciphers=self._of_cell(
+                sink, "memcached_tls_allowed_ciphers"
+            )[0],
+        )
+
+    def _of_cell(self, sink: str, name: str) -> tuple[Any, str]:
+        """Returns what a cell says, or else [nova], and the option."""
+        cell = cell_of(sink)
+        if cell in {one.name for one in self.cells}:
+            own = self.conf[f"cell:{cell}"][name]
+            if own is not None:
+                return own, f"[cell:{cell}] {name}"
+        return self.conf.nova[name], f"[nova] {name}"
+
     @property
-    def all_memcached(self) -> set[addresses.MemcachedServer]:
-        """All servers in which Nova remembers ids."""
-        cells = ["", *(one.name for one in self.cells)]
-        return {s for one in cells for s in self.memcached(sink_of(one))}
+    def all_memcached(
+        self,
+    ) -> Mapping[addresses.MemcachedServer, MemoTls | None]:
+        """All servers in which Nova remembers ids, and how to ask them."""
+        sinks = [sink_of(one) for one in ("", *(c.name for c in self.cells))]
+        return {
+            server: self.memcached_tls(sink)
+            for sink in sinks
+            for server in self.memcached(sink)
+        }
 
     @property
     def glance(self) -> Glance | None:

@@ -2,6 +2,34 @@
 
 from oslo_config import cfg
 
+# Without defaults: a cell that says nothing is as [nova] is.
+MEMCACHED_TLS_OPTS = [
+    cfg.BoolOpt(
+        "memcached_tls_enabled",
+        help="Whether memcached is asked over TLS: [cache] tls_enabled of "
+        "Nova. The certificate has to be that of the host as named in "
+        "memcached_servers.",
+    ),
+    cfg.StrOpt(
+        "memcached_tls_cafile",
+        help="Who signs certificates of memcached servers, a file in PEM: "
+        "[cache] tls_cafile. Without it, those whom the system trusts.",
+    ),
+    cfg.StrOpt(
+        "memcached_tls_certfile",
+        help="Our certificate, in PEM, where memcached asks for one: [cache] "
+        "tls_certfile.",
+    ),
+    cfg.StrOpt(
+        "memcached_tls_keyfile",
+        help="The key of that, if it is in another file: [cache] tls_keyfile.",
+    ),
+    cfg.StrOpt(
+        "memcached_tls_allowed_ciphers",
+        help="Ciphers, as OpenSSL writes them: [cache] tls_allowed_ciphers.",
+    ),
+]
+
 NOVA_OPTS = [
     cfg.ListOpt(
         "cells",
@@ -57,8 +85,10 @@ NOVA_OPTS = [
         "When an image's row has changed, after a move, an adoption or a "
         "rewritten row, what they remember of it is deleted there, so that "
         "guests see the new id at once. Otherwise Nova answers the old one "
-        "for up to a week, also after a restart. Neither TLS nor SASL.",
+        "for up to a week, also after a restart. With SASL they cannot be "
+        "asked.",
     ),
+    *MEMCACHED_TLS_OPTS,
     cfg.FloatOpt(
         "audit_interval",
         default=3600,
@@ -84,6 +114,7 @@ CELL_OPTS = [
         help="As in [nova], in whose place it stands, where this cell's Nova "
         "has others.",
     ),
+    *MEMCACHED_TLS_OPTS,
 ]
 
 EC2API_OPTS = [

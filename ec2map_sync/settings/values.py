@@ -92,3 +92,14 @@ class NovaApi:
     """What Nova's own processes have as [database] connection."""
     interval: float
     """Seconds between two looks."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoTls:
+    """How memcached's certificate is checked; named as oslo.cache does."""
+
+    cafile: str | None = None
+    """Who signs certificates; without it, those that the system trusts."""
+    certfile: str | None = None
+    keyfile: str | None = None
+    allowed_ciphers: str | None = None

@@ -4,6 +4,7 @@ import json
 from hashlib import sha1
 
 import pytest
+from certificates import make_certificate
 from commands import SmallRegion, run
 from fleet import Region, running
 from patience import wait_until
@@ -15,9 +16,11 @@ from ec2map_sync.rules.claims import Claim, Wanted
 from ec2map_sync.rules.ec2id import ON_DEMAND, Scheme
 from ec2map_sync.rules.rows import Divergence, RowClass
 from ec2map_sync.rules.stamps import wall_clock
-from ec2map_sync.sinks import memos
+from ec2map_sync.settings.values import MemoTls
+from ec2map_sync.sinks import memory, memos
 from ec2map_sync.sinks.audit import Sweep
-from ec2map_sync.sinks.memos import MemoSilent, MemoWorker
+from ec2map_sync.sinks.memory import MemoSilent
+from ec2map_sync.sinks.memos import MemoWorker
 from ec2map_sync.sinks.nova import NovaSink
 from ec2map_sync.sinks.writer import Writer
 from ec2map_sync.sql.database import create_engine, parse_url
@@ -313,6 +316,76 @@ def test_config_check_asks_every_server(servers, tmp_path):
     }
     assert results[f"memcached {here.address}"].startswith("ok: version 1.")
     assert results[f"memcached {away.address}"].startswith("wrong: ")
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("certificate")
+    return make_certificate(directory / "memcached.pem", "127.0.0.1")
+
+
+@pytest.fixture(scope="module")
+def secure(certificate):
+    """A server that speaks with nobody without TLS, nor a certificate."""
+    with Memcached(certificate.parent / "secure", certificate) as server:
+        yield server
+
+
+def asked_over(address, **files):
+    tls = MemoTls(**{name: str(path) for name, path in files.items()})
+    return memory.delete([("127.0.0.1", address.port)], [image(1)], tls)
+
+
+def test_a_memo_behind_tls_is_deleted(secure, certificate):
+    secure.put(key(image(1)), b"7")
+
+    asked_over(secure, cafile=certificate, certfile=certificate)
+
+    assert not secure.holds(key(image(1)))
+
+
+def test_without_what_tls_asks_for_it_is_said_what_is_wrong(
+    secure, certificate, tmp_path
+):
+    other = make_certificate(tmp_path / "other.pem", "127.0.0.1")
+    secure.put(key(image(1)), b"7")
+
+    for match, files in (
+        ("certificate verify failed", {"cafile": other}),
+        (r"nowhere: .*No such file", {"cafile": "/nowhere"}),
+        (r"at 127\.0\.0\.1:", {"cafile": certificate}),
+    ):
+        with pytest.raises(MemoSilent, match=match):
+            asked_over(secure, **files)
+    with pytest.raises(MemoSilent):
+        memory.delete([("127.0.0.1", secure.port)], [image(1)])
+    assert secure.holds(key(image(1)))
+
+
+def test_config_check_asks_over_tls(secure, servers, certificate, tmp_path):
+    small = SmallRegion(tmp_path)
+    text = small.config_file.read_text().replace(
+        "[nova]\n",
+        f"[nova]\nmemcached_servers = {secure.address}\n"
+        "memcached_tls_enabled = true\n"
+        f"memcached_tls_cafile = {certificate}\n"
+        f"memcached_tls_certfile = {certificate}\n",
+    )
+    plain = servers[0].address
+    small.config_file.write_text(
+        f"{text}[cell:cell1]\nmemcached_servers = {plain}\n"
+        "memcached_tls_enabled = false\n"
+    )
+
+    done = small.run("config", "check", "-f", "json", code=1)
+
+    results = {
+        line["check"]: line["result"] for line in json.loads(done.stdout)
+    }
+    said = results[f"memcached {secure.address}"]
+    assert said.startswith("ok: version 1.")
+    assert said.endswith(", over TLS")
+    assert "TLS" not in results[f"memcached {plain}"]
 
 
 @pytest.fixture

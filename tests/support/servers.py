@@ -16,6 +16,7 @@ import re
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import tempfile
 import time
@@ -1001,10 +1002,17 @@ class PgBouncer(Server):
 class Memcached(Server):
     """A memcached server; what it held is gone when it ends."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(
+        self, directory: Path, certificate: Path | None = None
+    ) -> None:
+        """Make a server; with ``certificate`` (PEM, with its key), TLS only.
+
+        Whoever connects has to show the same one then.
+        """
         super().__init__(directory)
         self.port = free_port()
         self.address = f"127.0.0.1:{self.port}"
+        self._certificate = certificate
 
     def put(self, key: str, value: bytes) -> None:
         """Make it hold something."""
@@ -1030,7 +1038,10 @@ class Memcached(Server):
 
     def _ask(self, line: bytes, end: bytes) -> bytes:
         address = ("127.0.0.1", self.port)
-        with socket.create_connection(address, within(5)) as connection:
+        with (
+            socket.create_connection(address, within(5)) as plain,
+            self._wrapped(plain) as connection,
+        ):
             connection.sendall(line)
             said = b""
             while not said.endswith(end + b"\r\n"):
@@ -1040,9 +1051,20 @@ class Memcached(Server):
                 said += more
         return said
 
+    def _wrapped(self, plain: socket.socket) -> socket.socket:
+        if self._certificate is None:
+            return plain
+        context = ssl.create_default_context(cafile=self._certificate)
+        context.load_cert_chain(self._certificate)
+        return context.wrap_socket(plain, server_hostname="127.0.0.1")
+
     def _command(self) -> list[str]:
         program = find_program("memcached", "memcached")
         where = ["-l", "127.0.0.1", "-p", str(self.port)]
+        if self._certificate:
+            pem = self._certificate
+            where += ["-Z", "-o", f"ssl_chain_cert={pem},ssl_key={pem}"]
+            where += ["-o", f"ssl_ca_cert={pem},ssl_verify_mode=2"]
         return [program, *where, "-u", getpass.getuser()]
 
     def _answers(self) -> bool:

@@ -19,8 +19,8 @@ from ec2map_sync.rules.errors import ConfigError
 from ec2map_sync.settings.addresses import MemcachedServer
 from ec2map_sync.settings.config import Config
 from ec2map_sync.settings.files import open_to_others
-from ec2map_sync.settings.values import Glance
-from ec2map_sync.sinks import memos
+from ec2map_sync.settings.values import Glance, MemoTls
+from ec2map_sync.sinks import memory
 
 __all__ = ["Finding", "checks", "in_order", "run"]
 
@@ -79,15 +79,15 @@ def _api_checks(config: Config) -> Mapping[str, Check]:
 
 
 def _memcached_checks(config: Config) -> Mapping[str, Check]:
-    servers = {memos.name_of(one): one for one in config.all_memcached}
     return {
-        f"memcached {name}": partial(_memcached, server)
-        for name, server in sorted(servers.items())
+        f"memcached {memory.name_of(server)}": partial(_memcached, server, tls)
+        for server, tls in config.all_memcached.items()
     }
 
 
-def _memcached(server: MemcachedServer) -> Finding:
-    return ok(f"version {memos.version(server)}")
+def _memcached(server: MemcachedServer, tls: MemoTls | None) -> Finding:
+    said = f"version {memory.version(server, tls)}"
+    return ok(f"{said}, over TLS" if tls else said)
 
 
 def _api(conf: cfg.ConfigOpts, options: Glance | None) -> Finding:

@@ -15,6 +15,7 @@ from ec2map_sync.glance.listener import register_options
 from ec2map_sync.operate.from_glance import propose
 from ec2map_sync.rules.errors import ConfigError
 from ec2map_sync.settings.loading import load
+from ec2map_sync.settings.values import MemoTls
 
 CLOUDS = Path(__file__).parents[2] / "data/clouds"
 TOOLS = sorted(p.name for p in CLOUDS.iterdir() if p.is_dir())
@@ -247,6 +248,42 @@ def test_a_cell_is_read_where_nova_names_no_more(proposed, read):
     assert cell.url.database == "nova"
     assert cell.url.query == {"charset": "utf8"}
     assert "cell0" in proposal.advised[0]
+
+
+CACHE = """\
+[database]
+connection = mysql://n:p@h/nova
+[cache]
+enabled = true
+backend = dogpile.cache.pymemcache
+memcache_servers = one:11211,two:11212
+"""
+
+
+def test_memcached_is_reached_over_tls_where_nova_does(proposed, read):
+    ca = Path(__file__).resolve()  # any file will do
+    tls = f"tls_enabled = true\ntls_cafile = {ca}\n"
+
+    proposal = proposed(MINIMAL, CACHE + tls)
+
+    config = read(proposal)
+    assert config.memcached("nova:cell1") == (("one", 11211), ("two", 11212))
+    assert config.memcached_tls("nova:cell1") == MemoTls(cafile=str(ca))
+    assert f"# {ca} has to be on this host as well." in proposal.text
+
+
+def test_without_tls_there_is_none_whatever_else_nova_says(proposed, read):
+    proposal = proposed(MINIMAL, f"{CACHE}tls_cafile = /nowhere\n")
+
+    assert read(proposal).memcached_tls("nova:cell1") is None
+    assert "memcached_tls" not in proposal.text
+
+
+def test_memcached_that_asks_for_a_password_is_said_and_left_out(proposed):
+    proposal = proposed(MINIMAL, f"{CACHE}memcache_sasl_enabled = true\n")
+
+    assert "memcached_servers" not in proposal.text
+    assert any("(SASL), which we cannot give" in a for a in proposal.advised)
 
 
 NOVA = "[database]\nconnection = mysql://n:p@h/nova\n"

@@ -9,6 +9,7 @@ from ec2map_sync.glance import listener
 from ec2map_sync.protocol.signing import SigningKey
 from ec2map_sync.rules.errors import ConfigError
 from ec2map_sync.settings.loading import load
+from ec2map_sync.settings.values import MemoTls
 
 
 @pytest.fixture(scope="module")
@@ -286,6 +287,37 @@ def test_a_cell_may_have_memcached_servers_of_its_own(tmp_path, good):
         (all_cells,),
         (all_cells,),
     ]
+
+
+def tls(path, good, cell=(), **options):
+    content = {name: dict(section) for name, section in good.items()}
+    for section, found in (("nova", options), ("cell:cell1", dict(cell))):
+        for name, value in found.items():
+            content[section][f"memcached_tls_{name}"] = value
+    config = load([], files=[str(write(path, content))])
+    return [config.memcached_tls(f"nova:{c}") for c in ("cell0", "cell1")]
+
+
+def test_tls_to_memcached_is_that_of_the_cell_or_of_all(tmp_path, good):
+    conf, ca = tmp_path / "conf", tmp_path / "ca.pem"
+    ca.touch()
+    all_cells = MemoTls(cafile=str(ca), allowed_ciphers="HIGH")
+    given = {"cafile": ca, "allowed_ciphers": "HIGH"}
+
+    assert tls(conf, good, **given) == [None, None]
+    given["enabled"] = True
+    assert tls(conf, good, **given) == [all_cells, all_cells]
+    assert tls(conf, good, {"enabled": False}, **given) == [all_cells, None]
+    assert tls(conf, good, {"enabled": True}) == [None, MemoTls()]
+
+
+def test_a_file_for_memcached_that_is_not_there_is_named(tmp_path, good):
+    with pytest.raises(ConfigError) as refused:
+        tls(tmp_path / "conf", good, enabled=True, keyfile="/nowhere")
+
+    assert str(refused.value).startswith(
+        "[nova] memcached_tls_keyfile: /nowhere: No such file"
+    )
 
 
 def test_ec2api_has_no_memo(tmp_path, good):
