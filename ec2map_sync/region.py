@@ -18,9 +18,10 @@ from ec2map_sync.rules.names import EC2API, is_cell, sink_of
 from ec2map_sync.rules.stamps import wall_clock
 from ec2map_sync.settings.config import Config
 from ec2map_sync.settings.values import Bus, Cell, Peer
-from ec2map_sync.sinks import Sink
+from ec2map_sync.sinks import Sink, memory
 from ec2map_sync.sinks.cells import cells_of
 from ec2map_sync.sinks.ec2api import Ec2ApiSink
+from ec2map_sync.sinks.guests import GuestView, Remembered
 from ec2map_sync.sinks.nova import NovaSink
 from ec2map_sync.sinks.promises import Promises
 from ec2map_sync.sinks.writer import Writer
@@ -98,6 +99,18 @@ class Region:
                 return found
         known = ", ".join(found.name for found in self.sinks) or "none"
         raise ConfigError(f"no sink {name!r}; configured: {known}")
+
+    def remembered(self, sink: str) -> Remembered | None:
+        """Returns what tells which ids Nova remembers of a sink's cell."""
+        servers = self.config.memcached(sink)
+        if not servers:
+            return None
+        tls = self.config.memcached_tls(sink)
+        return lambda images: memory.remembered(servers, images, tls)
+
+    def guests(self, sink: NovaSink) -> GuestView:
+        """Returns what looks at a cell as its guests do."""
+        return GuestView(self.ledger, sink, self.remembered(sink.name))
 
     @cached_property
     def believe(self) -> Believe:

@@ -2,7 +2,7 @@
 
 from operator import attrgetter
 
-from ec2map_sync.cli.base import NOT_IN_ORDER, Arguments, Rows
+from ec2map_sync.cli.base import NOT_IN_ORDER, Arguments, Parser, Rows
 from ec2map_sync.cli.regional import RegionLister
 from ec2map_sync.glance import listener
 from ec2map_sync.operate import checks
@@ -22,9 +22,19 @@ class CheckConfig(RegionLister):
 
     register = staticmethod(listener.register_options)
 
-    def take_action(self, _parsed_args: Arguments) -> Rows:
+    def add_arguments(self, parser: Parser) -> None:
+        """Says what it takes."""
+        parser.add_argument(
+            "--guests",
+            action="store_true",
+            help="also look for the rights that 'verify --guests' needs",
+        )
+
+    def take_action(self, parsed_args: Arguments) -> Rows:
         """Checks."""
-        findings = checks.run(checks.checks(self.config))
+        findings = checks.run(
+            checks.checks(self.config, guests=parsed_args.guests)
+        )
         if not checks.in_order(findings):
             self.exit_code = NOT_IN_ORDER
         return COLUMNS, map(attrgetter(*COLUMNS), findings)

@@ -15,6 +15,7 @@ from ec2map_sync.cli.regional import RegionCommand, RegionLister
 from ec2map_sync.rules.ec2id import Kind, format_id, image_key
 from ec2map_sync.rules.names import is_cell
 from ec2map_sync.rules.rows import Divergence
+from ec2map_sync.sinks.memory import MemoSilent
 
 COLUMNS = ("sink", "image", "class", "found", "settled", "guest_sees")
 
@@ -25,7 +26,9 @@ class ListDivergences(RegionLister):
     What the agent has found at its latest audit of each sink. Legacy: Nova's
     own from before, can be adopted. On-demand: Nova's own, made beside us.
     Taken: our number is held by another image's row. Foreign: somebody's
-    row in our band. Kept: the operator has chosen to leave it.
+    row in our band. Kept: the operator has chosen to leave it. What a guest
+    sees is what Nova remembers in memcached ([nova] memcached_servers), or
+    else the row that it finds first.
 
     Example: ec2map-sync divergence list -f json
     """
@@ -56,7 +59,7 @@ class ListDivergences(RegionLister):
     def _guests_see(
         self, found: Sequence[Divergence]
     ) -> dict[tuple[str, str], int]:
-        """Returns what Nova answers, from the rows that are known of.
+        """Returns what Nova answers, from memos and rows that are known of.
 
         By primary key: Nova's table has no index on uuid.
         """
@@ -65,9 +68,21 @@ class ListDivergences(RegionLister):
             here = [one for one in found if one.sink == sink.name]
             numbers = {one.number for one in here}
             numbers |= {one.settled for one in here if one.settled}
-            for uuid, number in sink.seen(sorted(numbers)).items():
+            rows = sink.seen(sorted(numbers))
+            for uuid, number in (rows | self._memos(sink.name, rows)).items():
                 seen[sink.name, uuid.lower()] = number
         return seen
+
+    def _memos(self, sink: str, images: Iterable[str]) -> dict[str, int]:
+        """Returns what Nova answers without a look at the rows."""
+        remembered = self.region.remembered(sink)
+        if remembered is None:
+            return {}
+        try:
+            return {u: min(found) for u, found in remembered(images).items()}
+        except MemoSilent as error:
+            self.note(f"{sink}: {error}; guest_sees is from the rows")
+            return {}
 
 
 class ResolveDivergences(RegionCommand):

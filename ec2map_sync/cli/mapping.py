@@ -126,9 +126,11 @@ class Explain(RegionLister):
     """Explain why an image has the EC2 id that it has.
 
     How its numbers are derived and who sits on them, adoption, moves and
-    their causes, what each sink holds, and what a guest sees there. The
-    last needs a look through the whole of s3_images, which has no index on
-    uuid: a quarter of a second with a million rows.
+    their causes, what each sink holds, and what a guest sees there: from the
+    rows, from what Nova remembers in memcached ([nova] memcached_servers), and
+    in instances that carry another id. This needs a look through the whole of
+    s3_images and of instances, which have no index for it: a quarter of a
+    second with a million rows.
 
     Example: ec2map-sync explain 71ed3a2c-33a0-4d3c-9d4e-2f6c6f2b6c34
     """
@@ -141,10 +143,12 @@ class Explain(RegionLister):
         """Explains."""
         region = self.region
         mapped = find(region, parsed_args.name)
-        steps = Explanation(region.ledger, region.sinks, mapped).steps()
+        explanation = Explanation(
+            region.ledger, region.sinks, mapped, guests=region.guests
+        )
         return (
             ("step", "what", "detail"),
-            [(n, *step) for n, step in enumerate(steps, start=1)],
+            [(n, *s) for n, s in enumerate(explanation.steps(), start=1)],
         )
 
 

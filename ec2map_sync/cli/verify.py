@@ -13,6 +13,13 @@ from ec2map_sync.cli.base import (
     Rows,
     add_dry_run,
 )
+from ec2map_sync.cli.guests import (
+    GuestChecks,
+    PutLine,
+    add_guests,
+    instances_file,
+    require_guests,
+)
 from ec2map_sync.cli.progress import progress
 from ec2map_sync.cli.regional import RegionLister
 from ec2map_sync.glance.audit import Survey
@@ -36,8 +43,12 @@ ABSENT = {
     "sinks": "no cell and no [ec2api] connection is configured",
     "peers": "[DEFAULT] peers is empty",
     "glance": "[glance] is not configured",
+    "guests": "no cell of Nova is configured",
 }
 """The parts, and why there may be nothing of them to check."""
+USUAL = ("ledger", "sinks", "peers", "glance")
+"""Those that are checked where none is asked for; the others look through
+whole tables of Nova's."""
 REPAIRED = {"ledger", "sinks"}
 """Those that --repair puts right."""
 EXAMPLES = 10
@@ -56,6 +67,15 @@ class Verify(RegionLister):
     peer lacks, different what the peer knows more of. Without any of
     --ledger, --sinks, --peers and --glance, all are checked that are
     configured.
+
+    --guests looks at what guests see, in each cell. Guests: what Nova answers
+    for every image, from its rows and from what it remembers in memcached
+    ([nova] memcached_servers); missing are images to which a boot would give
+    an id of its own. Instances: those not deleted that carry another id,
+    since Nova answers another one, or since they were booted with a config
+    drive before the row was right; what such a one carries is not always
+    known. This needs SELECT on their table. Nova: with --nova-python, what
+    Nova's own code finds for some images. It makes no row and no memo.
 
     --repair puts the ledger right, and writes what is missing or ours into
     the sinks again; rows that are not ours stay ([nova] existing_rows). The
@@ -79,6 +99,7 @@ class Verify(RegionLister):
             "otherwise and is ours",
         )
         add_dry_run(parser, "what --repair would write")
+        add_guests(parser)
 
     def take_action(self, parsed_args: Arguments) -> Rows:
         """Checks."""
@@ -87,10 +108,17 @@ class Verify(RegionLister):
             raise BadArgument(
                 "--repair is for sinks and the ledger: add --sinks or --ledger"
             )
+        require_guests(parsed_args)
+        with instances_file(parsed_args) as put:
+            return self._verified(parsed_args, asked, put)
+
+    def _verified(
+        self, parsed_args: Arguments, asked: list[str], put: PutLine
+    ) -> Rows:
         needed = asked or (["sinks"] if parsed_args.repair else [])
         verdicts: list[Verdict] = []
-        for part in asked or ABSENT:
-            checks = list(self._checks(part, parsed_args))
+        for part in asked or USUAL:
+            checks = list(self._checks(part, parsed_args, put))
             if part in needed and not checks:
                 self.refuse(f"{part} cannot be checked: {ABSENT[part]}")
             if part == "glance" and not checks:
@@ -104,7 +132,7 @@ class Verify(RegionLister):
         return COLUMNS, map(attrgetter(*COLUMNS), verdicts)
 
     def _checks(
-        self, part: str, chosen: Arguments
+        self, part: str, chosen: Arguments, put: PutLine
     ) -> Iterator[tuple[str, str, Callable[[], Verdict]]]:
         """Returns what there is of a part: what it is, its name, and how."""
         if part == "ledger":
@@ -115,6 +143,8 @@ class Verify(RegionLister):
         elif part == "peers":
             for peer in self.region.peers():
                 yield "peer", peer.name, partial(self._peer, peer)
+        elif part == "guests":
+            yield from GuestChecks(self.region, chosen, put).all()
         elif self.config.glance is not None:
             check = partial(self._glance, self.config.glance)
             yield "glance", self.config.region, check
@@ -124,20 +154,19 @@ class Verify(RegionLister):
     ) -> Verdict:
         """Checks one thing; one that does not answer spoils no other."""
         try:
-            return check()
+            verdict = check()
         except OUTAGES as error:
             return Verdict(what=what, name=name, trouble=self.explain(error))
+        done = "; put right" if what == "ledger" and verdict.repaired else ""
+        for finding in verdict.findings[:EXAMPLES]:
+            self.note(f"{name if what != 'ledger' else what}: {finding}{done}")
+        return verdict
 
     def _ledger(self, chosen: Arguments) -> Verdict:
         ledger, region = self.region.ledger, self.config.region
         mends = chosen.repair and not chosen.dry_run
         with progress("ledger", None) as advance:
-            verdict = check_ledger(
-                ledger, region, repair=mends, advance=advance
-            )
-        for one in verdict.findings[:EXAMPLES]:
-            self.note(f"ledger: {one}" + ("; put right" if mends else ""))
-        return verdict
+            return check_ledger(ledger, region, repair=mends, advance=advance)
 
     def _sink(self, sink: Sink, chosen: Arguments) -> Verdict:
         ledger = self.region.ledger

@@ -1,21 +1,28 @@
 """Looking images up: which id each has, why, and what the sinks hold."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from ec2map_sync.ledger import Ledger
 from ec2map_sync.ledger.queries import Mapped
-from ec2map_sync.outages import said as answered
+from ec2map_sync.outages import describe, said as answered
 from ec2map_sync.rules.claims import END, Bound, Claim, Span
 from ec2map_sync.rules.ec2id import DERIVED, LEGACY
 from ec2map_sync.rules.settle import Wish, wishes
 from ec2map_sync.rules.stamps import iso, time_of
 from ec2map_sync.sinks import Sink
+from ec2map_sync.sinks.guests import GuestView
+from ec2map_sync.sinks.instances import is_denied
+from ec2map_sync.sinks.memory import MemoSilent
+from ec2map_sync.sinks.nova import NovaSink
 
 PAGE = 1000
 """Mappings read at a time."""
+
+SAID = 10
+"""Instances of an image that are named."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,10 +118,16 @@ class Explanation:
     """Why an image has the id that it has."""
 
     def __init__(
-        self, ledger: Ledger, sinks: Sequence[Sink], mapped: Mapped
+        self,
+        ledger: Ledger,
+        sinks: Sequence[Sink],
+        mapped: Mapped,
+        *,
+        guests: Callable[[NovaSink], GuestView],
     ) -> None:
         self._ledger = ledger
         self._sinks = sinks
+        self._guests = guests
         self._mapped = mapped
         self._claim = mapped.claim
         self._id = mapped.claim.ec2_id
@@ -198,6 +211,8 @@ class Explanation:
             yield f"sink {one.sink}", self._holds(one)
             if not one.trouble:
                 yield f"guest {one.sink}", self._guest(sink)
+                if isinstance(sink, NovaSink):
+                    yield from self._in_cell(self._guests(sink))
 
     def _holds(self, one: Held) -> str:
         if one.trouble:
@@ -223,6 +238,48 @@ class Explanation:
         if others:
             text += f"; further rows: {'; '.join(others)}"
         return text
+
+    def _in_cell(self, view: GuestView) -> Iterator[Step]:
+        name, image = view.sink.name, self._mapped.uuid
+        if view.has_memos:
+            try:
+                text = self._memos(view.remembered([image]).get(image))
+            except MemoSilent as error:
+                text = f"not known: {error}"
+            yield f"memo {name}", text
+        try:
+            if not view.sink.has_instances:
+                return
+            text = self._instances(view)
+        except (SQLAlchemyError, MemoSilent) as error:
+            text = f"not known: {describe(error, database='')}"
+            if is_denied(error):
+                text = f"not known: {view.sink.instances_grant}"
+        yield f"instances {name}", text
+
+    def _memos(self, found: set[int] | None) -> str:
+        if not found:
+            return "memcached remembers nothing, so that the rows count"
+        ids = " or ".join(str(self._id(number)) for number in sorted(found))
+        text = f"memcached remembers {ids}, which guests see"
+        if found != {self._mapped.number}:
+            text += ", not as settled"
+        return text
+
+    def _instances(self, view: GuestView) -> str:
+        count = 0
+
+        def add(more: int) -> None:
+            nonlocal count
+            count += more
+
+        image = self._mapped.uuid
+        found = [o for o in view.carriers(add, image) if o.image == image]
+        if not found:
+            return f"{count}, none of which carries another id"
+        some = ", ".join(o.instance.uuid for o in found[:SAID])
+        more = ", …" if len(found) > SAID else ""
+        return f"{count}, of which {len(found)} carry another id: {some}{more}"
 
     def _further(self, number: int) -> str:
         if number == self._mapped.number:

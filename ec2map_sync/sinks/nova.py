@@ -15,7 +15,16 @@ from sqlalchemy.engine import Engine
 from ec2map_sync.rules.ec2id import DERIVED, LEGACY, ON_DEMAND
 from ec2map_sync.rules.names import sink_of
 from ec2map_sync.rules.rows import LAST, Numbered, SinkRow
-from ec2map_sync.sinks import Judge, Plan, Ranges, Row, lock, plan
+from ec2map_sync.sinks import (
+    Judge,
+    Plan,
+    Ranges,
+    Row,
+    instances,
+    lock,
+    plan,
+)
+from ec2map_sync.sinks.instances import Instance
 from ec2map_sync.sql.database import WRITE
 from ec2map_sync.sql.errors import again
 from ec2map_sync.sql.rowprints import Prints, add_up
@@ -146,7 +155,8 @@ class NovaSink:
         # PostgreSQL the one that lies first in the table's file, which as a
         # rule was inserted first.
         self._place: sa.ColumnElement[Any] = s3_images.c.id
-        if engine.dialect.name == "postgresql":
+        self._by_number = engine.dialect.name != "postgresql"
+        if not self._by_number:
             self._place = sa.literal_column("ctid", sa.Text)
 
     @again
@@ -195,10 +205,39 @@ class NovaSink:
 
     def numbers_of(self, uuid: str) -> list[int]:
         """Finds every row of an image, the one that a guest sees first."""
-        statement = _ROWS.where(s3_images.c.uuid == uuid)
+        return self.all_numbers_of([uuid]).get(uuid.lower(), [])
+
+    def all_numbers_of(self, uuids: Iterable[str]) -> dict[str, list[int]]:
+        """Finds the rows of some images, in one look through the table.
+
+        By image, as a key; the row that a guest sees comes first.
+        """
+        found: dict[str, list[int]] = {}
+        ordered = _ROWS.order_by(self._place)
         with self._engine.connect() as connection:
-            rows = connection.execute(statement.order_by(self._place))
-            return [number for number, _ in rows]
+            rows = select_in(connection, ordered, s3_images.c.uuid, uuids)
+            for number, uuid in rows:
+                found.setdefault(uuid.lower(), []).append(number)
+        return found
+
+    def first(self, numbers: Sequence[int]) -> int | None:
+        """Returns which number Nova finds first, of some as they lie."""
+        if self._by_number:
+            return min(numbers, default=None)
+        return numbers[0] if numbers else None
+
+    def made_at(self, numbers: Iterable[int]) -> dict[int, datetime]:
+        """Returns since when there are rows under some numbers."""
+        made = sa.select(s3_images.c.id, s3_images.c.created_at)
+        with self._engine.connect() as connection:
+            rows = select_in(connection, made, s3_images.c.id, numbers)
+            return {number: at for number, at in rows if at is not None}
+
+    def instances(
+        self, after: int, limit: int, image: str | None = None
+    ) -> list[Instance]:
+        """Reads the first living instances whose id is above ``after``."""
+        return instances.page(self._engine, after, limit, image)
 
     def seen(self, numbers: Iterable[int]) -> dict[str, int]:
         """Returns what a guest sees, by primary key."""
@@ -210,6 +249,16 @@ class NovaSink:
                 one = (_place(place), number)
                 found[uuid] = min(one, found.get(uuid, one))
         return {uuid: number for uuid, (_, number) in found.items()}
+
+    @property
+    def has_instances(self) -> bool:
+        """Whether this is a whole cell, with Nova's other tables."""
+        return sa.inspect(self._engine).has_table(instances.instances.name)
+
+    @property
+    def instances_grant(self) -> str:
+        """What gives the right to read instances."""
+        return instances.grant(self._engine)
 
     def close(self) -> None:
         """Drops all connections."""

@@ -4,13 +4,17 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
+from typing import TypeVar
 
 from ec2map_sync.ledger import Ledger
 from ec2map_sync.ledger.queries import Settled
 from ec2map_sync.rules.ec2id import LEGACY, ON_DEMAND, Band
-from ec2map_sync.sinks import Ranges, Sink, takes
+from ec2map_sync.sinks import Ranges, Row, Sink, takes
 from ec2map_sync.sinks.writer import NUMBERS_AT_ONCE, Writer
 from ec2map_sync.sql.rowprints import PART_BITS
+
+T = TypeVar("T")
 
 PAGE = 5000
 """Rows read at a time from either side."""
@@ -77,7 +81,7 @@ class SinkCheck:
         else:
             differences += self._by_prints(self._sink.ranges, band)
             differences += self._on_demand(self._sink.ranges)
-        found = self._confirmed(differences)
+        found = confirmed(differences, self.again, self._sleep)
         return Findings(checked=self._checked, differences=tuple(found))
 
     def kind(self, difference: Difference) -> DifferenceKind:
@@ -126,19 +130,6 @@ class SinkCheck:
                     left.append(Difference(number, uuid, rows.get(number)))
         return left
 
-    def _confirmed(self, found: list[Difference]) -> list[Difference]:
-        """Leaves out what is being written just now."""
-        if len(found) <= PATIENT:
-            for _ in range(LOOKS):
-                if not found:
-                    break
-                self._sleep(PAUSE)
-                left = self.again(found)
-                if len(left) == len(found):
-                    break
-                found = left
-        return found
-
     def _by_prints(self, ranges: Ranges, band: Band) -> Iterator[Difference]:
         """Compares the prints of all parts, and the rows where they differ."""
         ours = self._ledger.queries.settled_prints(band.first, band.stop)
@@ -157,15 +148,16 @@ class SinkCheck:
         self, ranges: Ranges, low: int, stop: int
     ) -> Iterator[Difference]:
         """Compares whole ranges, where nobody else has a row."""
-        while low < stop:
-            ours = self._settled(low, stop, PAGE)
-            theirs = ranges.page(low, stop, PAGE)
-            high = min(_end(ours, stop), _end(theirs, stop))
-            ours, theirs = _below(ours, high), _below(theirs, high)
+        pages = merged(
+            partial(self._settled, limit=PAGE),
+            partial(ranges.page, limit=PAGE),
+            range(low, stop),
+            PAGE,
+        )
+        for ours, theirs in pages:
             if ours != theirs:
                 yield from _differences(dict(ours), dict(theirs))
             self._count(len(ours))
-            low = high
 
     def _on_demand(self, ranges: Ranges) -> Iterator[Difference]:
         """Finds what Nova has made beside our rows, unless it is kept."""
@@ -226,9 +218,37 @@ def repair(
     return changed, check.again(found)
 
 
-def _end(page: Sequence[Settled], stop: int) -> int:
-    """Returns up to which number, not included, a page is complete."""
-    return stop if len(page) < PAGE else page[-1][0] + 1
+def confirmed(
+    found: list[T],
+    again: Callable[[list[T]], list[T]],
+    sleep: Callable[[float], None],
+) -> list[T]:
+    """Leaves out what is being written just now, by looking ``again``."""
+    if len(found) <= PATIENT:
+        for _ in range(LOOKS):
+            if not found:
+                break
+            sleep(PAUSE)
+            left = again(found)
+            if len(left) == len(found):
+                break
+            found = left
+    return found
+
+
+def merged(
+    ours: Callable[[int, int], list[Settled]],
+    theirs: Callable[[int, int], list[Row]],
+    numbers: range,
+    limit: int,
+) -> Iterator[tuple[list[Settled], list[Row]]]:
+    """Reads two tables side by side, by number, in pages of a limit."""
+    low = numbers.start
+    while low < numbers.stop:
+        pages = ours(low, numbers.stop), theirs(low, numbers.stop)
+        full = [page[-1][0] + 1 for page in pages if len(page) == limit]
+        low = min(full, default=numbers.stop)
+        yield _below(pages[0], low), _below(pages[1], low)
 
 
 def _below(page: list[Settled], high: int) -> list[Settled]:

@@ -318,6 +318,50 @@ def test_config_check_asks_every_server(servers, tmp_path):
     assert results[f"memcached {away.address}"].startswith("wrong: ")
 
 
+def of_nova(number):
+    """Write a number as Nova's client does (shape of a captured value)."""
+    age = b"}(\x8c\x02ctGA\xda\x00\x00\x00\x00\x00\x00\x8c\x01vK\x02u"
+    payload = b"J" + number.to_bytes(4, "little")
+    pair = b"\x8c\x11dogpile.cache.api\x8c\x0bCachedValue\x93" + payload
+    return b"\x80\x04" + pair + age + b"\x86\x81."
+
+
+def test_commands_say_what_is_remembered(servers, tmp_path):
+    small = SmallRegion(tmp_path)
+    small.ledger.record([Claim(claimed_at=1, image=image(1))])
+    small.write_sinks()
+    small.sql(
+        "cell1", f"INSERT INTO s3_images (id, uuid) VALUES (7, '{image(1)}')"
+    )
+    cell1 = NovaSink("cell1", create_engine(parse_url(small.cell, "x")))
+    writer = Writer(small.ledger, cell1, rewrite=False)
+    Sweep(small.ledger, cell1, writer).step()
+    text = small.config_file.read_text()
+    addresses = ",".join(server.address for server in servers)
+    small.config_file.write_text(
+        text.replace("[nova]\n", f"[nova]\nmemcached_servers = {addresses}\n")
+    )
+
+    def seen():
+        listed = small.run("divergence", "list", "-f", "json").stdout
+        steps = json.loads(small.run("explain", image(1), "-f", "json").stdout)
+        (memo,) = [s["detail"] for s in steps if s["what"].startswith("memo")]
+        return json.loads(listed)[0]["guest_sees"], memo
+
+    nothing = "memcached remembers nothing, so that the rows count"
+    assert seen() == ("ami-00000007", nothing)
+    servers[1].put(key(image(1)), of_nova(0x1267))
+    assert seen() == (
+        "ami-00001267",
+        "memcached remembers ami-00001267, which guests see, not as settled",
+    )
+    servers[1].put(key(image(1)), b"junk")
+    assert seen() == ("ami-00000007", nothing)
+    servers[0].stop()
+    done = small.run("divergence", "list", "-f", "json")
+    assert "guest_sees is from the rows" in done.stderr
+
+
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory):
     directory = tmp_path_factory.mktemp("certificate")

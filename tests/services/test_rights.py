@@ -29,6 +29,7 @@ MARIADB, POSTGRESQL = (
         re.MULTILINE,
     )
 )
+INSTANCES = re.search(r"GRANT SELECT \(id,[^;]*(?=;)", PAGE.read_text())[0]
 ROW = SinkRow(
     number=DERIVED.first,
     uuid="2a3d51d7-356a-45c5-aa8e-34d805812a68",
@@ -62,7 +63,11 @@ def account(server, grants):
     url = server.create_database(name)
     engine = sa.create_engine(url, poolclass=sa.NullPool)
     schemas.create(
-        engine, schemas.S3_IMAGES, schemas.ITEMS, schemas.CELL_MAPPINGS
+        engine,
+        schemas.S3_IMAGES,
+        schemas.ITEMS,
+        schemas.CELL_MAPPINGS,
+        schemas.INSTANCES,
     )
     with engine.begin() as connection:
         if engine.dialect.name == "postgresql":
@@ -114,3 +119,38 @@ def test_with_any_right_less_something_is_denied(request, server, grants):
 
     with pytest.raises(sa.exc.DBAPIError, match="denied"):
         act(url)
+
+
+@pytest.mark.parametrize(
+    ("server", "grants"), [("mariadb", MARIADB), ("postgresql", POSTGRESQL)]
+)
+def test_instances_are_read_only_where_guests_are_looked_at(
+    request, server, grants
+):
+    cell = Cell(
+        name="cell1", url=account(request.getfixturevalue(server), grants)
+    )
+    assert databases._cell(cell).good
+    lacking = databases._cell(cell, guests=True)
+    assert lacking.good is False
+
+    right = " ".join(INSTANCES.split())
+    if server == "postgresql":
+        right = right.replace("nova.", "")
+    url = account(request.getfixturevalue(server), [*grants, right])
+
+    assert databases._cell(Cell(name="cell1", url=url), guests=True).good
+    engine = create_engine(url)
+    assert NovaSink("cell1", engine).instances(0, 10) == []
+    with (
+        engine.connect() as connection,
+        pytest.raises(sa.exc.DBAPIError, match="denied"),
+    ):
+        connection.exec_driver_sql("SELECT user_data FROM instances")
+    engine.dispose()
+    # What is advised is what the page has.
+    given, page = (
+        set(re.findall(r"\w+", text.partition("(")[2].partition(")")[0]))
+        for text in (lacking.advice, INSTANCES)
+    )
+    assert given == page

@@ -18,6 +18,25 @@ S3_IMAGES = sa.Table(
     mysql_charset="utf8",
 )
 
+# Nova 34, those of its columns that tell of images.
+INSTANCES = sa.Table(
+    "instances",
+    _metadata,
+    sa.Column("created_at", sa.DateTime),
+    sa.Column("id", sa.Integer, primary_key=True, nullable=False),
+    sa.Column("uuid", sa.String(36), nullable=False),
+    sa.Column("project_id", sa.String(255)),
+    sa.Column("image_ref", sa.String(255)),
+    sa.Column("kernel_id", sa.String(255)),
+    sa.Column("ramdisk_id", sa.String(255)),
+    sa.Column("user_data", sa.Text),
+    sa.Column("config_drive", sa.String(255)),
+    sa.Column("launched_at", sa.DateTime),
+    sa.Column("deleted", sa.Integer),
+    mysql_engine="InnoDB",
+    mysql_charset="utf8",
+)
+
 # Nova 34, API database: d67eeaabee36_initial_version.py and later ones.
 CELL_MAPPINGS = sa.Table(
     "cell_mappings",

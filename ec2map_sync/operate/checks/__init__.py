@@ -25,8 +25,10 @@ from ec2map_sync.sinks import memory
 __all__ = ["Finding", "checks", "in_order", "run"]
 
 
-def checks(config: Config) -> Mapping[str, Check]:
+def checks(config: Config, *, guests: bool = False) -> Mapping[str, Check]:
     """Returns every check that this configuration allows, by name.
+
+    ``guests`` asks also for what only `verify --guests` needs.
 
     A part that cannot be used is said by the first one; its own are left
     out.
@@ -38,7 +40,7 @@ def checks(config: Config) -> Mapping[str, Check]:
     parts = (
         brokers.between_regions,
         brokers.of_glance,
-        databases.of_region,
+        partial(databases.of_region, guests=guests),
         _api_checks,
         _memcached_checks,
     )

@@ -23,6 +23,7 @@ from ec2map_sync.rules.names import source_of
 from ec2map_sync.rules.stamps import wall_clock
 from ec2map_sync.settings.config import Config
 from ec2map_sync.settings.values import Cell, NovaApi
+from ec2map_sync.sinks import instances
 from ec2map_sync.sinks.cells import discover
 from ec2map_sync.sinks.ec2api import items
 from ec2map_sync.sinks.nova import next_id, s3_images
@@ -35,8 +36,11 @@ LOOKUP = 0.27e-6
 """Seconds for each row that Nova looks through where uuid has no index."""
 
 
-def of_region(config: Config) -> Mapping[str, Check]:
-    """Returns the checks of the ledger and of the cells."""
+def of_region(config: Config, *, guests: bool = False) -> Mapping[str, Check]:
+    """Returns the checks of the ledger and of the cells.
+
+    ``guests`` asks also for what only `verify --guests` needs there.
+    """
     engine = database.create_engine(config.ledger)
     scheme = config.scheme
     found: dict[str, Check] = {"ledger": partial(_ledger, engine, scheme)}
@@ -45,9 +49,9 @@ def of_region(config: Config) -> Mapping[str, Check]:
             _heartbeats, engine, scheme, peer.name
         )
     for cell in config.cells:
-        found[f"cell {cell.name}"] = partial(_cell, cell)
+        found[f"cell {cell.name}"] = partial(_cell, cell, guests)
     if config.nova_api:
-        found["Nova's cells"] = partial(_cells, config.nova_api)
+        found["Nova's cells"] = partial(_cells, config.nova_api, guests)
     if config.ec2api:
         found["ec2-api"] = partial(_ec2api, config.ec2api)
     return found
@@ -97,9 +101,26 @@ def _heartbeats(engine: Engine, scheme: Scheme, peer: str) -> Finding:
     return ok("key and scheme fit")
 
 
-def _cell(cell: Cell) -> Finding:
+def _cell(cell: Cell, guests: bool = False) -> Finding:
     engine = database.create_engine(cell.url)
-    return _amiss(engine) or _size(engine)
+    found = _amiss(engine)
+    if found is None and guests:
+        found = _unreadable(engine)
+    return found or _size(engine)
+
+
+def _unreadable(engine: Engine) -> Finding | None:
+    """Looks whether instances can be read."""
+    try:
+        instances.require(engine)
+    except DBAPIError as error:
+        if not instances.is_denied(error):
+            raise
+        return wrong(
+            "instances may not be read, as verify --guests does",
+            instances.grant(engine),
+        )
+    return None
 
 
 def _amiss(engine: Engine) -> Finding | None:
@@ -147,13 +168,13 @@ def _size(engine: Engine) -> Finding:
     )
 
 
-def _cells(api: NovaApi) -> Finding:
+def _cells(api: NovaApi, guests: bool = False) -> Finding:
     cells, unusable = discover(database.create_engine(api.url), api.template)
     if unusable:
         return wrong("; ".join(unusable))
     if not cells:
         return wrong("no cell is listed", "nova-manage cell_v2 list_cells")
-    found = {cell.name: _cell(cell) for cell in cells}
+    found = {cell.name: _cell(cell, guests) for cell in cells}
     for name, finding in found.items():
         if not finding.good:
             return wrong(f"cell {name}: {finding.found}", finding.advice)
@@ -223,8 +244,7 @@ def _is_refused(engine: Engine, statement: sa.Executable) -> bool:
         try:
             connection.execute(statement)
         except DBAPIError as error:
-            # Each database has its own code for it, all have this word.
-            if "denied" not in str(error.orig):
+            if not instances.is_denied(error):
                 raise
             return True
         finally:
