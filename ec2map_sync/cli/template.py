@@ -81,6 +81,11 @@ class CheckTemplates(RegionLister):
                 continue
             if of_aws := text.of_aws():
                 self.note(f"{path}: {of_aws} ids of AWS are left alone")
+            if miscounted := text.miscounted():
+                self.note(
+                    f"{path}: {miscounted} words look like ids, but have "
+                    "other than eight digits: left alone"
+                )
             yield path, text
 
     def _meanings(self, texts: Mapping[Path, Template]) -> Meanings:

@@ -2,7 +2,13 @@
 
 import re
 from bisect import bisect_right
-from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
+from codecs import (
+    BOM_UTF8,
+    BOM_UTF16_BE,
+    BOM_UTF16_LE,
+    BOM_UTF32_BE,
+    BOM_UTF32_LE,
+)
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -12,10 +18,17 @@ _ID = re.compile(r"(?<![0-9A-Za-z])a[mkr]i-[0-9a-f]{8}(?![0-9A-Za-z])", re.I)
 _OF_AWS = re.compile(
     r"(?<![0-9A-Za-z])a[mkr]i-[0-9a-f]{17}(?![0-9A-Za-z])", re.I
 )
+_MISCOUNTED = re.compile(
+    r"(?<![0-9A-Za-z])a[mkr]i-(?:[0-9a-f]{7}|[0-9a-f]{9,16})(?![0-9A-Za-z])",
+    re.I,
+)
 _LINE_END = re.compile(r"\r\n|\r|\n")
 
 _MARKS = (
     (BOM_UTF8, "utf-8"),
+    # One of UTF-16 begins as one of UTF-32 does.
+    (BOM_UTF32_LE, "utf-32-le"),
+    (BOM_UTF32_BE, "utf-32-be"),
     (BOM_UTF16_LE, "utf-16-le"),
     (BOM_UTF16_BE, "utf-16-be"),
 )
@@ -77,6 +90,10 @@ class Template:
     def of_aws(self) -> int:
         """Counts the ids that only AWS can have given."""
         return sum(1 for _ in _OF_AWS.finditer(self.text))
+
+    def miscounted(self) -> int:
+        """Counts what looks like an id and has some digits too many or few."""
+        return sum(1 for _ in _MISCOUNTED.finditer(self.text))
 
     def replaced(self, new: Mapping[str, str]) -> bytes:
         """Writes the text with other ids, and all else as it was."""

@@ -111,3 +111,30 @@ def test_a_text_in_which_nothing_is_replaced_stays_as_it_is(data):
     template = Template.read(data)
 
     assert template is None or template.replaced({}) == data
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("ami-1f2e3d4 ami-1f2e3d4c5 AKI-0123456789ABCDEF", 3),
+        ("ami-1f2e3d4c ami-0123456789abcdef0 ami-feed ami-base", 0),
+        ("xami-1f2e3d4 ami-1f2e3d4z", 0),
+    ],
+)
+def test_what_has_a_digit_too_many_or_few_is_counted(text, count):
+    assert Template(text).miscounted() == count
+
+
+@pytest.mark.parametrize("order", ["le", "be"])
+@pytest.mark.parametrize("bits", [16, 32])
+def test_wide_characters_are_read_and_written_as_they_were(bits, order):
+    mark = getattr(codecs, f"BOM_UTF{bits}_{order.upper()}")
+    encoding = f"utf-{bits}-{order}"
+    data = mark + "ü: ami-1f2e3d4c".encode(encoding)
+
+    template = Template.read(data)
+
+    assert [m.ec2_id for m in template.mentions()] == ["ami-1f2e3d4c"]
+    assert template.replaced({}) == data
+    new = template.replaced({"ami-1f2e3d4c": "ami-0000002a"})
+    assert new == mark + "ü: ami-0000002a".encode(encoding)
