@@ -6,6 +6,7 @@ import sqlalchemy as sa
 
 from ec2map_sync.ledger import tables
 from ec2map_sync.ledger.part import Part
+from ec2map_sync.rules.claims import Stamp
 from ec2map_sync.rules.rows import Divergence, RowClass, SinkRow
 from ec2map_sync.sql.errors import again
 from ec2map_sync.sql.statements import batched
@@ -89,6 +90,35 @@ class Divergences(Part):
         """Takes from the list what has been resolved."""
         gone = sa.delete(tables.divergences)
         self._write(*(gone.where(_at(one)) for one in found))
+
+    @again
+    def note_replaced(self, sink: str, rows: Sequence[SinkRow]) -> None:
+        """Remembers, before they go, rows that guests may have seen."""
+        now = self._clock()
+        values = [
+            {
+                "sink": sink,
+                "number": r.number,
+                "image": r.uuid.lower(),
+                "at": now,
+            }
+            for r in rows
+        ]
+        if values:
+            with self._writing.begin() as connection:
+                for some in batched(values):
+                    connection.execute(sa.insert(tables.replaced), some)
+
+    def replaced(
+        self, sink: str, images: Iterable[str]
+    ) -> list[tuple[str, int, Stamp]]:
+        """Returns the rows of images that have gone: image, number, when."""
+        r = tables.replaced
+        statement = sa.select(r.c.image, r.c.number, r.c.at).where(
+            r.c.sink == sink
+        )
+        rows = self._rows_in(statement, r.c.image, images)
+        return sorted(map(tuple, rows), key=lambda row: row[2])
 
     @again
     def note_inserted(self, sink: str, rows: Sequence[SinkRow]) -> None:

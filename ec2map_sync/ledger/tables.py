@@ -159,6 +159,18 @@ memos = sa.Table(
     comment="Images whose memo at Nova is to be deleted.",
 )
 
+replaced = sa.Table(
+    "replaced",
+    metadata,
+    sa.Column("id", RowId, primary_key=True),
+    sa.Column("sink", sa.String(120), nullable=False),
+    sa.Column("number", sa.BigInteger, nullable=False),
+    sa.Column("image", sa.String(36), nullable=False),
+    sa.Column("at", sa.BigInteger, nullable=False),
+    sa.Index("replaced_by_image", "image", "sink"),
+    comment="Rows that guests have seen before ours took their place.",
+)
+
 services = sa.Table(
     "services",
     metadata,

@@ -1,12 +1,19 @@
 """What guests see: rows as Nova finds them, memos, and what was burnt in."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
 from ec2map_sync.ledger import Ledger
-from ec2map_sync.ledger.queries import Move, Settled
+from ec2map_sync.ledger.queries import Settled
 from ec2map_sync.rules.claims import Stamp
 from ec2map_sync.rules.ec2id import LEGACY, ON_DEMAND
 from ec2map_sync.rules.stamps import time_of
@@ -191,42 +198,53 @@ class GuestView:
         images = {image for one in some for image in one.images}
         numbers = self._ledger.numbers_of({i.lower() for i in images})
         seen = self.seen(i for i in images if i.lower() in numbers)
-        made = self.sink.made_at(
-            {n for one in seen.values() for n in one.rows}
-        )
-        moves = self._ledger.queries.moves(numbers)
+        past = _Past(self._ledger, self.sink, seen.values())
         for instance in some:
-            for image in instance.images:
-                if image not in seen:
-                    continue
-                number = numbers[image.lower()]
-                now = seen[image]
+            for image in seen.keys() & set(instance.images):
+                number, now = numbers[image.lower()], seen[image]
                 if not instance.has_config_drive:
-                    if not now.is_settled(number) and now.answer is not None:
+                    if now.answer is not None and not now.is_settled(number):
                         yield InstanceFinding(
                             instance, image, number, now.answer
                         )
-                    continue
-                at = instance.booted_at
-                if at is None:
-                    continue  # it was not booted yet
-                then = [n for n in now.rows if n not in made or made[n] <= at]
-                then += _left(moves, image.lower(), at)
-                burnt = self.sink.first(then)
-                if burnt != number:
-                    yield InstanceFinding(instance, image, number, burnt)
+                elif instance.booted_at is not None:
+                    burnt = past.found_at(instance.booted_at, now)
+                    if burnt != number:
+                        yield InstanceFinding(instance, image, number, burnt)
+
+
+class _Past:
+    """What Nova found for some images before, as far as that is known."""
+
+    def __init__(
+        self, ledger: Ledger, sink: NovaSink, images: Collection[Seen]
+    ) -> None:
+        self._sink = sink
+        self._made = sink.made_at({n for one in images for n in one.rows})
+        keys = {one.uuid.lower() for one in images}
+        self._moved: dict[str, list[tuple[datetime, int]]] = {}
+        self._replaced: dict[str, list[tuple[datetime, int]]] = {}
+        for move in ledger.queries.moves(keys):
+            before = self._moved.setdefault(move.image, [])
+            before.append((_when(move.at), move.old))
+        for image, number, at in ledger.divergences.replaced(sink.name, keys):
+            before = self._replaced.setdefault(image, [])
+            before.append((_when(at), number))
+
+    def found_at(self, at: datetime, now: Seen) -> int | None:
+        """Returns what Nova found for an image then; None if nobody knows."""
+        key = now.uuid.lower()
+        there = [
+            n for n in now.rows if n not in self._made or self._made[n] <= at
+        ]
+        left = [n for gone, n in self._moved.get(key, ()) if gone > at]
+        gave_way = [n for gone, n in self._replaced.get(key, ()) if gone > at]
+        # As they lay there: of Nova's own rows, none is younger than ours.
+        return self._sink.first([*gave_way, *there, *left[:1]])
 
 
 def _nothing(_images: Iterable[str]) -> Mapping[str, set[int]]:
     return {}
-
-
-def _left(moves: Iterable[Move], image: str, since: datetime) -> Iterator[int]:
-    """Returns the number that an image had then, and has left."""
-    for move in moves:
-        if move.image == image and _when(move.at) >= since:
-            yield move.old
-            return
 
 
 def _when(at: Stamp) -> datetime:

@@ -153,6 +153,8 @@ class Writer:
         # would be there that tells. New images are in no row.
         seen = (*steps.remove, *steps.add) if late else steps.remove
         self.note(row.uuid for row in seen)
+        others = [row for row in steps.remove if not self._derivable(row)]
+        self._ledger.divergences.note_replaced(self._sink.name, others)
         session.apply(steps)
         counters.ROWS.add(len(steps.add), self._sink.name, "added")
         counters.ROWS.add(len(steps.remove), self._sink.name, "removed")

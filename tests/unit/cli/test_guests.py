@@ -242,6 +242,28 @@ def test_an_adopted_id_was_what_guests_saw_all_the_time(region):
     assert counts(verified(region)[0], "instances")[::2] == (1, 0)
 
 
+def test_a_row_that_gave_way_is_what_was_burnt_in(region):
+    row(region, 7, image(1), made="2025-06-01")
+    boot(region, 1, "2026-02-01", drive=True)
+    boot(region, 1, "2026-02-01", uuid="served")
+    found = Divergence(
+        sink="nova:cell1",
+        number=7,
+        image=image(1),
+        row_class=RowClass.LEGACY,
+        settled=number(region, 1),
+    )
+    region.ledger.divergences.replace("nova:cell1", 0, 2**32, [found])
+    region.run("divergence", "resolve", "rewrite", image(1))
+    boot(region, 1, "2999-02-01", drive=True, uuid="later")
+
+    lines, said = verified(region, code=1)
+
+    assert counts(lines, "guests") == (10, 0, 0)
+    assert counts(lines, "instances")[::2] == (3, 1)
+    assert "carries ami-00000007, in its config drive, of" in said
+
+
 def test_guests_are_looked_at_only_when_asked_for(region):
     done = region.run("verify", "--sinks", "-f", "json")
 
