@@ -19,6 +19,7 @@ from ec2map_sync.monitor.status import Examination, Line
 from ec2map_sync.peers import bus
 from ec2map_sync.peers.answerer import Answerer
 from ec2map_sync.peers.follower import Follower
+from ec2map_sync.peers.notary import Notary
 from ec2map_sync.peers.publisher import Publisher
 from ec2map_sync.rules import names
 from ec2map_sync.rules.names import sink_of
@@ -199,8 +200,27 @@ def publisher(config: Config, host: Host) -> Threads:
             release=outlet.close,
         ),
         parts.loop(names.ANSWERER, answerer.step, release=answerer.close),
+        _notary(parts),
     ]
     return Threads(threads)
+
+
+def _notary(parts: Parts) -> Loop:
+    worker = Notary(
+        parts.ledger,
+        parts.region.pen,
+        [peer.name for peer in parts.region.bus.peers],
+        interval=parts.config.agreement_interval,
+        pause=2 * parts.region.bus.heartbeat_interval,
+    )
+    gate = parts.gate()
+
+    def step() -> None:
+        # Not what a ledger knew that has yet to hear what it has lost.
+        if gate.is_open():
+            worker.step()
+
+    return parts.loop(names.NOTARY, step)
 
 
 def follower(config: Config, host: Host) -> Threads:

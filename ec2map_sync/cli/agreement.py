@@ -12,17 +12,21 @@ from ec2map_sync.cli.base import (
     Fields,
     Parser,
     Refused,
+    Rows,
     ShowOne,
     Unknown,
+    add_limit,
+    limit_of,
 )
 from ec2map_sync.cli.files import STANDARD, readable, written
 from ec2map_sync.cli.mapping import add_name, find
 from ec2map_sync.cli.progress import progress
-from ec2map_sync.cli.regional import RegionCommand
+from ec2map_sync.cli.regional import RegionCommand, RegionLister
 from ec2map_sync.cli.values import moment, parse_name
+from ec2map_sync.ledger import roots
 from ec2map_sync.operate import agreement
 from ec2map_sync.protocol import agreements
-from ec2map_sync.protocol.agreements import Agreed, Terms
+from ec2map_sync.protocol.agreements import Agreed, Terms, newest_moment
 from ec2map_sync.protocol.notes import BadNote, Note
 from ec2map_sync.protocol.signing import PublicKey
 from ec2map_sync.rules.claims import Stamp
@@ -37,8 +41,8 @@ class _Signing(RegionCommand):
         parser.add_argument(
             "--at",
             metavar="TIME",
-            help="of what was known before this time (default: the last full "
-            "minute)",
+            help="of what was known before this time (default: the last "
+            "moment that all regions have signed, else the last full minute)",
         )
         parser.add_argument(
             "--note",
@@ -57,7 +61,10 @@ class _Signing(RegionCommand):
         """
         now = wall_clock()
         notes = [_note(path) for path in chosen.note]
-        until = agreement.newest_moment(now)
+        region = self.region
+        until = agreement.last_agreed(region.ledger, region.bus) or (
+            newest_moment(now)
+        )
         if notes:
             until = Terms.parse(notes[0].text).until
         if chosen.at:
@@ -67,8 +74,9 @@ class _Signing(RegionCommand):
         return until, notes
 
     def _signed(self, notes: list[Note], terms: Terms) -> Note:
+        there = agreement.signed_by_others(self.region.ledger, terms)
         try:
-            return agreement.signed(terms, self.config.bus, notes)
+            return agreement.signed(terms, self.config.bus, [*there, *notes])
         except BadNote as error:
             raise Refused(str(error)) from error
 
@@ -77,10 +85,12 @@ class ShowAgreement(_Signing):
     """Print a note of what this region knew at a moment, signed by it.
 
     Every region that knew the same prints the same text, under which its
-    own signature stands. The moment is the last full minute unless --at
-    names another, as ISO 8601 (UTC unless it says otherwise), or 90m, 2h,
-    3d ago. With --note, the signatures of another region's note are added;
-    exit code 1, and one line, if that region signed something else.
+    own signature stands, with those that the regions' agents have sent each
+    other. The moment is the last that all have signed, or the last full
+    minute, unless --at names another, as ISO 8601 (UTC unless it says
+    otherwise), or 90m, 2h, 3d ago. With --note, the signatures of another
+    region's note are added; exit code 1, and one line, if that region
+    signed something else.
 
     Example: ec2map-sync agreement show --at 2026-01-31T12:00:00
     """
@@ -92,7 +102,7 @@ class ShowAgreement(_Signing):
             self.region.ledger.snapshot() as snapshot,
             progress("claims", None) as advance,
         ):
-            terms = agreement.terms(snapshot, until, advance)
+            terms = roots.terms(snapshot, until, advance)
         self.out(str(self._signed(notes, terms)).rstrip("\n"))
 
 
@@ -141,6 +151,58 @@ class Prove(_Signing):
             )
         with written(parsed_args.output, self.app.stdout) as put:
             put(str(proof).encode())
+
+
+class History(RegionLister):
+    """List the notes that are kept: what regions have signed, and who.
+
+    Every region signs by itself what it knew at the same moments. A line
+    is about what was signed of one moment; all of the last hour are kept,
+    and of each hour for 400 days the last one that all have signed, or else
+    the last. Missing are those, of the regions configured now, who have not
+    signed that; supersedes says in what a note differs from a former one of
+    the same moment. Beside the list is told since when and until when all
+    have agreed.
+
+    Example: ec2map-sync agreement history -f json
+    """
+
+    def add_arguments(self, parser: Parser) -> None:
+        """Says what it takes."""
+        add_limit(parser)
+
+    def take_action(self, parsed_args: Arguments) -> Rows:
+        """Lists."""
+        bus = self.region.bus
+        notes = agreement.notes_of(self.region.ledger, bus)
+        span = agreement.span_of(notes)
+        names = ", ".join(agreement.regions_of(bus))
+        if span:
+            since, until = map(_said, span)
+            self.note(f"agreed from {since} until {until}: {names}")
+        else:
+            self.note(f"no note has been signed by all of {names}")
+        limit = limit_of(parsed_args)
+        shown = notes[-limit:] if limit else notes
+        return HISTORY, [_row(note) for note in shown]
+
+
+HISTORY = ("at", "count", "root", "signed_by", "missing", "supersedes")
+
+
+def _row(note: agreement.HistoryNote) -> tuple[object, ...]:
+    return (
+        moment(note.terms.until),
+        note.terms.count,
+        _root(note.terms),
+        " ".join(note.signed_by),
+        " ".join(note.missing),
+        note.supersedes,
+    )
+
+
+def _root(terms: Terms) -> str:
+    return base64.b64encode(terms.claims).decode()
 
 
 class VerifyAgreement(ShowOne):
@@ -199,7 +261,7 @@ def _shown(agreed: Agreed) -> dict[str, object]:
     return {
         "at": moment(terms.until),
         "count": terms.count,
-        "root": base64.b64encode(terms.claims).decode(),
+        "root": _root(terms),
         "signed_by": " ".join(agreed.signers),
         "image": claim and claim.image,
         "ec2_id": entry and entry.ec2_id,

@@ -19,6 +19,8 @@ from ec2map_sync.ledger.known import (
     uuid_of,
 )
 from ec2map_sync.ledger.part import Part
+from ec2map_sync.ledger.signatures import last_of
+from ec2map_sync.protocol.notes import Note
 from ec2map_sync.rules import names
 from ec2map_sync.rules.claims import Claim, Print, Stamp
 from ec2map_sync.rules.errors import Contradicted, HeadGone
@@ -114,6 +116,12 @@ class Reader:
         row, before = ranges.print_before(self._connection, until)
         self._renew()
         return head_of(row), before
+
+    def last_note(self, region: str) -> Note | None:
+        """Returns what a region has signed last."""
+        last = last_of(self._connection, region)
+        self._renew()
+        return last.note if last else None
 
     def advance(self, revision: int) -> None:
         """Remembers that everything up to a revision has taken effect."""

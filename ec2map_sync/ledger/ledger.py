@@ -28,6 +28,7 @@ from ec2map_sync.ledger.part import Part
 from ec2map_sync.ledger.quarantine import Quarantine
 from ec2map_sync.ledger.queries import Queries
 from ec2map_sync.ledger.recording import Recording
+from ec2map_sync.ledger.signatures import Signatures
 from ec2map_sync.ledger.snapshot import Snapshot, snapshot
 from ec2map_sync.rules.claims import (
     Claim,
@@ -91,6 +92,8 @@ class Ledger(Part):
         """What the sinks hold that is not as settled."""
         self.copies = Copies(engine, scheme, clock)
         """What is stored twice, and whether it says the same."""
+        self.signatures = Signatures(engine, clock)
+        """What regions have signed."""
         self.memos = Memos(engine, clock)
         """What Nova is to forget."""
 

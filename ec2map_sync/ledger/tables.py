@@ -218,3 +218,16 @@ bookkeeping = sa.Table(
     sa.Column("last_found_at", sa.BigInteger),
     comment="How far copies of rows have been held against the rows.",
 )
+
+signatures = sa.Table(
+    "signatures",
+    metadata,
+    sa.Column("until", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("region", sa.String(64), primary_key=True),
+    sa.Column("text", sa.String(255), nullable=False),
+    sa.Column("signature", sa.LargeBinary(), nullable=False),
+    sa.Column("at", sa.BigInteger, nullable=False),
+    sa.Column("former", sa.String(255)),
+    sa.Index("signatures_by_region", "region", "at"),
+    comment="Who has signed what of which moment.",
+)

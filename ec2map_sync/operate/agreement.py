@@ -1,69 +1,28 @@
 """Notes of what a ledger knew at a moment, and proofs from them."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
 
+from ec2map_sync.ledger import Ledger
+from ec2map_sync.ledger.roots import TermsTally
+from ec2map_sync.ledger.signatures import NoteSignature, agreed_among
 from ec2map_sync.ledger.snapshot import Snapshot
 from ec2map_sync.operate.replay import Advance
-from ec2map_sync.protocol.agreements import Proof, Terms, difference
+from ec2map_sync.protocol.agreements import (
+    Proof,
+    Terms,
+    difference,
+    superseding,
+)
 from ec2map_sync.protocol.notes import BadNote, Note, sign
 from ec2map_sync.rules.claims import BEGINNING, Bound, Span, Stamp
 from ec2map_sync.rules.errors import ConfigError
-from ec2map_sync.rules.merkle import Tree, path_of
+from ec2map_sync.rules.merkle import path_of
 from ec2map_sync.settings.values import Bus
 
-EVERY = 60_000_000
-SETTLED = 10_000_000
-"""Microseconds: moments that everybody would choose, and for how long one
-has to be over, so that all have heard of what was claimed before."""
-
-
-def newest_moment(now: Stamp) -> Stamp:
-    """Returns the newest moment that a note is made of, unless one is named.
-
-    Regions that choose it within the same minute choose the same.
-    """
-    return (now - SETTLED) // EVERY * EVERY
-
-
-class _Lines:
-    """Goes through what was known before a moment, hashing on the way."""
-
-    def __init__(
-        self, snapshot: Snapshot, until: Stamp, advance: Advance
-    ) -> None:
-        self._snapshot = snapshot
-        self._until = until
-        self._advance = advance
-        self._claims, self._mapping = Tree(), Tree()
-        self._count = 0
-
-    def pages(self) -> Iterator[list[bytes]]:
-        """Returns the entries of the mapping."""
-        for page in self._snapshot.entries(self._until):
-            entries = [entry.encode() for _, entry in page]
-            self._claims.extend(claim.encode() for claim, _ in page)
-            self._mapping.extend(entries)
-            self._count += len(page)
-            self._advance(len(page))
-            yield entries
-
-    def terms(self) -> Terms:
-        """Returns what a note says, after all pages."""
-        return Terms(
-            scheme=self._snapshot.scheme.fingerprint,
-            until=self._until,
-            count=self._count,
-            claims=self._claims.root(),
-            mapping=self._mapping.root(),
-        )
-
-
-def terms(snapshot: Snapshot, until: Stamp, advance: Advance) -> Terms:
-    """Returns what a ledger knew before a moment."""
-    lines = _Lines(snapshot, until, advance)
-    for _ in lines.pages():
-        pass
-    return lines.terms()
+LATELY = 10
+"""Moments that are looked through for one that all have signed."""
 
 
 def signed(found: Terms, bus: Bus, others: Iterable[Note] = ()) -> Note:
@@ -99,7 +58,7 @@ def prove(
     """
     index = snapshot.counted(Span(BEGINNING, where))
     count = snapshot.counted(Span(BEGINNING, Bound(until)))
-    lines = _Lines(snapshot, until, advance)
+    lines = TermsTally(snapshot, until, advance)
     kept = b""
 
     def entries() -> Iterator[bytes]:
@@ -121,3 +80,82 @@ def prove(
         path=tuple(path),
         note=signing(lines.terms()),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryNote:
+    """What some regions have signed of a moment, and who has not."""
+
+    terms: Terms
+    signed_by: tuple[str, ...]
+    missing: tuple[str, ...]
+    supersedes: str | None
+    """In what it differs from a note that it has superseded."""
+
+    @property
+    def agreed(self) -> bool:
+        """Whether all have signed it."""
+        return not self.missing
+
+
+def history(
+    signatures: Iterable[NoteSignature], regions: Sequence[str]
+) -> list[HistoryNote]:
+    """Returns the notes that are kept, in order."""
+    ordered = sorted(signatures, key=lambda one: (one.until, one.text))
+    notes = []
+    for (_, text), some in groupby(ordered, lambda s: (s.until, s.text)):
+        terms, signers = Terms.parse(text), list(some)
+        names = {one.region for one in signers}
+        former = next((one.former for one in signers if one.former), None)
+        notes.append(
+            HistoryNote(
+                terms=terms,
+                signed_by=tuple(sorted(names)),
+                missing=tuple(n for n in regions if n not in names),
+                supersedes=former and superseding(Terms.parse(former), terms),
+            )
+        )
+    return notes
+
+
+def span_of(notes: Iterable[HistoryNote]) -> tuple[Stamp, Stamp] | None:
+    """Returns since when and until when all have agreed last, if ever.
+
+    It ends at the last moment that all have signed, and begins after the
+    last one before it that they have not.
+    """
+    found: tuple[Stamp, Stamp] | None = None
+    unbroken = False
+    for moment, some in groupby(notes, lambda note: note.terms.until):
+        agreed = any(note.agreed for note in some)
+        if agreed:
+            found = (found[0] if found and unbroken else moment, moment)
+        unbroken = agreed
+    return found
+
+
+def notes_of(ledger: Ledger, bus: Bus) -> list[HistoryNote]:
+    """Returns the notes that the ledger keeps, of all regions."""
+    return history(ledger.signatures.latest(), regions_of(bus))
+
+
+def regions_of(bus: Bus) -> list[str]:
+    """Returns who has to sign: this region, and its peers."""
+    return [bus.region, *(peer.name for peer in bus.peers)]
+
+
+def last_agreed(ledger: Ledger, bus: Bus) -> Stamp | None:
+    """Returns the last moment that all have signed the same of, lately."""
+    lately = ledger.signatures.latest(LATELY)
+    agreed = agreed_among(lately, regions_of(bus))
+    return max((until for until, _ in agreed), default=None)
+
+
+def signed_by_others(ledger: Ledger, found: Terms) -> list[Note]:
+    """Returns what others have signed, if it says the same."""
+    return [
+        one.note
+        for one in ledger.signatures.of(found.until)
+        if one.text == found.text
+    ]

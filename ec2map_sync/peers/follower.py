@@ -16,7 +16,9 @@ from ec2map_sync.peers.bus import Inlet
 from ec2map_sync.peers.compare import Pull
 from ec2map_sync.peers.intake import Intake, Taken
 from ec2map_sync.peers.refusals import Refusals
+from ec2map_sync.peers.witness import Witness
 from ec2map_sync.protocol import messages, wire
+from ec2map_sync.protocol.notes import BadNote
 from ec2map_sync.rules.claims import (
     EVERYTHING,
     Claim,
@@ -98,6 +100,7 @@ class Follower:
         self._patience = patience
         self._monotonic = monotonic
         self._agreement = Agreement(peer.sender)
+        self._witness = Witness(ledger.signatures, peer, pen.clock)
         self._addressee = Addressee(peer.sender, pen.clock, monotonic)
         self._pull: Pull | None = None
         self._greeted = False
@@ -176,11 +179,19 @@ class Follower:
                 batches.append(good)
                 self._refuse_each(bad)
             case messages.Heartbeat():
-                pass  # the last one counts, after all claims
+                # The last one counts, after all claims; but each note.
+                self._witness_note(message)
             case messages.Answer() as reply:
                 self._answered(reply)
             case _:
                 raise BadMessage("a question, where only answers belong")
+
+    def _witness_note(self, heartbeat: messages.Heartbeat) -> None:
+        try:
+            self._witness.hear(heartbeat.note)
+        except BadNote as error:
+            reason = f"what it has signed is refused: {error}"
+            self._refuse(reason, heartbeat.note.encode())
 
     def _record(self, batches: Sequence[Sequence[Claim]]) -> Taken:
         taken = self._intake.take(batches)

@@ -62,6 +62,7 @@ class Publisher:
             return
         until = self._pen.clock() - SETTLED_AFTER
         head, before = reader.print_before(until)
+        note = reader.last_note(self._pen.region)
         self._send(
             "heartbeat",
             messages.Heartbeat(
@@ -69,6 +70,7 @@ class Publisher:
                 before=before,
                 total=head.total,
                 newest=head.last_stamp,
+                note=str(note or ""),
             ),
         )
         self._beaten_at = now

@@ -18,12 +18,26 @@ from ec2map_sync.rules.claims import Claim, Stamp
 from ec2map_sync.rules.errors import BadMessage
 from ec2map_sync.rules.merkle import Hash, root_by
 
+SETTLED = 10_000_000
+"""Microseconds for which a moment has to be over before it is signed, so that
+all have heard of what was claimed before."""
+
 _ORIGIN = "ec2map-sync/agreement/v1/"
 _PROOF = "ec2map-sync/proof/v1"
 _LINES = 5
 
 MAX_PROOF = 64 * 1024
 """Bytes; one of a million images, signed by three regions, has 1,700."""
+
+
+def newest_moment(now: Stamp, interval: int = 60) -> Stamp:
+    """Returns the newest moment that everybody makes a note of.
+
+    Moments lie an ``interval`` of seconds apart; who chooses within the same
+    one chooses the same, and need not ask.
+    """
+    every = interval * 1_000_000
+    return (now - SETTLED) // every * every
 
 
 def _text_of(data: bytes) -> str:
@@ -97,6 +111,18 @@ def difference(ours: Terms, theirs: Terms) -> str | None:
         if getattr(ours, name) != getattr(theirs, name):
             return what
     return None
+
+
+def superseding(former: Terms, terms: Terms) -> str:
+    """Says what has become known of a moment since another note of it."""
+    more = terms.count - former.count
+    if more > 0:
+        return f"{more} more images were claimed before it"
+    if more < 0:
+        return f"{-more} images fewer are known"
+    if former.claims != terms.claims:
+        return "of some images, other things were known before it"
+    return "other ids come of the same claims"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

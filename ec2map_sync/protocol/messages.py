@@ -27,6 +27,8 @@ MAX_ASKED = 64
 """
 MAX_PARTS = 32 * MAX_ASKED
 """Ranges in an answer: each that was asked may come in as many parts."""
+MAX_SIGNED = 2048
+"""Characters of a note in a heartbeat; one with its signature has 300."""
 MAX_BAD = 100
 """Bad claims of one message that are kept, each by itself."""
 _BOUND = re.compile(r"[0-9a-f-]{0,40}")
@@ -57,12 +59,15 @@ class Heartbeat:
 
     ``before`` is the print of all claims made before the stamp ``until``;
     ``total`` is that of all claims; ``newest`` is the largest stamp.
+    ``note`` is what the sender has signed last (see `agreements`), as text:
+    releases of before say nothing there.
     """
 
     until: Stamp
     before: Print
     total: Print
     newest: Stamp
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,6 +214,7 @@ def _written(item: Any) -> bytes:
 
 
 def _heartbeat_to_json(message: Heartbeat) -> tuple[str, Json]:
+    signed = {"note": message.note} if message.note else {}
     return "heartbeat", {
         "until": message.until,
         "count": message.before.count,
@@ -216,6 +222,7 @@ def _heartbeat_to_json(message: Heartbeat) -> tuple[str, Json]:
         "total": message.total.count,
         "total_sum": message.total.sum,
         "newest": message.newest,
+        **signed,
     }
 
 
@@ -226,7 +233,17 @@ def _heartbeat_from_json(fields: Json, now: Stamp) -> Heartbeat:
         before=_print(fields, "count", "sum"),
         total=_print(fields, "total", "total_sum"),
         newest=_newest(fields["newest"], limit),
+        note=_signed(fields.get("note")),
     )
+
+
+def _signed(value: Any) -> str:
+    """Reads a note; what is none spoils the rest of a heartbeat as little.
+
+    Who has signed what is looked at by who keeps it.
+    """
+    fits = isinstance(value, str) and len(value) <= MAX_SIGNED
+    return value if fits else ""
 
 
 def _print(fields: Json, *names: str) -> Print:

@@ -33,8 +33,18 @@ class Signature:
     key_id: bytes
     value: bytes
 
+    @classmethod
+    def of(cls, name: str, data: bytes) -> "Signature":
+        """Returns somebody's signature from its ``data``."""
+        return cls(name=name, key_id=data[:_ID], value=data[_ID:])
+
+    @property
+    def data(self) -> bytes:
+        """The key's id, and what was signed with it."""
+        return self.key_id + self.value
+
     def __str__(self) -> str:
-        data = base64.b64encode(self.key_id + self.value).decode()
+        data = base64.b64encode(self.data).decode()
         return f"— {self.name} {data}\n"
 
 
@@ -118,4 +128,4 @@ def _signature_of(line: str) -> Signature:
     loose = found is None or base64.b64encode(data).decode() != found[2]
     if found is None or loose or len(data) <= _ID:
         raise BadNote(f"{line[:40]!r} is no line of a signature")
-    return Signature(name=found[1], key_id=data[:_ID], value=data[_ID:])
+    return Signature.of(found[1], data)

@@ -71,6 +71,7 @@ LOOKOUT = LoopName("lookout")
 LISTENERS_WATCH = LoopName("listener's watch")
 AUDITOR = LoopName("auditor")
 PUBLISHER = LoopName("publisher")
+NOTARY = LoopName("notary")
 ANSWERER = LoopName("answerer")
 CELLS = LoopName("cells")
 

@@ -233,6 +233,11 @@ class Config:
         return float(self.conf.nova.audit_interval)
 
     @property
+    def agreement_interval(self) -> int:
+        """Seconds between two moments that are signed."""
+        return int(self.conf.agreement.interval)
+
+    @property
     def metrics(self) -> addresses.Listen | None:
         """Where Prometheus and probes are answered, if they are."""
         text = self.conf.metrics.listen

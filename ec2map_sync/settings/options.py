@@ -256,6 +256,18 @@ _images = [
     ),
 ]
 
+_agreement = [
+    cfg.IntOpt(
+        "interval",
+        default=60,
+        min=1,
+        max=3600,
+        help="Seconds between two moments of which every region signs what it "
+        "knew; the same in all regions, and a part of an hour. Below two "
+        "heartbeats, signatures are missed.",
+    ),
+]
+
 _metrics = [
     cfg.StrOpt(
         "listen",
@@ -276,6 +288,7 @@ GROUPS: Mapping[str | None, Sequence[cfg.Opt]] = {
     "ec2api": EC2API_OPTS,
     "images": _images,
     "glance": glance.OPTIONS,
+    "agreement": _agreement,
     "metrics": _metrics,
 }
 

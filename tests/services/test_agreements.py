@@ -27,7 +27,8 @@ def regions(rabbit_a, rabbit_b, mariadb, tmp_path_factory):
         for name, broker in zip(NAMES, brokers, strict=True)
     ]
     for region in regions:
-        region.configure(*(r for r in regions if r is not region))
+        peers = (r for r in regions if r is not region)
+        region.configure(*peers, extra="\n[agreement]\ninterval = 1\n")
     with running(*regions):
         for reader in regions:
             for peer in regions:
@@ -86,6 +87,42 @@ def test_three_regions_under_load_sign_one_note(regions, tmp_path):
     raw = {r.name: PublicKey(r.public_key).raw for r in regions}
     assert verifier.proved(proof.read_text(), raw)["image"] == image
     assert len(proof.read_bytes()) < 2000
+
+
+def history(region):
+    """Give what all have signed, by its moment."""
+    said = region.command("agreement", "history", "-f", "json")
+    return {n["at"]: n for n in json.loads(said) if not n["missing"]}
+
+
+def test_agents_sign_the_same_and_tell_each_other(regions, tmp_path):
+    """Nobody asks, and nobody runs a command."""
+    one, _, three = regions
+    with ExitStack() as stack:
+        loads = [stack.enter_context(Load(r.glance, 0.1)) for r in regions]
+        for load in loads:
+            load.await_more(5)
+        image = loads[0].confirmed[0]
+        begun = datetime.now(UTC).isoformat()
+
+        def agreed():
+            """Give the moments that each region says all have signed."""
+            found = [history(region) for region in regions]
+            moments = set.intersection(*map(set, found))
+            return {at for at in moments if at > begun}, found
+
+        wait_until(lambda: agreed()[0], 60)
+        moments, found = agreed()
+
+    for at in moments:
+        roots = {(notes[at]["count"], notes[at]["root"]) for notes in found}
+        assert len(roots) == 1
+        assert set(found[0][at]["signed_by"].split()) == set(NAMES)
+    proof = tmp_path / "proof"
+    three.command("agreement", "prove", image, "-o", str(proof))
+    raw = {r.name: PublicKey(r.public_key).raw for r in regions}
+    assert verifier.proved(proof.read_text(), raw)["image"] == image
+    assert "refused" not in one.log()
 
 
 def test_a_region_that_lost_a_claim_is_found_out_by_its_note(

@@ -9,10 +9,10 @@ import verifier
 from commands import SmallRegion, run
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from ec2map_sync.ledger import Ledger
+from ec2map_sync.ledger import Ledger, roots
 from ec2map_sync.operate import agreement
 from ec2map_sync.protocol import agreements, canonical
-from ec2map_sync.protocol.notes import Note
+from ec2map_sync.protocol.notes import Note, sign
 from ec2map_sync.protocol.signing import PublicKey, SigningKey
 from ec2map_sync.rules.claims import Claim, SeenKind, Wanted, join_all
 from ec2map_sync.rules.ec2id import Band, Kind, Scheme
@@ -413,7 +413,7 @@ def test_a_note_is_of_what_a_pure_settling_of_before_gives(
     ]
 
     with ledger.snapshot() as snapshot:
-        terms = agreement.terms(snapshot, until, lambda _n: None)
+        terms = roots.terms(snapshot, until)
         proofs = [
             agreement.prove(snapshot, c.bound, until, signing, lambda _n: None)
             for c in early[:3]
@@ -426,3 +426,74 @@ def test_a_note_is_of_what_a_pure_settling_of_before_gives(
     )
     assert all(proof.leads_to(terms) for proof in proofs)
     assert [p.entry.encode() for p in proofs] == entries[:3]
+
+
+def sign_as(region, name, at, *, count=7):
+    """Let somebody have signed a moment, with the key of a peer or ours."""
+    text = agreements.Terms(
+        scheme=region.scheme.fingerprint,
+        until=at,
+        count=count,
+        claims=bytes(32),
+        mapping=bytes(32),
+    ).text
+    private = region.key if name == "RegionOne" else region.peer_key
+    region.ledger.signatures.put(at, text, sign(text, name, private))
+
+
+def test_history_says_who_has_signed_what_and_since_when_all_agree(region):
+    for second in (1, 2, 4, 5):
+        sign_as(region, "RegionOne", second * UNTIL)
+    for second in (1, 4, 5, 6):
+        sign_as(region, "RegionTwo", second * UNTIL)
+    sign_as(region, "RegionTwo", 3 * UNTIL, count=6)
+    sign_as(region, "RegionOne", 3 * UNTIL, count=6)
+    sign_as(region, "RegionOne", 3 * UNTIL, count=8)
+
+    done = region.run("agreement", "history", "-f", "json")
+
+    rows = json.loads(done.stdout)
+    assert [(r["at"][17:19], r["count"], r["missing"]) for r in rows] == [
+        ("01", 7, ""),
+        ("02", 7, "RegionTwo"),
+        ("03", 6, "RegionOne"),
+        ("03", 8, "RegionTwo"),
+        ("04", 7, ""),
+        ("05", 7, ""),
+        ("06", 7, "RegionOne"),
+    ]
+    assert [r["supersedes"] for r in rows if r["supersedes"]] == [
+        "2 more images were claimed before it"
+    ]
+    assert rows[0]["signed_by"] == "RegionOne RegionTwo"
+    assert "agreed from 1970-01-01T00:00:04Z until 1970-01-01T00:00:05Z" in (
+        done.stderr
+    )
+    few = region.run("agreement", "history", "-f", "json", "--limit", "2")
+    assert json.loads(few.stdout) == rows[-2:]
+
+
+def test_history_of_nothing_says_so(region):
+    done = region.run("agreement", "history", "-f", "json")
+
+    assert json.loads(done.stdout) == []
+    assert "signed by all of RegionOne, RegionTwo" in done.stderr
+
+
+def test_what_agents_have_signed_stands_below_what_is_shown(region, tmp_path):
+    text, _, _ = shown(region).rpartition("\n\n")
+    signature = sign(f"{text}\n", "RegionTwo", region.peer_key)
+    region.ledger.signatures.put(UNTIL, f"{text}\n", signature)
+    sign_as(region, "RegionTwo", 2 * UNTIL)
+    own = sign(f"{text}\n", "RegionOne", region.key)
+    region.ledger.signatures.put(UNTIL, f"{text}\n", own)
+    keys = key(region), f"RegionTwo={region.peer_key.public}"
+    note, proof = tmp_path / "note", tmp_path / "proof"
+
+    note.write_text(region.run("agreement", "show").stdout)
+    region.run("agreement", "prove", image(3), "-o", str(proof))
+
+    for file in (note, proof):
+        agreed = verified(file, *keys)
+        assert agreed["at"] == "1970-01-01T00:00:01.000000Z"
+        assert agreed["signed_by"] == "RegionOne RegionTwo"

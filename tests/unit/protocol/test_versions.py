@@ -138,6 +138,20 @@ def test_whom_a_question_is_for_stands_where_older_releases_do_not_look():
     assert received(*golden("compare-addressed")) == question
 
 
+def test_a_note_stands_where_older_releases_do_not_look():
+    signed = replace(
+        MESSAGES["heartbeat"], note="a note\n\n\u2014 RegionOne =\n"
+    )
+    headers, body = wire.encode(signed, PEN)
+    old_headers, old_body = golden("heartbeat")
+
+    assert headers.keys() == old_headers.keys()
+    assert json.loads(body) == json.loads(old_body) | {"note": signed.note}
+    assert received(headers, body) == signed
+    assert received(*golden("heartbeat-signed")) == signed
+    assert received(*golden("heartbeat")).note == ""
+
+
 @pytest.mark.parametrize("kind", MESSAGES)
 def test_what_only_a_newer_release_knows_is_ignored(kind):
     headers, body = golden(kind)

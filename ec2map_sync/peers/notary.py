@@ -1,0 +1,98 @@
+"""The notary: signs what its ledger knew, of the moments that all choose."""
+
+import time
+from collections.abc import Callable, Sequence
+
+from ec2map_sync.ledger import Ledger
+from ec2map_sync.ledger.roots import terms
+from ec2map_sync.ledger.signatures import HOUR
+from ec2map_sync.peers.witness import say_superseded
+from ec2map_sync.protocol import wire
+from ec2map_sync.protocol.agreements import Terms, newest_moment
+from ec2map_sync.protocol.notes import sign
+from ec2map_sync.rules.claims import Print, Stamp
+from ec2map_sync.rules.names import NOTARY
+
+
+class Notary:
+    """Signs each moment once, and again what late claims have changed.
+
+    ``interval`` is that between moments, in seconds. Before the newest note
+    gives way to an older one, all had ``pause`` seconds to hear of it.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        pen: wire.Pen,
+        peers: Sequence[str],
+        *,
+        interval: int,
+        pause: float,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._ledger = ledger
+        self._pen = pen
+        self._regions = (pen.region, *peers)
+        self._interval = interval
+        self._pause = pause
+        self._monotonic = monotonic
+        self._signed_at = float("-inf")
+        self._known: dict[Stamp, Print] = {}
+        """What there was before the newest moment when it was signed."""
+        self._hour: Stamp | None = None
+        """The full hour that is still to be looked at."""
+        self._thinned: int | None = None
+
+    def step(self) -> None:
+        """Signs what is to be signed now, unless another host does."""
+        with self._ledger.cursors.reader(str(NOTARY)) as reader:
+            if reader is None:
+                return
+            until = newest_moment(self._pen.clock(), self._interval)
+            if self._signed(until) is None:
+                self._sign(until)
+                self._thin(until)
+                self._hour = until // HOUR * HOUR
+            elif self._monotonic() - self._signed_at >= self._pause:
+                self._look_again(until)
+
+    def _signed(self, until: Stamp) -> Terms | None:
+        """Returns what we have signed of a moment."""
+        for one in self._ledger.signatures.of(until):
+            if one.region == self._pen.region:
+                return Terms.parse(one.text)
+        return None
+
+    def _look_again(self, until: Stamp) -> None:
+        """Signs anew where something older than a moment has come since.
+
+        That is looked for all the time at the newest one, and at the last
+        full hour once after each.
+        """
+        _, before = self._ledger.print_before(until)
+        if self._known.setdefault(until, before) != before:
+            self._sign(until)
+        elif self._hour is not None:
+            hour, self._hour = self._hour, None
+            signed = self._signed(hour)
+            _, before = self._ledger.print_before(hour)
+            if signed and signed.count != before.count:
+                self._sign(hour)
+
+    def _sign(self, until: Stamp) -> None:
+        assert self._pen.key is not None
+        _, before = self._ledger.print_before(until)
+        with self._ledger.snapshot() as snapshot:
+            found = terms(snapshot, until)
+        signature = sign(found.text, self._pen.region, self._pen.key)
+        former = self._ledger.signatures.put(until, found.text, signature)
+        self._known = {until: before}
+        self._signed_at = self._monotonic()
+        if former:
+            say_superseded(self._pen.region, Terms.parse(former.text), found)
+
+    def _thin(self, until: Stamp) -> None:
+        if until // HOUR != self._thinned:
+            self._ledger.signatures.thin(until, self._regions)
+            self._thinned = until // HOUR

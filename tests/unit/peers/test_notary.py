@@ -1,0 +1,301 @@
+"""Regions sign alone what they knew, and hear what others have signed."""
+
+import json
+
+import pytest
+from sqlalchemy.engine import Engine
+
+from ec2map_sync.ledger import Ledger, schema
+from ec2map_sync.ledger.signatures import HOUR, KEPT, agreed_among
+from ec2map_sync.peers.notary import Notary
+from ec2map_sync.peers.publisher import Publisher
+from ec2map_sync.peers.witness import Witness
+from ec2map_sync.protocol import messages, wire
+from ec2map_sync.protocol.agreements import SETTLED, Terms
+from ec2map_sync.protocol.notes import BadNote, Note, sign
+from ec2map_sync.protocol.signing import PublicKey, SigningKey
+from ec2map_sync.rules.claims import Claim
+from ec2map_sync.rules.ec2id import Scheme
+from ec2map_sync.sql.database import create_engine, parse_url
+
+SCHEME = Scheme(b"test")
+MINUTE = 60_000_000
+NOON = 500_000 * HOUR
+NAMES = ("one", "two")
+
+
+def image(n):
+    return f"00000000-0000-4000-8000-{n:012x}"
+
+
+class Outlet:
+    """What a region has published last."""
+
+    def send(self, _routing_key, headers, body):
+        self.said = headers, body
+
+    def pump(self):
+        pass
+
+
+class Region:
+    """As far as it signs; its clock and its patience are the test's."""
+
+    def __init__(self, name, directory, clock):
+        url = parse_url(f"sqlite:///{directory}/{name}", "x")
+        self.engine: Engine = create_engine(url)
+        schema.upgrade(self.engine)
+        self.name = name
+        self.clock = clock
+        self.ledger = Ledger(self.engine, SCHEME, lambda: clock[0])
+        self.key = SigningKey.generate()
+        self.pen = wire.Pen(
+            region=name,
+            scheme=SCHEME.fingerprint,
+            key=self.key,
+            clock=lambda: clock[0],
+        )
+        self.passed = 0.0
+        self.start()
+        self.outlet = Outlet()
+        self.publisher = Publisher(
+            self.ledger,
+            self.outlet,
+            self.pen,
+            batch_size=9,
+            heartbeat_interval=0,
+        )
+        self.witnesses = {}
+
+    def start(self):
+        """Begin, or begin anew as after a crash."""
+        self.notary = Notary(
+            self.ledger,
+            self.pen,
+            [n for n in NAMES if n != self.name],
+            interval=60,
+            pause=10,
+            monotonic=lambda: self.passed,
+        )
+
+    def trust(self, peer):
+        keys = (PublicKey(peer.key.public),)
+        trust = wire.Trust(
+            sender=peer.name, keys=keys, scheme=SCHEME.fingerprint
+        )
+        witness = Witness(self.ledger.signatures, trust, self.pen.clock)
+        self.witnesses[peer.name] = witness
+
+    def sign(self):
+        """Sign what is to be, and what is to be looked at again."""
+        self.passed += 11
+        self.clock[0] += 1
+        self.notary.step()
+        return self.note
+
+    @property
+    def note(self):
+        """What is in its heartbeat."""
+        self.publisher.step()
+        return json.loads(self.outlet.said[1]).get("note", "")
+
+    def hear(self, peer):
+        self.witnesses[peer.name].hear(peer.note)
+
+    @property
+    def kept(self):
+        return self.ledger.signatures.latest()
+
+
+@pytest.fixture
+def clock():
+    return [NOON + SETTLED]
+
+
+@pytest.fixture
+def regions(tmp_path, clock):
+    regions = [Region(name, tmp_path, clock) for name in NAMES]
+    for region in regions:
+        for peer in regions:
+            region.trust(peer)
+        region.ledger.record(
+            Claim(claimed_at=NOON - n, image=image(n)) for n in range(1, 6)
+        )
+    yield regions
+    for region in regions:
+        region.engine.dispose()
+
+
+def terms_of(said):
+    return Terms.parse(Note.parse(said.encode()).text)
+
+
+def test_regions_sign_the_same_of_the_same_moment_without_asking(
+    regions, clock
+):
+    one, two = regions
+    first = one.sign()
+    clock[0] += MINUTE - 9
+    second = two.sign()
+
+    assert terms_of(first) == terms_of(second)
+    assert (terms_of(first).until, terms_of(first).count) == (NOON, 5)
+    for region, peer in (regions, reversed(regions)):
+        region.hear(peer)
+        text = Note.parse(first.encode()).text
+        assert agreed_among(region.kept, NAMES) == [(NOON, text)]
+
+
+def test_a_moment_is_signed_once_and_the_next_one_too(regions, clock):
+    one, _ = regions
+    assert one.sign() == one.sign()
+    one.start()
+    first = one.sign()
+    clock[0] += MINUTE
+
+    second = one.sign()
+
+    assert terms_of(second).until == terms_of(first).until + MINUTE
+    assert [s.until for s in one.kept] == [NOON, NOON + MINUTE]
+
+
+def test_what_comes_late_makes_a_note_that_supersedes(regions, caplog):
+    caplog.set_level("INFO")
+    one, two = regions
+    before = one.sign()
+    two.hear(one)
+    one.ledger.record([Claim(claimed_at=NOON - 9, image=image(9))])
+
+    after = one.sign()
+    two.hear(one)
+
+    assert terms_of(after).count == terms_of(before).count + 1
+    for region in regions:
+        (kept,) = region.kept
+        assert kept.text == Note.parse(after.encode()).text
+        assert kept.former == Note.parse(before.encode()).text
+    said = "supersedes the former: 1 more images were claimed before it"
+    assert caplog.text.count(said) == 2
+
+
+def test_a_full_hour_is_signed_anew_and_the_newest_moment_first(
+    regions, clock
+):
+    one, _ = regions
+    one.sign()
+    clock[0] += 7 * MINUTE
+    one.sign()
+    late = [Claim(claimed_at=NOON - 9, image=image(9))]
+    one.ledger.record(late)
+
+    found = [terms_of(one.sign()) for _ in range(4)]
+
+    moments = [(t.until, t.count) for t in found]
+    assert moments == [(NOON + 7 * MINUTE, 6), *[(NOON, 6)] * 3]
+
+
+def test_what_is_claimed_later_changes_no_note(regions):
+    one, _ = regions
+    before = one.sign()
+    one.ledger.record([Claim(claimed_at=NOON, image=image(9))])
+
+    assert one.sign() == before
+    assert one.kept[0].former is None
+
+
+def without_a_key(note, _peer):
+    stranger = sign(note.text, "two", SigningKey.generate())
+    return Note(text=note.text, signatures=(stranger,))
+
+
+def in_another_name(note, peer):
+    other = sign(note.text, "three", peer.key)
+    return Note(text=note.text, signatures=(other,))
+
+
+def with_another_count(note, _peer):
+    text = note.text.replace("\n5\n", "\n6\n")
+    return Note(text=text, signatures=note.signatures)
+
+
+def far_ahead(note, peer):
+    text = note.text.replace(str(NOON), str(NOON + 25 * HOUR))
+    return Note(text=text, signatures=(sign(text, "two", peer.key),))
+
+
+def of_another_scheme(note, peer):
+    text = note.text.replace(SCHEME.fingerprint, "0123")
+    return Note(text=text, signatures=(sign(text, "two", peer.key),))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (without_a_key, "two has not signed it with a key"),
+        (in_another_name, "two has not signed it with a key"),
+        (with_another_count, "not of this text"),
+        (far_ahead, "24 h ahead"),
+        (of_another_scheme, "of scheme 0123"),
+        (lambda _note, _peer: "nothing", "no signed note"),
+    ],
+)
+def test_what_a_peer_has_not_signed_is_refused(regions, change, said):
+    one, two = regions
+    note = Note.parse(two.sign().encode())
+
+    with pytest.raises(BadNote, match=said):
+        one.witnesses["two"].hear(str(change(note, two)))
+
+    assert one.kept == []
+
+
+def test_a_peer_that_signs_nothing_is_a_release_of_before(regions):
+    one, two = regions
+    assert two.note == ""
+
+    one.hear(two)
+
+    assert one.kept == []
+
+
+def test_one_note_of_each_hour_is_kept_the_last_that_all_have_signed(regions):
+    one, two = regions
+    put = one.ledger.signatures.put
+
+    def signed(hour, minutes, *names):
+        for minute in minutes:
+            until = NOON + hour * HOUR + minute * MINUTE
+            for name in names:
+                put(until, f"{until}\n", sign(f"{until}\n", name, two.key))
+
+    signed(0, range(60), *NAMES)
+    signed(1, range(30), *NAMES)
+    signed(1, range(30, 60), "one")
+    signed(2, range(60), "two")
+    signed(3, range(60), *NAMES)
+    now = NOON + 4 * HOUR
+
+    one.ledger.signatures.thin(now, NAMES)
+    one.ledger.signatures.thin(now, NAMES)
+
+    moments = {s.until for s in one.kept if s.until < now - HOUR}
+    assert moments == {
+        NOON + 59 * MINUTE,
+        NOON + HOUR + 29 * MINUTE,
+        NOON + 2 * HOUR + 59 * MINUTE,
+    }
+    assert len(one.kept) == 5 + 2 * 60
+    one.ledger.signatures.thin(now + KEPT - 3 * HOUR, NAMES)
+    assert min(s.until for s in one.kept) == NOON + HOUR + 29 * MINUTE
+
+
+def test_a_heartbeat_counts_whatever_stands_for_its_note(regions):
+    one, two = regions
+    two.sign()
+    two.publisher.step()
+    headers, body = two.outlet.said
+    for odd in (None, 7, {"a": 1}, "x" * 5000, ["note"]):
+        fields = json.loads(body) | {"note": odd}
+        beat = messages.FROM_JSON["heartbeat"](fields, one.pen.clock())
+        assert (beat.note, beat.newest) == ("", fields["newest"])
+    assert headers["type"] == "heartbeat"
