@@ -75,10 +75,12 @@ class Memory:
     """A small file that remembers how far the ledger has come.
 
     A ledger that is behind it was restored from a backup. Its cursors may
-    then be ahead of changes that it will make anew.
+    then be ahead of changes that it will make anew; and what the region
+    signs next begins anew, which says so to the peers.
     """
 
     path: Path
+    region: str = ""
 
     def check(self, ledger: Ledger) -> None:
         """Rewinds the sinks' cursors of a ledger that was restored."""
@@ -95,9 +97,13 @@ class Memory:
                     revision,
                 )
                 ledger.cursors.rewind()
+                ledger.statements.forget(self.region)
         elif known:
             LOG.info("the ledger is a new one")
         self._write(head.identity, head.revision, known)
+        if known.get("ledger") != head.identity:
+            # New here, or restored with all of this machine: who can tell?
+            ledger.statements.forget(self.region)
 
     def _read(self) -> dict[str, object]:
         try:

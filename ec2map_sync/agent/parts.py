@@ -37,7 +37,8 @@ class Parts:
         self.region = Region(config)
         self.ledger = self.region.ledger
         self.memory = Memory(
-            path=config.state_path / f"{config.region}.ledger"
+            path=config.state_path / f"{config.region}.ledger",
+            region=config.region,
         )
         self._warned: set[str] = set()
 

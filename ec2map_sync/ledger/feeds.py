@@ -19,8 +19,7 @@ from ec2map_sync.ledger.known import (
     uuid_of,
 )
 from ec2map_sync.ledger.part import Part
-from ec2map_sync.ledger.signatures import last_of
-from ec2map_sync.protocol.notes import Note
+from ec2map_sync.ledger.statements import KnownStatement, statement_of
 from ec2map_sync.rules import names
 from ec2map_sync.rules.claims import Claim, Print, Stamp
 from ec2map_sync.rules.errors import Contradicted, HeadGone
@@ -117,11 +116,11 @@ class Reader:
         self._renew()
         return head_of(row), before
 
-    def last_note(self, region: str) -> Note | None:
+    def last_signed(self, region: str) -> KnownStatement | None:
         """Returns what a region has signed last."""
-        last = last_of(self._connection, region)
+        last = statement_of(self._connection, region)
         self._renew()
-        return last.note if last else None
+        return last
 
     def advance(self, revision: int) -> None:
         """Remembers that everything up to a revision has taken effect."""

@@ -30,6 +30,7 @@ from ec2map_sync.ledger.queries import Queries
 from ec2map_sync.ledger.recording import Recording
 from ec2map_sync.ledger.signatures import Signatures
 from ec2map_sync.ledger.snapshot import Snapshot, snapshot
+from ec2map_sync.ledger.statements import Statements
 from ec2map_sync.rules.claims import (
     Claim,
     Print,
@@ -94,6 +95,8 @@ class Ledger(Part):
         """What is stored twice, and whether it says the same."""
         self.signatures = Signatures(engine, clock)
         """What regions have signed."""
+        self.statements = Statements(engine, clock)
+        """What regions have stated beside it."""
         self.memos = Memos(engine, clock)
         """What Nova is to forget."""
 

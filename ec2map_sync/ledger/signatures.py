@@ -6,7 +6,6 @@ from itertools import groupby
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import Connection
 
 from ec2map_sync.ledger import tables
 from ec2map_sync.ledger.part import Part, note
@@ -92,6 +91,11 @@ class Signatures(Part):
             found = found.where(_s.until >= first)
         return self._found(found)
 
+    def by(self, region: str, until: Stamp) -> NoteSignature | None:
+        """Returns what a region has signed of a moment."""
+        signers = (one for one in self.of(until) if one.region == region)
+        return next(signers, None)
+
     def thin(self, now: Stamp, regions: Collection[str]) -> None:
         """Forgets most of what is older than an hour.
 
@@ -112,11 +116,6 @@ class Signatures(Part):
             drop = sa.delete(tables.signatures)
             self._write(drop.where(_s.until.in_(values)))
 
-    def forget(self, region: str) -> None:
-        """Drops what a region has signed."""
-        drop = sa.delete(tables.signatures)
-        self._write(drop.where(_s.region == region))
-
     def _found(self, statement: sa.Select[Any]) -> list[NoteSignature]:
         ordered = statement.order_by(_s.until, _s.region)
         rows = self._rows(ordered)
@@ -131,11 +130,3 @@ def agreed_among(
     for one in signatures:
         signers.setdefault((one.until, one.text), set()).add(one.region)
     return [key for key, names in signers.items() if names >= set(regions)]
-
-
-def last_of(connection: Connection, region: str) -> NoteSignature | None:
-    """Returns what a region has signed last."""
-    mine = sa.select(tables.signatures).where(_s.region == region)
-    last = mine.order_by(_s.at.desc(), _s.until.desc()).limit(1)
-    row = connection.execute(last).one_or_none()
-    return NoteSignature(**row._mapping) if row else None

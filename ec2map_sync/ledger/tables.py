@@ -231,3 +231,13 @@ signatures = sa.Table(
     sa.Index("signatures_by_region", "region", "at"),
     comment="Who has signed what of which moment.",
 )
+
+statements = sa.Table(
+    "statements",
+    metadata,
+    sa.Column("region", sa.String(64), primary_key=True),
+    sa.Column("statement", sa.LargeBinary(), nullable=False),
+    sa.Column("note", sa.LargeBinary(), nullable=False),
+    sa.Column("refused", sa.String(500)),
+    comment="The newest statement of each region, and why another is refused.",
+)

@@ -95,6 +95,11 @@ PEER_EVICTIONS = Gauge(
     "Numbers that images have lost by a peer's claims in 24 hours.",
     ("peer",),
 )
+PEER_CONTRADICTS = Gauge(
+    "peer_contradicts",
+    "1 if a peer has signed what contradicts what it had signed before.",
+    ("peer",),
+)
 SINK_LAG = Gauge(
     "sink_lag_numbers", "Numbers that a sink has not come to yet.", ("sink",)
 )
@@ -206,6 +211,7 @@ class LedgerGauges(Collector):
             yield PEER_MISSING, known.missing_here, (peer, "here")
             yield PEER_MISSING, known.missing_there, (peer, "there")
             yield PEER_HELD, view.held, (peer,)
+            yield PEER_CONTRADICTS, float(view.contradicts), (peer,)
             yield PEER_EVICTIONS, evictions.get(peer, 0), (peer,)
 
     def _loops(self, sinks: Sequence[str]) -> Iterator[Measured]:

@@ -36,11 +36,13 @@ class PeerView:
     """Why something of it was refused last, unless all is well."""
     held: int = 0
     """How many entries of the quarantine wait for a decision."""
+    contradicts: bool = False
+    """Whether it has signed what contradicts what it had signed before."""
 
     @property
     def healthy(self) -> bool:
         """Whether nobody has to look after it."""
-        return not self.held and (
+        return not (self.held or self.contradicts) and (
             self.state == "agrees"
             or (
                 self.state == "differs"
@@ -63,6 +65,7 @@ def seconds_since(stamp: Stamp | None, now: Stamp) -> float | None:
 def peer_views(ledger: Ledger, bus: Bus, now: Stamp) -> list[PeerView]:
     """Looks at every peer: those configured, then those only remembered."""
     states = ledger.journal.peer_states()
+    contradicting = ledger.statements.refused(states)
     refusals, held = ledger.quarantine.latest(), ledger.quarantine.held()
     count = ledger.head().total.count
     doubtful = ledger.copies.state().doubtful
@@ -79,6 +82,7 @@ def peer_views(ledger: Ledger, bus: Bus, now: Stamp) -> list[PeerView]:
             count=count,
             refused=refusals.get(source_of(name)),
             held=held.get(source_of(name), 0),
+            contradicts=contradicting.get(name),
         )
         for name in names
     ]
@@ -93,6 +97,7 @@ def _view(
     count: int,
     refused: Quarantined | None,
     held: int,
+    contradicts: str | None,
 ) -> PeerView:
     age = seconds_since(known.received_at, now)
     if silent_after is None:
@@ -113,12 +118,22 @@ def _view(
         differs_for=0.0
         if known.differs_since is None
         else seconds_since(known.differs_since, now),
-        refused=_held(held)
+        refused=_contradicts(contradicts)
+        if contradicts
+        else _held(held)
         if held
         else None
         if state == "agrees"
         else _refused(refused, (known.total or 0) - count),
         held=held,
+        contradicts=contradicts is not None,
+    )
+
+
+def _contradicts(why: str) -> str:
+    return (
+        f"what it has signed is refused: {why}; 'ec2map-sync agreement "
+        "history' shows what is kept, the quarantine what it has said"
     )
 
 

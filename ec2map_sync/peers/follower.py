@@ -100,7 +100,7 @@ class Follower:
         self._patience = patience
         self._monotonic = monotonic
         self._agreement = Agreement(peer.sender)
-        self._witness = Witness(ledger.signatures, peer, pen.clock)
+        self._witness = Witness(ledger, peer, pen.clock)
         self._addressee = Addressee(peer.sender, pen.clock, monotonic)
         self._pull: Pull | None = None
         self._greeted = False
@@ -188,10 +188,11 @@ class Follower:
 
     def _witness_note(self, heartbeat: messages.Heartbeat) -> None:
         try:
-            self._witness.hear(heartbeat.note)
+            self._witness.hear(heartbeat.note, heartbeat.statement)
         except BadNote as error:
             reason = f"what it has signed is refused: {error}"
-            self._refuse(reason, heartbeat.note.encode())
+            said = f"{heartbeat.statement}\n{heartbeat.note}"
+            self._refuse(reason, said.encode())
 
     def _record(self, batches: Sequence[Sequence[Claim]]) -> Taken:
         taken = self._intake.take(batches)

@@ -5,11 +5,12 @@ from collections.abc import Callable, Sequence
 
 from ec2map_sync.ledger import Ledger
 from ec2map_sync.ledger.roots import terms
-from ec2map_sync.ledger.signatures import HOUR
+from ec2map_sync.ledger.signatures import HOUR, NoteSignature
 from ec2map_sync.peers.witness import say_superseded
 from ec2map_sync.protocol import wire
 from ec2map_sync.protocol.agreements import Terms, newest_moment
-from ec2map_sync.protocol.notes import sign
+from ec2map_sync.protocol.notes import Note, sign
+from ec2map_sync.protocol.statements import first
 from ec2map_sync.rules.claims import Print, Stamp
 from ec2map_sync.rules.names import NOTARY
 
@@ -43,6 +44,7 @@ class Notary:
         self._hour: Stamp | None = None
         """The full hour that is still to be looked at."""
         self._thinned: int | None = None
+        self._stated: tuple[Stamp, int] = (0, 0)
 
     def step(self) -> None:
         """Signs what is to be signed now, unless another host does."""
@@ -59,10 +61,8 @@ class Notary:
 
     def _signed(self, until: Stamp) -> Terms | None:
         """Returns what we have signed of a moment."""
-        for one in self._ledger.signatures.of(until):
-            if one.region == self._pen.region:
-                return Terms.parse(one.text)
-        return None
+        signed = self._ledger.signatures.by(self._pen.region, until)
+        return Terms.parse(signed.text) if signed else None
 
     def _look_again(self, until: Stamp) -> None:
         """Signs anew where something older than a moment has come since.
@@ -81,16 +81,46 @@ class Notary:
                 self._sign(hour)
 
     def _sign(self, until: Stamp) -> None:
-        assert self._pen.key is not None
         _, before = self._ledger.print_before(until)
         with self._ledger.snapshot() as snapshot:
             found = terms(snapshot, until)
-        signature = sign(found.text, self._pen.region, self._pen.key)
-        former = self._ledger.signatures.put(until, found.text, signature)
         self._known = {until: before}
         self._signed_at = self._monotonic()
+        if self._signed(until) == found:
+            return
+        note = self._note(found.text)
+        former = self._ledger.signatures.put(
+            until, note.text, note.signatures[0]
+        )
+        self._state(note, former)
         if former:
             say_superseded(self._pen.region, Terms.parse(former.text), found)
+
+    def _note(self, text: str) -> Note:
+        assert self._pen.key is not None
+        signature = sign(text, self._pen.region, self._pen.key)
+        return Note(text=text, signatures=(signature,))
+
+    def _state(self, note: Note, former: NoteSignature | None) -> None:
+        """States what is signed, after what was signed before.
+
+        A ledger that does not know what we stated last was restored while
+        we looked at it.
+        """
+        region, length = self._pen.region, self._ledger.head().revision
+        known = self._ledger.statements.of(region)
+        last = known.position.statement if known else None
+        if last is None or last.place < self._stated:
+            began = self._pen.clock()
+            made = first(region, began, length=length, text=note.text)
+        else:
+            made = last.next(
+                length=length,
+                text=note.text,
+                former=former.text if former else None,
+            )
+        self._ledger.statements.put(region, self._note(made.text), note)
+        self._stated = made.place
 
     def _thin(self, until: Stamp) -> None:
         if until // HOUR != self._thinned:

@@ -62,7 +62,7 @@ class Publisher:
             return
         until = self._pen.clock() - SETTLED_AFTER
         head, before = reader.print_before(until)
-        note = reader.last_note(self._pen.region)
+        signed = reader.last_signed(self._pen.region)
         self._send(
             "heartbeat",
             messages.Heartbeat(
@@ -70,7 +70,8 @@ class Publisher:
                 before=before,
                 total=head.total,
                 newest=head.last_stamp,
-                note=str(note or ""),
+                note=str(signed.note) if signed else "",
+                statement=str(signed.statement) if signed else "",
             ),
         )
         self._beaten_at = now

@@ -3,59 +3,118 @@
 import logging
 from collections.abc import Callable
 
-from ec2map_sync.ledger.signatures import Signatures
+from ec2map_sync.ledger import Ledger
 from ec2map_sync.protocol import wire
 from ec2map_sync.protocol.agreements import Terms, superseding
 from ec2map_sync.protocol.notes import BadNote, Note
+from ec2map_sync.protocol.statements import (
+    Position,
+    Statement,
+    contradiction,
+    digest,
+)
 from ec2map_sync.rules.claims import Stamp
 from ec2map_sync.rules.stamps import MAX_AHEAD, iso, time_of
 
 LOG = logging.getLogger(__name__)
 
 
+class Contradiction(BadNote):
+    """A region contradicts what it has signed before."""
+
+
 class Witness:
-    """Hears the notes of one peer."""
+    """Hears the notes and statements of one peer, and remembers the newest.
+
+    What contradicts it is refused, until the peer goes on from there, or
+    announces that its ledger was restored.
+    """
 
     def __init__(
-        self,
-        signatures: Signatures,
-        peer: wire.Trust,
-        clock: Callable[[], Stamp],
+        self, ledger: Ledger, peer: wire.Trust, clock: Callable[[], Stamp]
     ) -> None:
-        self._signatures = signatures
+        self._signatures = ledger.signatures
+        self._statements = ledger.statements
         self._peer = peer
         self._clock = clock
-        self._heard = ""
+        self._heard = ("", "")
 
-    def hear(self, said: str) -> None:
+    def hear(self, said: str, stated: str) -> None:
         """Keeps what a heartbeat brings, if that is new.
 
-        :raises BadNote: it is none of the peer's.
+        :raises BadNote: the peer has not signed it, or contradicts itself.
         """
-        if not said or said == self._heard:
+        if not said or (said, stated) == self._heard:
             return
-        note = Note.parse(said.encode())
-        terms = Terms.parse(note.text)
-        self._require_trust(note, terms)
-        signature = next(
-            one for one in note.signatures if one.name == self._peer.sender
+        note, statement = self._trusted(said), self._trusted(stated)
+        position = Position(
+            statement=Statement.parse(statement.text),
+            terms=Terms.parse(note.text),
         )
-        former = self._signatures.put(terms.until, note.text, signature)
-        self._heard = said
-        if former:
-            say_superseded(self._peer.sender, Terms.parse(former.text), terms)
+        self._require_fit(position)
+        known = self._statements.of(self._peer.sender)
+        if known is None or self._goes_on(known.position, position):
+            self._keep(position, note)
+            self._statements.put(self._peer.sender, statement, note)
+        self._heard = (said, stated)
 
-    def _require_trust(self, note: Note, terms: Terms) -> None:
-        peer = self._peer
+    def _trusted(self, text: str) -> Note:
+        """Returns a note with the peer's signature alone."""
+        note, peer = Note.parse(text.encode()), self._peer
         if not note.signers((peer.sender, key) for key in peer.keys):
             raise BadNote(
                 f"{peer.sender} has not signed it with a key that "
                 f"[peer:{peer.sender}] public_keys lists"
             )
-        if terms.scheme != peer.scheme:
+        own = (one for one in note.signatures if one.name == peer.sender)
+        return Note(text=note.text, signatures=(next(own),))
+
+    def _require_fit(self, position: Position) -> None:
+        terms, statement = position.terms, position.statement
+        if terms.scheme != self._peer.scheme:
             raise BadNote(f"it is of scheme {terms.scheme[:40]}")
         if terms.until >= self._clock() + MAX_AHEAD:
             raise BadNote("its moment is more than 24 h ahead of our clock")
+        if statement.region != self._peer.sender:
+            raise BadNote(f"{statement.region[:64]} states it")
+        if statement.note != digest(terms.text):
+            raise BadNote("its statement is about another note")
+
+    def _goes_on(self, known: Position, said: Position) -> bool:
+        """Returns whether it is newer than what is known.
+
+        :raises Contradiction: it is neither that, nor what was known before.
+        """
+        peer, terms = self._peer.sender, said.terms
+        kept = self._signatures.by(peer, terms.until)
+        before = {kept.text, kept.former} if kept else {terms.text}
+        is_old = (
+            said.statement.place < known.statement.place
+            and terms.until <= known.terms.until
+        )
+        if is_old and terms.text in before:
+            return False  # messages may come twice
+        same = Terms.parse(kept.text) if kept else None
+        why = contradiction(known, said, same)
+        if why:
+            self._statements.refuse(peer, why)
+            raise Contradiction(
+                f"{why}; see there 'ec2map-sync agreement history'"
+            )
+        if said.statement.began > known.statement.began:
+            LOG.info(
+                "%s announces that its ledger is new, or was restored: what "
+                "it signs begins anew",
+                peer,
+            )
+        return True
+
+    def _keep(self, position: Position, note: Note) -> None:
+        (signature,) = note.signatures
+        terms = position.terms
+        former = self._signatures.put(terms.until, note.text, signature)
+        if former:
+            say_superseded(self._peer.sender, Terms.parse(former.text), terms)
 
 
 def say_superseded(region: str, former: Terms, terms: Terms) -> None:

@@ -44,7 +44,11 @@ def _text_of(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
-def _hash_of(text: str) -> Hash:
+def hash_of(text: str) -> Hash:
+    """Reads a hash in base64.
+
+    :raises BadNote: it is none, or has loose bits.
+    """
     try:
         data = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
@@ -54,7 +58,11 @@ def _hash_of(text: str) -> Hash:
     return data
 
 
-def _count_of(text: str) -> int:
+def count_of(text: str) -> int:
+    """Reads a number, as only one spelling has it.
+
+    :raises BadNote: it is none.
+    """
     if not (text.isascii() and text.isdigit()) or str(int(text)) != text:
         raise BadNote(f"{text[:20]!r} is no number")
     return int(text)
@@ -92,10 +100,10 @@ class Terms:
         origin, until, count, claims, mapping = lines
         return cls(
             scheme=origin.removeprefix(_ORIGIN),
-            until=_count_of(until),
-            count=_count_of(count),
-            claims=_hash_of(claims),
-            mapping=_hash_of(mapping),
+            until=count_of(until),
+            count=count_of(count),
+            claims=hash_of(claims),
+            mapping=hash_of(mapping),
         )
 
 
@@ -153,8 +161,8 @@ class Proof:
             raise BadNote("it is no proof")
         return cls(
             entry=entry,
-            index=_count_of(index),
-            path=tuple(map(_hash_of, path)),
+            index=count_of(index),
+            path=tuple(map(hash_of, path)),
             note=Note.parse(note),
         )
 

@@ -59,8 +59,9 @@ class Heartbeat:
 
     ``before`` is the print of all claims made before the stamp ``until``;
     ``total`` is that of all claims; ``newest`` is the largest stamp.
-    ``note`` is what the sender has signed last (see `agreements`), as text:
-    releases of before say nothing there.
+    ``note`` is what the sender has signed last (see `agreements`), as text,
+    and ``statement`` what it has stated of that (see `statements`): releases
+    of before say nothing there.
     """
 
     until: Stamp
@@ -68,6 +69,7 @@ class Heartbeat:
     total: Print
     newest: Stamp
     note: str = ""
+    statement: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,7 +216,7 @@ def _written(item: Any) -> bytes:
 
 
 def _heartbeat_to_json(message: Heartbeat) -> tuple[str, Json]:
-    signed = {"note": message.note} if message.note else {}
+    signed = {"note": message.note, "statement": message.statement}
     return "heartbeat", {
         "until": message.until,
         "count": message.before.count,
@@ -222,7 +224,7 @@ def _heartbeat_to_json(message: Heartbeat) -> tuple[str, Json]:
         "total": message.total.count,
         "total_sum": message.total.sum,
         "newest": message.newest,
-        **signed,
+        **(signed if message.note else {}),
     }
 
 
@@ -234,6 +236,7 @@ def _heartbeat_from_json(fields: Json, now: Stamp) -> Heartbeat:
         total=_print(fields, "total", "total_sum"),
         newest=_newest(fields["newest"], limit),
         note=_signed(fields.get("note")),
+        statement=_signed(fields.get("statement")),
     )
 
 

@@ -4,6 +4,7 @@ import ast
 import io
 import json
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from uuid import UUID
 
@@ -18,10 +19,12 @@ from ec2map_sync.protocol import agreements, canonical
 from ec2map_sync.protocol.agreements import Proof, Terms
 from ec2map_sync.protocol.notes import BadNote, Note, key_id, sign
 from ec2map_sync.protocol.signing import PublicKey, SigningKey
+from ec2map_sync.protocol.statements import Statement
 from ec2map_sync.rules.claims import Claim, SeenKind, Wanted
 from ec2map_sync.rules.ec2id import Kind, Scheme, format_id
 from ec2map_sync.rules.merkle import path_of, root_of
 
+STATEMENT = "ec2map-sync/statement"
 PAGE = "doc/source/agreement.rst"
 REGIONS = ("RegionOne", "RegionTwo")
 PRIVATE = {
@@ -35,7 +38,8 @@ RAW = {name: key.raw for name, key in KEYS}
 @pytest.fixture
 def page(blocks):
     """Give the blocks of the page: export, claims, entries, note, proof."""
-    return [text for _, text in blocks(PAGE)]
+    found = [text for _, text in blocks(PAGE)]
+    return [text for text in found if not text.startswith(STATEMENT)]
 
 
 def leaves(claims, until):
@@ -92,6 +96,19 @@ def test_the_note_of_the_page_is_as_both_write_it(page):
     assert terms.mapping == root_of(mapped) == verifier.root(mapped)
     assert str(signed(terms.text)) == note
     assert verifier.signers(note, RAW) == (terms.text, set(REGIONS))
+
+
+def test_the_statement_of_the_page_is_about_its_note(blocks, page):
+    (shown,) = (t for _, t in blocks(PAGE) if t.startswith(STATEMENT))
+    text, signed_by = verifier.signers(shown, RAW)
+    note, _ = verifier.signers(page[3], RAW)
+    said = Statement.parse(text)
+
+    assert signed_by == {"RegionOne"}
+    assert said.text == text
+    assert (said.region, said.serial, said.length) == ("RegionOne", 2, 9)
+    assert said.note == sha256(note.encode()).digest()
+    assert said.superseded == bytes(32)
 
 
 def test_the_keys_of_the_page_are_those_that_sign(read):

@@ -25,8 +25,8 @@ cannot class clock comparison count delay derive difference eater ending entry
 error examination explanation exported finding foreseen from front happening
 held help interrupt item joining known late line listen lister long lookout
 management many map mapped meaning mention misfit mismatch moving name no note
-numbered one outcome pace page part pause picture place plain process program
-proof proposal received recorded recorder refused rehearsal replacement
+numbered one outcome pace page part pause picture place plain position process
+program proof proposal received recorded recorder refused rehearsal replacement
 reporter retrial run sample says screen seen side signature silent snapshot
 spread stage state story survey taken tally terms time too trace transfer tree
 unknown unmeasured verdict view waiting watchdog worker wrong

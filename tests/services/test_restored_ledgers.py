@@ -21,6 +21,7 @@ from ec2map_sync.rules.stamps import wall_clock
 
 pytestmark = pytest.mark.services
 
+SIGNING = "[agreement]\ninterval = 1\n"
 AN_HOUR = 3600 * 1_000_000
 
 
@@ -28,7 +29,8 @@ AN_HOUR = 3600 * 1_000_000
 def regions(rabbit_a, rabbit_b, mariadb, tmp_path):
     one, two = pair(rabbit_a, rabbit_b, mariadb, tmp_path)
     # However long a peer takes to start, it is waited for.
-    one.configure(two, extra=f"\n[bus]\nclaim_wait = {within(60)}\n")
+    one.configure(two, extra=f"\n[bus]\nclaim_wait = {within(60)}\n{SIGNING}")
+    two.configure(one, extra=f"\n{SIGNING}")
     with running(one, two):
         await_reading(one, two)
         await_reading(two, one)
@@ -104,6 +106,9 @@ def test_claims_made_after_the_dump_come_back_from_the_peer(
     log = come_back(one, two, held, rival)
 
     assert "it was restored" in log
+    two.await_log("RegionOne announces that its ledger is new, or was", 60)
+    assert "contradicts" not in two.log()
+    assert "what it has signed is refused" not in two.log()
 
 
 def test_an_emptied_ledger_hands_out_no_number_in_use(regions, mariadb):

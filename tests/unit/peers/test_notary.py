@@ -1,19 +1,23 @@
 """Regions sign alone what they knew, and hear what others have signed."""
 
 import json
+from dataclasses import replace
 
+import frozen
 import pytest
 from sqlalchemy.engine import Engine
 
+from ec2map_sync.agent.health import Memory
 from ec2map_sync.ledger import Ledger, schema
 from ec2map_sync.ledger.signatures import HOUR, KEPT, agreed_among
 from ec2map_sync.peers.notary import Notary
 from ec2map_sync.peers.publisher import Publisher
-from ec2map_sync.peers.witness import Witness
+from ec2map_sync.peers.witness import Contradiction, Witness
 from ec2map_sync.protocol import messages, wire
 from ec2map_sync.protocol.agreements import SETTLED, Terms
 from ec2map_sync.protocol.notes import BadNote, Note, sign
 from ec2map_sync.protocol.signing import PublicKey, SigningKey
+from ec2map_sync.protocol.statements import digest
 from ec2map_sync.rules.claims import Claim
 from ec2map_sync.rules.ec2id import Scheme
 from ec2map_sync.sql.database import create_engine, parse_url
@@ -83,8 +87,7 @@ class Region:
         trust = wire.Trust(
             sender=peer.name, keys=keys, scheme=SCHEME.fingerprint
         )
-        witness = Witness(self.ledger.signatures, trust, self.pen.clock)
-        self.witnesses[peer.name] = witness
+        self.witnesses[peer.name] = Witness(self.ledger, trust, self.pen.clock)
 
     def sign(self):
         """Sign what is to be, and what is to be looked at again."""
@@ -94,13 +97,29 @@ class Region:
         return self.note
 
     @property
-    def note(self):
-        """What is in its heartbeat."""
+    def said(self):
+        """What it has signed, as its heartbeat tells."""
         self.publisher.step()
-        return json.loads(self.outlet.said[1]).get("note", "")
+        fields = json.loads(self.outlet.said[1])
+        return fields.get("note", ""), fields.get("statement", "")
 
-    def hear(self, peer):
-        self.witnesses[peer.name].hear(peer.note)
+    @property
+    def note(self):
+        return self.said[0]
+
+    def state(self, terms, statement):
+        """Say what it likes, signed with its key."""
+        return tuple(
+            str(Note(text=t, signatures=(sign(t, self.name, self.key),)))
+            for t in (terms.text, statement.text)
+        )
+
+    @property
+    def position(self):
+        return self.ledger.statements.of(self.name).position
+
+    def hear(self, peer, *said):
+        self.witnesses[peer.name].hear(*(said or peer.said))
 
     @property
     def kept(self):
@@ -185,8 +204,7 @@ def test_a_full_hour_is_signed_anew_and_the_newest_moment_first(
     one.sign()
     clock[0] += 7 * MINUTE
     one.sign()
-    late = [Claim(claimed_at=NOON - 9, image=image(9))]
-    one.ledger.record(late)
+    one.ledger.record([late(1)])
 
     found = [terms_of(one.sign()) for _ in range(4)]
 
@@ -223,6 +241,11 @@ def far_ahead(note, peer):
     return Note(text=text, signatures=(sign(text, "two", peer.key),))
 
 
+def of_more_images(note, peer):
+    text = note.text.replace("\n5\n", "\n6\n")
+    return Note(text=text, signatures=(sign(text, "two", peer.key),))
+
+
 def of_another_scheme(note, peer):
     text = note.text.replace(SCHEME.fingerprint, "0123")
     return Note(text=text, signatures=(sign(text, "two", peer.key),))
@@ -237,14 +260,16 @@ def of_another_scheme(note, peer):
         (far_ahead, "24 h ahead"),
         (of_another_scheme, "of scheme 0123"),
         (lambda _note, _peer: "nothing", "no signed note"),
+        (of_more_images, "about another note"),
     ],
 )
 def test_what_a_peer_has_not_signed_is_refused(regions, change, said):
     one, two = regions
     note = Note.parse(two.sign().encode())
+    _, statement = two.said
 
     with pytest.raises(BadNote, match=said):
-        one.witnesses["two"].hear(str(change(note, two)))
+        one.hear(two, str(change(note, two)), statement)
 
     assert one.kept == []
 
@@ -299,3 +324,203 @@ def test_a_heartbeat_counts_whatever_stands_for_its_note(regions):
         beat = messages.FROM_JSON["heartbeat"](fields, one.pen.clock())
         assert (beat.note, beat.newest) == ("", fields["newest"])
     assert headers["type"] == "heartbeat"
+
+
+def stated(known, *, terms=None, **fields):
+    """What would follow a statement, but for some fields."""
+    terms = terms or replace(known.terms, until=known.terms.until + MINUTE)
+    length = known.statement.length
+    made = known.statement.next(length=length, text=terms.text, former=None)
+    return terms, replace(made, **fields)
+
+
+def another_set(known):
+    return stated(known, terms=replace(known.terms, claims=bytes(32)))
+
+
+def another_set_of_more(known):
+    more = replace(known.terms, count=known.terms.count + 1)
+    return stated(known, terms=more)
+
+
+def fewer_images(known):
+    count = known.terms.count - 1
+    later = replace(known.terms, until=known.terms.until + MINUTE, count=count)
+    return stated(known, terms=later)
+
+
+def fewer_of_the_same_moment(known):
+    fewer = replace(known.terms, count=known.terms.count - 1)
+    former = digest(known.terms.text)
+    return stated(known, terms=fewer, superseded=former)
+
+
+@pytest.mark.parametrize(
+    ("lie", "why"),
+    [
+        (another_set, "another set of the same moment"),
+        (another_set_of_more, "another set of the same moment"),
+        (fewer_images, "1 images are gone that it had signed"),
+        (fewer_of_the_same_moment, "1 images are gone"),
+        (lambda k: stated(k, length=0), "has 0 changes, and had 1"),
+        (lambda k: stated(k, serial=2), "two statements numbered 2"),
+        (lambda k: stated(k, serial=1), "numbered 1, and 2 was before"),
+        (lambda k: stated(k, previous=bytes(32)), "does not follow"),
+        (lambda k: stated(k, began=1), "a feed that it had given up"),
+    ],
+)
+def test_who_contradicts_what_it_has_signed_is_refused(
+    regions, clock, lie, why
+):
+    one, two = regions
+    for _ in range(2):
+        two.sign()
+        clock[0] += MINUTE
+        one.hear(two)
+    before = one.kept
+    said = two.state(*lie(two.position))
+
+    for _ in range(2):
+        with pytest.raises(Contradiction, match=why):
+            one.hear(two, *said)
+
+    assert one.kept == before
+    assert why in one.ledger.statements.refused(["two"])["two"]
+    two.sign()
+    one.hear(two)  # which goes on from where it was
+    assert one.ledger.statements.refused(["two"]) == {}
+
+
+def test_a_statement_in_another_name_is_refused(regions):
+    one, two = regions
+    two.sign()
+    terms, statement = stated(two.position, region="three")
+
+    with pytest.raises(BadNote, match="three states it"):
+        one.hear(two, *two.state(terms, statement))
+    with pytest.raises(BadNote, match="no signed note"):
+        one.hear(two, two.note, "")
+
+
+def late(n):
+    return Claim(claimed_at=NOON - 50 - n, image=image(20 + n))
+
+
+def test_what_comes_twice_contradicts_nothing(regions, clock):
+    one, two = regions
+    said = []
+    for n in range(3):
+        two.sign()
+        said.append(two.said)
+        two.ledger.record(
+            [Claim(claimed_at=NOON - 50 - n, image=image(20 + n))]
+        )
+        two.sign()
+        said.append(two.said)
+        clock[0] += MINUTE
+
+    for each in said * 2:
+        one.hear(two, *each)
+    one.witnesses.clear()
+    one.trust(two)
+    for each in said * 2:
+        one.hear(two, *each)
+
+    assert one.ledger.statements.refused(["two"]) == {}
+    assert one.ledger.statements.of("two").position == two.position
+
+
+def test_statements_that_were_missed_break_nothing(regions, clock):
+    one, two = regions
+    two.sign()
+    one.hear(two)
+    for n in range(3):
+        two.ledger.record(
+            [Claim(claimed_at=NOON - 50 - n, image=image(20 + n))]
+        )
+        two.sign()
+
+    one.hear(two)
+
+    assert one.kept[0].text == two.kept[0].text
+    clock[0] += MINUTE
+
+
+def copied(region):
+    """Keep a copy of its ledger; gives what brings it back."""
+    with region.engine.connect() as connection:
+        rows = frozen.dump(connection)
+
+    def restore():
+        with region.engine.begin() as connection:
+            frozen.load(connection, rows)
+
+    return restore
+
+
+def signed_past_a_backup(regions, clock):
+    one, two = regions
+    two.sign()
+    one.hear(two)
+    restore = copied(two)
+    two.ledger.record([Claim(claimed_at=NOON + 1, image=image(9))])
+    clock[0] += MINUTE
+    two.sign()
+    one.hear(two)
+    restore()
+    clock[0] += MINUTE
+    return one, two
+
+
+def test_a_ledger_that_was_restored_announces_itself_and_goes_on(
+    regions, clock, tmp_path, caplog
+):
+    caplog.set_level("INFO")
+    one, two = regions
+    memory = Memory(path=tmp_path / "memory", region="two")
+    memory.check(two.ledger)
+    two.sign()
+    one.hear(two)
+    restore = copied(two)
+    two.ledger.record([Claim(claimed_at=NOON + 1, image=image(9))])
+    clock[0] += MINUTE
+    two.sign()
+    memory.check(two.ledger)
+    one.hear(two)
+    restore()
+    two.start()
+    clock[0] += MINUTE
+
+    memory.check(two.ledger)
+    two.sign()
+    one.hear(two)
+
+    assert two.position.statement.serial == 1
+    assert two.position.terms.count == 5
+    assert one.ledger.statements.refused(["two"]) == {}
+    assert caplog.text.count("two announces that its ledger is new") == 1
+    clock[0] += MINUTE
+    two.sign()
+    one.hear(two)
+    assert one.kept[-1].until == NOON + 3 * MINUTE
+
+
+def test_one_restored_while_it_is_looked_at_announces_itself_too(
+    regions, clock
+):
+    one, two = signed_past_a_backup(regions, clock)
+
+    two.sign()
+    one.hear(two)
+
+    assert one.ledger.statements.refused(["two"]) == {}
+
+
+def test_one_that_is_restored_in_silence_is_refused(regions, clock):
+    one, two = signed_past_a_backup(regions, clock)
+    two.start()  # and nothing has told it
+
+    two.sign()
+
+    with pytest.raises(Contradiction, match="two statements numbered 2"):
+        one.hear(two)

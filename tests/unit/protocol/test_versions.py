@@ -73,6 +73,12 @@ MESSAGES = {
 }
 
 
+SIGNED = {
+    "note": "a note\n\n\u2014 RegionOne =\n",
+    "statement": "another\n\n\u2014 RegionOne =\n",
+}
+
+
 def golden(kind):
     kept = json.loads((FOLDER / f"{wire.VERSION}-{kind}.json").read_text())
     return kept["headers"], kept["body"].encode()
@@ -139,14 +145,12 @@ def test_whom_a_question_is_for_stands_where_older_releases_do_not_look():
 
 
 def test_a_note_stands_where_older_releases_do_not_look():
-    signed = replace(
-        MESSAGES["heartbeat"], note="a note\n\n\u2014 RegionOne =\n"
-    )
+    signed = replace(MESSAGES["heartbeat"], **SIGNED)
     headers, body = wire.encode(signed, PEN)
     old_headers, old_body = golden("heartbeat")
 
     assert headers.keys() == old_headers.keys()
-    assert json.loads(body) == json.loads(old_body) | {"note": signed.note}
+    assert json.loads(body) == json.loads(old_body) | SIGNED
     assert received(headers, body) == signed
     assert received(*golden("heartbeat-signed")) == signed
     assert received(*golden("heartbeat")).note == ""
