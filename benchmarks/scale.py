@@ -17,6 +17,7 @@ from fleet import BIN, Region
 from stand import CELL, Size, Stand, in_turns
 
 from ec2map_sync.ledger import Ledger
+from ec2map_sync.ledger.roots import Roots
 from ec2map_sync.peers import compare
 from ec2map_sync.protocol import messages, wire
 from ec2map_sync.rules.claims import (
@@ -31,6 +32,8 @@ from ec2map_sync.sinks.nova import s3_images
 from ec2map_sync.sql.statements import insert, select_in
 
 SMALL = 1000
+MINUTE = 600
+"""Claims between two notes: ten a second."""
 BATCH = 500
 DIFFERENT = 1000
 HOUR = 3600 * 1_000_000
@@ -188,6 +191,46 @@ def prints(large: Region, size: Size) -> list[Line]:
             ours=sums,
         ),
     ]
+
+
+def notes(large: Region, size: Size) -> list[Line]:
+    """Make a note from nothing, and the ones that follow each minute."""
+    ledger = ledger_of(large)
+    cold, following = [], []
+    for _ in range(size.rounds):
+        kept = Roots()
+        cold.append(_cpu(lambda kept=kept: _terms(ledger, kept)) / 1000)
+        for _ in range(3):
+            ledger.record(claims(MINUTE, now() - TAIL, now()))
+            following.append(_cpu(lambda kept=kept: _terms(ledger, kept)))
+    return [
+        Line(
+            key="note",
+            what=f"CPU of a note's roots, {size.images:,} images",
+            unit="s",
+            ours=cold,
+            goal="<= 3 for 1,000,000",
+        ),
+        Line(
+            key="next note",
+            what=f"CPU of the next note's, after {MINUTE:,} claims",
+            unit="ms",
+            ours=following,
+            goal="<= 50",
+        ),
+    ]
+
+
+def _terms(ledger: Ledger, kept: Roots) -> None:
+    with ledger.snapshot() as snapshot:
+        kept.terms(snapshot, now())
+
+
+def _cpu(work: Callable[[], object]) -> float:
+    """Give the milliseconds for which this process has worked."""
+    begun = time.process_time()
+    work()
+    return (time.process_time() - begun) * 1000
 
 
 def _times(work: Callable[[], object], rounds: int) -> list[float]:

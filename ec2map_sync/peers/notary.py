@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from ec2map_sync.ledger import Ledger
-from ec2map_sync.ledger.roots import terms
+from ec2map_sync.ledger.roots import Roots
 from ec2map_sync.ledger.signatures import HOUR, NoteSignature
 from ec2map_sync.peers.witness import say_superseded
 from ec2map_sync.protocol import wire
@@ -41,6 +41,8 @@ class Notary:
         self._signed_at = float("-inf")
         self._known: dict[Stamp, Print] = {}
         """What there was before the newest moment when it was signed."""
+        self._roots = Roots()
+        self._newest: Stamp = 0
         self._hour: Stamp | None = None
         """The full hour that is still to be looked at."""
         self._thinned: int | None = None
@@ -82,8 +84,11 @@ class Notary:
 
     def _sign(self, until: Stamp) -> None:
         _, before = self._ledger.print_before(until)
+        # The roots are of one moment after another.
+        roots = self._roots if until >= self._newest else Roots()
+        self._newest = max(until, self._newest)
         with self._ledger.snapshot() as snapshot:
-            found = terms(snapshot, until)
+            found = roots.terms(snapshot, until)
         self._known = {until: before}
         self._signed_at = self._monotonic()
         if self._signed(until) == found:

@@ -26,8 +26,13 @@ def _node_hash(left: Hash, right: Hash) -> Hash:
     return sha256(_NODE + left + right).digest()
 
 
-def _join(hashes: list[Hash]) -> Hash:
-    """Joins neighbours, level by level; an odd one out goes up as it is."""
+def join(hashes: list[Hash]) -> Hash:
+    """Returns the root of nodes that are side by side.
+
+    Each is of as many leaves, a power of two, and the last one of as many or
+    fewer: neighbours are joined level by level, and an odd one out goes up
+    as it is.
+    """
     while len(hashes) > 1:
         odd = hashes[-1:] if len(hashes) % 2 else []
         pairs = iter(hashes)
@@ -53,7 +58,7 @@ class Tree:
         rest += [sha256(_LEAF + leaf).digest() for leaf in leaves]
         whole = len(rest) - len(rest) % _PART
         for start in range(0, whole, _PART):
-            self._put(1, _join(rest[start : start + _PART]))
+            self._put(1, join(rest[start : start + _PART]))
         del rest[:whole]
 
     def _put(self, parts: int, node: Hash) -> None:
@@ -66,7 +71,7 @@ class Tree:
         """Returns the root; of no leaves, that is the hash of nothing."""
         hashes = [node for _, node in self._nodes]
         if self._rest:
-            hashes.append(_join(self._rest))
+            hashes.append(join(self._rest))
         if not hashes:
             return sha256().digest()
         *lefts, root = hashes

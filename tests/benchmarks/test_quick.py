@@ -29,6 +29,8 @@ LINES = {
     "statements",
     "heartbeat",
     "range print",
+    "note",
+    "next note",
     "verify",
     "compare hour",
     "compare all time",

@@ -27,9 +27,9 @@ held help interrupt item joining known late line listen lister long lookout
 management many map mapped meaning mention misfit mismatch moving name no note
 numbered one outcome pace page part pause picture place plain position process
 program proof proposal received recorded recorder refused rehearsal replacement
-reporter retrial run sample says screen seen side signature silent snapshot
-spread stage state story survey taken tally terms time too trace transfer tree
-unknown unmeasured verdict view waiting watchdog worker wrong
+reporter retrial root run sample says screen seen side signature silent
+snapshot spread stage state story survey taken tally terms time too trace
+transfer tree unknown unmeasured verdict view waiting watchdog worker wrong
 
 amqp api channel command consumer counter exchange fan gauge histogram nudge
 public queries queue schema server signing ssl thread tls transport virtual
