@@ -22,7 +22,7 @@ from ec2map_sync.cli.files import STANDARD, readable, written
 from ec2map_sync.cli.mapping import add_name, find
 from ec2map_sync.cli.progress import progress
 from ec2map_sync.cli.regional import RegionCommand, RegionLister
-from ec2map_sync.cli.values import moment, parse_name
+from ec2map_sync.cli.values import moment
 from ec2map_sync.ledger import roots
 from ec2map_sync.operate import agreement
 from ec2map_sync.protocol import agreements
@@ -30,6 +30,7 @@ from ec2map_sync.protocol.agreements import Agreed, Terms, newest_moment
 from ec2map_sync.protocol.notes import BadNote, Note
 from ec2map_sync.protocol.signing import PublicKey
 from ec2map_sync.rules.claims import Stamp
+from ec2map_sync.rules.ec2id import parse_name
 from ec2map_sync.rules.stamps import iso, parse_time, time_of, wall_clock
 
 

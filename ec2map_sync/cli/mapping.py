@@ -14,13 +14,13 @@ from ec2map_sync.cli.base import (
     limit_of,
 )
 from ec2map_sync.cli.regional import RegionLister, RegionShowOne
-from ec2map_sync.cli.values import moment, parse_name
+from ec2map_sync.cli.values import moment
 from ec2map_sync.ledger.queries import Mapped
 from ec2map_sync.operate import mapping
 from ec2map_sync.operate.mapping import Explanation
 from ec2map_sync.region import Region
 from ec2map_sync.rules.claims import BEGINNING, Bound
-from ec2map_sync.rules.ec2id import ON_DEMAND
+from ec2map_sync.rules.ec2id import ON_DEMAND, parse_name
 
 
 class Show(RegionShowOne):

@@ -10,10 +10,10 @@ from rich.table import Table
 from ec2map_sync.cli.base import FAILURE, NOT_IN_ORDER, Arguments, Parser, Rows
 from ec2map_sync.cli.regional import RegionLister
 from ec2map_sync.cli.values import Unmeasured, moment, present, seconds
-from ec2map_sync.monitor.status import Examination, Line
+from ec2map_sync.monitor.status import Line
+from ec2map_sync.operate import status
 from ec2map_sync.rules.stamps import wall_clock
 from ec2map_sync.running.loop import Wake
-from ec2map_sync.settings.services import loops
 
 COLUMNS = (
     "what",
@@ -89,25 +89,10 @@ class Status(RegionLister):
         return COLUMNS, [_row(line) for line in self._lines()]
 
     def _lines(self) -> list[Line]:
-        region = self.region
-        examination = Examination(
-            region.ledger,
-            region.bus,
-            sinks := region.sink_names,
-            expected=loops(self.config, sinks),
-            clock=wall_clock,
-        )
-        lines = [*examination.lines(), *self._queue_lines()]
+        lines = status.lines(self.region, clock=wall_clock)
         healthy = all(line.healthy for line in lines)
         self.exit_code = 0 if healthy else NOT_IN_ORDER
         return lines
-
-    def _queue_lines(self) -> list[Line]:
-        if self.config.notifications.management_url is None:
-            return []
-        from ec2map_sync.monitor.queues import queue_lines  # noqa: PLC0415, slow
-
-        return queue_lines(self.config)
 
     def _live(self, pause: float) -> int:
         """Redraws one screen until interrupted; gives the exit code."""

@@ -1,13 +1,11 @@
 """Values as operators write and read them."""
 
 import argparse
-import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from ec2map_sync.rules.claims import Stamp
-from ec2map_sync.rules.ec2id import image_key, parse_id
 from ec2map_sync.rules.stamps import iso, time_of
 
 LARGEST = 2**63 - 1
@@ -24,16 +22,6 @@ _DAY = 86_400
 def moment(stamp: Stamp | None) -> datetime | None:
     """Returns a stamp as a time; None stays None."""
     return None if stamp is None else time_of(stamp)
-
-
-def parse_name(text: str) -> str | int:
-    """Reads an image's UUID (its key) or an EC2 id (its number).
-
-    :raises BadId: it is neither.
-    """
-    if re.match(r"a[mkr]i-", text.lower()):
-        return parse_id(text)[1]
-    return image_key(text)
 
 
 def entry_id(text: str) -> int:

@@ -14,7 +14,7 @@ from ec2map_sync.ledger.queries import Backlog
 from ec2map_sync.monitor.views import (
     SILENT_AFTER,
     TOLERATED,
-    PeerView,
+    claims_differing,
     peer_views,
     seconds_since,
 )
@@ -112,7 +112,7 @@ class Examination:
                     state=view.state,
                     healthy=view.healthy or view.state == "not configured",
                     position=view.known.agrees_until,
-                    lag=_claims_differing(view, head),
+                    lag=claims_differing(view, head.total.count),
                     lag_seconds=view.heartbeat_age,
                     last_error=view.refused or view.known.clock,
                 )
@@ -239,16 +239,6 @@ def _ledger_lines(region: str, head: Head, now: Stamp) -> list[Line]:
             what="claims", name=region, state="held", position=head.total.count
         ),
     ]
-
-
-def _claims_differing(view: PeerView, head: Head) -> int | None:
-    """Returns by how many claims a peer differs, if that can be told."""
-    if view.state == "agrees":
-        return 0
-    if view.state != "differs" or view.known.total is None:
-        return None
-    # Two sets of one size may differ too: by how much, nobody has counted.
-    return abs(view.known.total - head.total.count) or None
 
 
 def _late(state: ServiceState, now: Stamp) -> bool:

@@ -52,6 +52,19 @@ class PeerView:
         )
 
 
+def claims_differing(view: PeerView, count: int) -> int | None:
+    """Returns by how many claims a peer differs, if that can be told.
+
+    ``count`` is how many there are here.
+    """
+    if view.state == "agrees":
+        return 0
+    if view.state != "differs" or view.known.total is None:
+        return None
+    # Two sets of one size may differ too: by how much, nobody has counted.
+    return abs(view.known.total - count) or None
+
+
 def seconds_since(stamp: Stamp | None, now: Stamp) -> float | None:
     """Returns the age of a stamp; None if it is not known.
 

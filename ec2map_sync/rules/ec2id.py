@@ -46,6 +46,8 @@ class Band:
 LEGACY = Band(1, 2**24)
 DERIVED = Band(2**24, 2**30)
 ON_DEMAND = Band(2**30, 2**31)
+MAX_NUMBER = ON_DEMAND.stop - 1
+"""The largest that Nova may have."""
 
 
 class Kind(StrEnum):
@@ -96,6 +98,16 @@ def parse_id(text: str) -> tuple[Kind, int]:
     if not found:
         raise BadId(f"{text[:60]!r} is not an EC2 image id (ami-0123abcd)")
     return Kind(found[1]), int(found[2], 16)
+
+
+def parse_name(text: str) -> str | int:
+    """Reads an image's UUID (its key) or an EC2 id (its number).
+
+    :raises BadId: it is neither.
+    """
+    if re.match(r"a[mkr]i-", text.lower()):
+        return parse_id(text)[1]
+    return image_key(text)
 
 
 def wanted_number(text: object) -> int | None:
