@@ -12,7 +12,12 @@ author = "the ec2map-sync contributors"
 copyright = f"2026, {author}"
 release = version_of(project)
 
-extensions = ["cliff.sphinxext", "oslo_config.sphinxext", "release_notes"]
+extensions = [
+    "cliff.sphinxext",
+    "oslo_config.sphinxext",
+    "openapi",
+    "release_notes",
+]
 html_theme = "furo"
 html_title = f"{project} {release}"
 nitpicky = True

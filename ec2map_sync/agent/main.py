@@ -15,7 +15,7 @@ from cotyledon.types import WorkerId
 from oslo_config import cfg
 from oslo_log import log
 
-from ec2map_sync.agent import metrics, secrecy, services
+from ec2map_sync.agent import api, metrics, secrecy, services
 from ec2map_sync.agent.host import Host
 from ec2map_sync.broker import inside
 from ec2map_sync.glance import listener
@@ -73,6 +73,7 @@ BUILDERS: Mapping[str, Callable[[Config, Host], Threads]] = {
     "follower": services.follower,
     "writer": services.writer,
     "metrics": metrics.exporter,
+    "api": api.lookups,
 }
 """What each of `SERVICES` is built by."""
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -13,6 +13,7 @@ from ec2map_sync.ledger.known import MAPPED, UUID, claim_of_row, wish_of
 from ec2map_sync.ledger.part import Part
 from ec2map_sync.ledger.ranges import within
 from ec2map_sync.rules.claims import Bound, Claim, Span, Stamp
+from ec2map_sync.rules.ec2id import MAX_NUMBER
 from ec2map_sync.rules.settle import Wish
 from ec2map_sync.sql.rowprints import Prints, add_up
 
@@ -61,8 +62,20 @@ class Backlog:
     oldest: Stamp | None = None
 
 
+class Fed(NamedTuple):
+    """A place among changed numbers: everything up to it has been read."""
+
+    revision: int
+    number: int = MAX_NUMBER
+    """Of this revision; by default it has been read whole."""
+
+
 Settled = tuple[int, str]
 """A number, and the UUID that a sink should hold under it."""
+
+
+MAPPING = sa.select(tables.claims, UUID.label("uuid"))
+"""Claims as `Mapped` has them."""
 
 
 class Queries(Part):
@@ -80,6 +93,60 @@ class Queries(Part):
             c.c.image == holder.scalar_subquery(), c.c.number == number
         )
         return found[0] if found else None
+
+    def by_images(self, images: Iterable[str]) -> list[Mapped]:
+        """Looks many images up, in no order."""
+        c = tables.claims
+        return list(map(_read, self._rows_in(MAPPING, c.c.image, images)))
+
+    def by_numbers(self, numbers: Iterable[int]) -> list[Mapped]:
+        """Looks the images up whose mappings these numbers are."""
+        n = tables.numbers
+        statement = MAPPING.join(n, MAPPED)
+        return list(map(_read, self._rows_in(statement, n.c.number, numbers)))
+
+    def fed(self, after: Fed, limit: int) -> list[tuple[Fed, Mapped]]:
+        """Returns the first mappings that have changed since a place.
+
+        In the order in which this ledger has committed them: what comes
+        later lies behind all that is there.
+        """
+        n = tables.numbers
+        statement = (
+            MAPPING.add_columns(n.c.revision)
+            .join(n, MAPPED)
+            .where(
+                n.c.revision >= after.revision,
+                sa.or_(
+                    n.c.revision > after.revision, n.c.number > after.number
+                ),
+            )
+            .order_by(n.c.revision, n.c.number)
+            .limit(limit)
+        )
+        return [
+            (Fed(row.revision, row.number), _read(row))
+            for row in self._rows(statement)
+        ]
+
+    def place_of(self, number: int) -> Fed | None:
+        """Returns where in that order a number is."""
+        n = tables.numbers.c
+        revision = sa.select(n.revision).where(n.number == number)
+        found = self._scalar(revision)
+        return None if found is None else Fed(found, number)
+
+    def moves_since(self, at: Stamp, limit: int) -> list[Move]:
+        """Returns the last moves since a stamp, the newest first."""
+        m = tables.moves
+        statement = (
+            sa.select(m.c.at, m.c.revision, m.c.image, m.c.old, m.c.new)
+            .add_columns(m.c.cause)
+            .where(m.c.at >= at)
+            .order_by(m.c.id.desc())
+            .limit(limit)
+        )
+        return [Move(**row._mapping) for row in self._rows(statement)]
 
     def mappings(
         self, span: Span, limit: int, *, moved: bool = False
@@ -223,15 +290,11 @@ class Queries(Part):
     ) -> list[Mapped]:
         c = tables.claims
         statement = (
-            sa.select(c, UUID.label("uuid"))
-            .where(*conditions)
+            MAPPING.where(*conditions)
             .order_by(c.c.claimed_at, c.c.image)
             .limit(limit)
         )
-        return [
-            Mapped(claim=claim_of_row(row), number=row.number, uuid=row.uuid)
-            for row in self._rows(statement)
-        ]
+        return list(map(_read, self._rows(statement)))
 
     def _backlog(
         self, column: sa.Column[Any], revision: int, oldest: sa.Select[Any]
@@ -242,6 +305,10 @@ class Queries(Part):
             rows = connection.execute(oldest.limit(1000)) if waiting else ()
             stamps = [claim_of_row(row).newest for row in rows]
         return Backlog(count=waiting, oldest=max(stamps, default=None))
+
+
+def _read(row: Any) -> Mapped:
+    return Mapped(claim=claim_of_row(row), number=row.number, uuid=row.uuid)
 
 
 def _next(column: sa.Column[Any], revision: int) -> sa.ScalarSelect[Any]:

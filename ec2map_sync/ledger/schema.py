@@ -71,8 +71,10 @@ def pending(engine: Engine) -> list[str]:
     return known[known.index(found) + 1 :]
 
 
-def require(engine: Engine) -> None:
+def require(engine: Engine, *, to_write: bool = True) -> None:
     """Makes sure that schema and server are what this release needs.
+
+    Who does not want ``to_write`` needs no right to.
 
     :raises SchemaError: they are not; says what to run.
     """
@@ -81,7 +83,8 @@ def require(engine: Engine) -> None:
             f"the ledger's schema is {version(engine) or 'missing'}, this "
             f"release needs {newest()}: run 'ec2map-sync db upgrade'"
         )
-    _require_skip_locked(engine)
+    if to_write:
+        _require_skip_locked(engine)
 
 
 def _require_skip_locked(engine: Engine) -> None:

@@ -166,6 +166,17 @@ STALLS = Counter(
     "listener_stalls_total",
     "Listeners that were started anew because nothing reached them.",
 )
+API_REQUESTS = Counter(
+    "api_requests_total",
+    "Questions by HTTP that were answered, by operation and status.",
+    "operation",
+    "status",
+)
+API_SECONDS = Histogram(
+    "api_request_seconds",
+    "From a question by HTTP to its answer.",
+    "operation",
+)
 STARTS = Counter(
     "process_starts_total",
     "Processes started; more than one of a kind: they were killed or died.",

@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # `ec2map-sync id` should not wait for these imports
 
 from ec2map_sync.settings.sinks import CELL_OPTS
 from ec2map_sync.settings.values import (
+    Api,
     Bus,
     Cell,
     Glance,
@@ -243,13 +244,41 @@ class Config:
         text = self.conf.metrics.listen
         return addresses.listen(text, "[metrics] listen") if text else None
 
+    @property
+    def api(self) -> Api:
+        """Who may ask for mappings, and how many at a time."""
+        return _filled(Api, self.conf.api)
+
+    @property
+    def api_listen(self) -> addresses.Listen | None:
+        """Where they are looked up for others, if they are."""
+        text = self.conf.api.listen
+        if not text:
+            return None
+        found = addresses.listen(text, "[api] listen")
+        if not found.is_loopback:
+            self.require_a_gate(f"listen = {found}")
+        return found
+
+    def require_a_gate(self, address: str) -> None:
+        """Makes sure that not everybody may ask where many reach us.
+
+        :raises ConfigError: everybody may, and nobody has said so.
+        """
+        if self.api.auth == "none" and not self.api.allow_unauthenticated:
+            raise ConfigError(
+                f"[api] {address} with auth = none lets everybody ask: set "
+                "auth = keystone, or allow_unauthenticated = true if that "
+                "is right"
+            )
+
     def check(self) -> None:
         """Reads every part once, so that an agent starts only if all fit."""
         addresses.transport(self.conf)
         _ = (self.region, self.scheme, self.ledger, self.notifications)
         _ = (self.nova_api, self.ec2api, self.selection)
         _ = (self.bus, self.cells, self.glance, self.metrics)
-        _ = self.all_memcached
+        _ = (self.all_memcached, self.api_listen)
 
     def _peers(self) -> tuple[Peer, ...]:
         option = "[DEFAULT] peers"

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from oslo_config import cfg
 
-from ec2map_sync.settings import glance
+from ec2map_sync.settings import api, glance
 from ec2map_sync.settings.sinks import CELL_OPTS, EC2API_OPTS, NOVA_OPTS
 
 _default = [
@@ -290,6 +290,7 @@ GROUPS: Mapping[str | None, Sequence[cfg.Opt]] = {
     "glance": glance.OPTIONS,
     "agreement": _agreement,
     "metrics": _metrics,
+    "api": api.OPTIONS,
 }
 
 

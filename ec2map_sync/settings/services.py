@@ -73,6 +73,11 @@ SERVICES = (
         count=lambda config: int(config.metrics is not None),
         loops=lambda _config, _sinks: [],
     ),
+    Service(
+        name="api",
+        count=lambda config: int(config.api_listen is not None),
+        loops=lambda _config, _sinks: [],
+    ),
 )
 
 

@@ -76,6 +76,16 @@ class Glance:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Api:
+    """Who may ask for mappings, and how many at a time."""
+
+    auth: str
+    allow_unauthenticated: bool
+    threads: int
+    connections: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
     """A Nova cell's database."""
 

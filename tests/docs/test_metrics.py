@@ -219,6 +219,9 @@ HEALTHY = {
 """Series of ninety minutes in which nobody has to look."""
 
 TROUBLE = {
+    "ApiFails": {
+        'api_requests_total{operation="image",status="503"}': "0+1x90"
+    },
     "LedgerContradicted": {"ledger_contradictions_total": "3x80 4x9"},
     "LedgerUnchecked": {"ledger_checked_seconds": "86000+60x90"},
     "AgentDown": {'up{job="ec2map-sync"}': "0x90"},

@@ -21,19 +21,21 @@ WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z][a-z0-9]*|[A-Z]+")
 # English that says what it says everywhere; words of the trade; neighbours.
 _ORDINARY = """
 addressee agreed answer answered argument aside asker attempt bad batch busy
-cannot class clock comparison count delay derive difference eater ending entry
-error examination explanation exported finding foreseen from front happening
-held help interrupt item joining known late line listen lister long lookout
-management many map mapped meaning mention misfit mismatch moving name no note
-numbered one outcome pace page part pause picture place plain position process
+cannot class clock comparison count crowded delay derive difference eater
+ending entry envelope error examination explanation exported fault fed finding
+foreseen from front gone happening held help interrupt item joining known late
+line listen lister long lookout lookup management many map mapped meaning
+mention misfit mismatch missing moving name no note numbered one operation
+outcome pace page parameter part pause picture place plain position process
 program proof proposal received recorded recorder refused rehearsal replacement
-reporter retrial root run sample says screen seen side signature silent
-snapshot spread stage state story survey taken tally terms time too trace
-transfer tree unknown unmeasured verdict view waiting watchdog worker wrong
+reporter retrial root route run sample says screen seen shared side signature
+silent snapshot spread stage state step story survey taken tally terms text
+time too trace transfer tree unknown unmeasured verdict view waiting watchdog
+worker wrong
 
-amqp api channel command consumer counter exchange fan gauge histogram nudge
-public queries queue schema server signing ssl thread tls transport virtual
-wake
+amqp api channel command consumer counter exchange fan gauge histogram http
+nudge public queries queue schema server signing ssl thread tls transport
+virtual wake
 
 ec2 glance nova
 """

@@ -25,6 +25,7 @@ SAID_BY_AN_ARGUMENT = {
     "nothing is counted: %s: %s": "the place that cannot be written",
     "%s counts nothing: %s": "the error, with the file",
     "%s; a ledger that is restored goes unnoticed": "[DEFAULT] state_path",
+    "look-ups wait and are tried again: %s": "the database, and its option",
     "%s waits and tries again: %s": "what was raised: a server, an option",
     "the listener is started anew: %s": "an option, and the file it is in",
     "%s: %s (sender, wrong)": "whose clock it is",

@@ -59,3 +59,20 @@ def test_a_memcached_server_is_read_as_nova_has_it(text, server):
 def test_what_is_no_memcached_server_is_refused_with_the_option(text):
     with pytest.raises(ConfigError, match=r"^x: .* is not host:port"):
         addresses.memcached(text, "x")
+
+
+@pytest.mark.parametrize(
+    ("address", "alone"),
+    [
+        ("127.0.0.1:1", True),
+        ("127.9.9.9:1", True),
+        ("[::1]:1", True),
+        ("localhost:1", True),
+        ("0.0.0.0:1", False),
+        ("[::]:1", False),
+        ("192.0.2.1:1", False),
+        ("example.org:1", False),
+    ],
+)
+def test_some_addresses_are_this_machines_alone(address, alone):
+    assert addresses.listen(address, "x").is_loopback is alone

@@ -1,0 +1,1 @@
+"""The look-up API and the fleet page: what regions know, by HTTP."""
