@@ -16,6 +16,7 @@ from ec2map_sync.ledger.bookkeeper import Bookkeeper
 from ec2map_sync.monitor.lookout import Lookout
 from ec2map_sync.monitor.queues import queue_lines
 from ec2map_sync.monitor.status import Examination, Line
+from ec2map_sync.monitor.views import seen_from_here
 from ec2map_sync.peers import bus
 from ec2map_sync.peers.answerer import Answerer
 from ec2map_sync.peers.follower import Follower
@@ -182,6 +183,7 @@ def publisher(config: Config, host: Host) -> Threads:
         parts.region.pen,
         batch_size=options.batch_size,
         heartbeat_interval=options.heartbeat_interval,
+        sees=lambda: seen_from_here(parts.ledger, options, wall_clock()),
     )
     answerer = Answerer(
         parts.ledger,

@@ -21,7 +21,8 @@ tells nothing of clocks."""
 class PeerState:
     """What a peer last said, and what comparing with it has found.
 
-    A field that is None is not known (yet). All but the counts are stamps.
+    A field that is None is not known (yet). All numbers but the counts are
+    stamps.
     """
 
     name: str
@@ -36,6 +37,8 @@ class PeerState:
     """When a comparison of everything was last completed."""
     missing_here: int | None = None
     missing_there: int | None = None
+    sees: str | None = None
+    """How it sees its peers, as it has written that."""
 
     @property
     def clock(self) -> str | None:
@@ -66,7 +69,7 @@ class Journal(Part):
     """Notes about peers and services."""
 
     @again
-    def note_peer(self, peer: str, **fields: int | None) -> None:
+    def note_peer(self, peer: str, **fields: int | str | None) -> None:
         """Remembers some fields of a peer's `PeerState`.
 
         Later stamps follow a peer's newest, so that a new claim never comes
@@ -74,7 +77,7 @@ class Journal(Part):
         """
         head = tables.head
         with self._writing.begin() as connection:
-            newest = fields.get("newest") or 0
+            newest = int(fields.get("newest") or 0)
             if newest >= self._clock() + MAX_AHEAD:
                 newest = 0
             connection.execute(

@@ -121,6 +121,7 @@ peers = sa.Table(
     sa.Column("compared_at", sa.BigInteger),
     sa.Column("missing_here", sa.BigInteger),
     sa.Column("missing_there", sa.BigInteger),
+    sa.Column("sees", sa.Text),
     comment="What each peer last said, and what comparing has found.",
 )
 

@@ -5,13 +5,17 @@ from dataclasses import dataclass
 
 from ec2map_sync.ledger import Ledger, PeerState, Quarantined
 from ec2map_sync.ledger.journal import CLOCK_TOLERANCE
+from ec2map_sync.protocol.seen import STATES, Seen
 from ec2map_sync.rules.claims import Stamp
-from ec2map_sync.rules.names import source_of
+from ec2map_sync.rules.names import follower_of, source_of
 from ec2map_sync.settings.values import Bus
 
 SILENT_AFTER = 20.0
 """Seconds: a loop says something every 5 (see `health`)."""
 
+
+LATE_AFTER = 5.0
+"""Seconds without a heartbeat, at least, after which a peer is late."""
 
 TOLERATED = 60.0
 """Seconds for which peers may differ, and a sink may be behind, before that
@@ -38,6 +42,14 @@ class PeerView:
     """How many entries of the quarantine wait for a decision."""
     contradicts: bool = False
     """Whether it has signed what contradicts what it had signed before."""
+    late: str | None = None
+    """Why it may soon be silent: what was heard of it is not fresh."""
+
+    @property
+    def fresh_state(self) -> str:
+        """Its state, before it has been silent for long enough to be so."""
+        fine = self.state in {"agrees", "differs"}
+        return "late" if fine and self.late else self.state
 
     @property
     def healthy(self) -> bool:
@@ -86,6 +98,7 @@ def peer_views(ledger: Ledger, bus: Bus, now: Stamp) -> list[PeerView]:
     names = [*configured, *sorted(states.keys() - set(configured))]
     # The peers' own interval is not known; usually it is ours.
     patience = max(SILENT_AFTER, 4 * bus.heartbeat_interval)
+    troubles = _troubles(ledger)
     return [
         _view(
             states.get(name, PeerState(name=name)),
@@ -96,9 +109,37 @@ def peer_views(ledger: Ledger, bus: Bus, now: Stamp) -> list[PeerView]:
             refused=refusals.get(source_of(name)),
             held=held.get(source_of(name), 0),
             contradicts=contradicting.get(name),
+            fresh=max(LATE_AFTER, 2 * bus.heartbeat_interval + 1),
+            trouble=troubles.get(str(follower_of(name))),
         )
         for name in names
     ]
+
+
+def seen_from_here(ledger: Ledger, bus: Bus, now: Stamp) -> list[Seen]:
+    """Returns how this region sees its peers, to be told to others."""
+    count = ledger.head().total.count
+    return [
+        Seen(
+            name=view.name,
+            state=view.fresh_state,
+            agrees_until=view.known.agrees_until,
+            lag=claims_differing(view, count),
+        )
+        for view in peer_views(ledger, bus, now)
+        if view.state in STATES
+    ]
+
+
+def _troubles(ledger: Ledger) -> dict[str, str]:
+    """Returns what loops wait for that work on no host."""
+    states = ledger.journal.service_states()
+    working = {state.name for state in states if state.working}
+    return {
+        state.name: state.last_error or "it cannot be reached"
+        for state in states
+        if state.name not in working
+    }
 
 
 def _view(
@@ -111,6 +152,8 @@ def _view(
     refused: Quarantined | None,
     held: int,
     contradicts: str | None,
+    fresh: float,
+    trouble: str | None,
 ) -> PeerView:
     age = seconds_since(known.received_at, now)
     if silent_after is None:
@@ -123,8 +166,11 @@ def _view(
         # What is put right here just now may be all that differs.
         agrees = known.differs_since is None and sound
         state = "agrees" if agrees else "differs"
+    if trouble is None and age is not None and age > fresh:
+        trouble = f"nothing has been heard for {age:.0f} s"
     return PeerView(
         name=known.name,
+        late=trouble,
         state=state,
         known=known,
         heartbeat_age=age,

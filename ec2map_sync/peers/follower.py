@@ -1,5 +1,6 @@
 """The Follower: hears one peer, records what it claims, compares with it."""
 
+import json
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -19,6 +20,7 @@ from ec2map_sync.peers.refusals import Refusals
 from ec2map_sync.peers.witness import Witness
 from ec2map_sync.protocol import messages, wire
 from ec2map_sync.protocol.notes import BadNote
+from ec2map_sync.protocol.seen import seen_to_json
 from ec2map_sync.rules.claims import (
     EVERYTHING,
     Claim,
@@ -60,7 +62,7 @@ class _Heard:
     """Whether the peer has said it just now, and not before."""
 
     @property
-    def times(self) -> dict[str, int | None]:
+    def times(self) -> dict[str, int | str | None]:
         """What to remember: a heartbeat is as old as it is.
 
         Of one that may be old and bears a time to come, nothing is known.
@@ -227,6 +229,7 @@ class Follower:
             fields |= self._agreement.fields(heartbeat, own, heard.at)
         if heard.new:
             self._look_at_clock(heard.clock)
+            fields["sees"] = json.dumps(seen_to_json(heartbeat.sees))
         self._ledger.journal.note_peer(
             self._peer.sender,
             total=heartbeat.total.count,

@@ -1,11 +1,12 @@
 """The Publisher: tells the peers what was claimed here, and what is held."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ec2map_sync.ledger import PUBLISHING, Ledger, Reader
 from ec2map_sync.peers.bus import Outlet
 from ec2map_sync.protocol import messages, wire
+from ec2map_sync.protocol.seen import MOST_SEEN, Seen
 from ec2map_sync.running import counters
 from ec2map_sync.sql.errors import again
 
@@ -24,6 +25,7 @@ class Publisher:
         *,
         batch_size: int,
         heartbeat_interval: float,
+        sees: Callable[[], Sequence[Seen]] = lambda: (),
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._ledger = ledger
@@ -31,16 +33,21 @@ class Publisher:
         self._pen = pen
         self._batch_size = batch_size
         self._interval = heartbeat_interval
+        self._sees = sees
         self._monotonic = monotonic
         self._beaten_at: float | None = None  # at once after a start
 
     @again
     def step(self) -> bool:
         """Publishes what is new; True if there may be more."""
+        due = self._is_due()
+        # Before the cursor is held: who holds it asks for no second session.
+        sees = self._sees() if due else ()
         with self._ledger.cursors.reader(PUBLISHING) as reader:
             if reader is None:
                 return False  # another host publishes
-            self._beat_if_due(reader)
+            if due:
+                self._beat(reader, sees)
             claims, upto = reader.own_claims(self._batch_size)
             for start in range(0, len(claims), self._batch_size):
                 some = claims[start : start + self._batch_size]
@@ -53,13 +60,12 @@ class Publisher:
         self._outlet.pump()
         return len(claims) >= self._batch_size
 
-    def _beat_if_due(self, reader: Reader) -> None:
+    def _is_due(self) -> bool:
+        since = self._beaten_at
+        return since is None or self._monotonic() - since >= self._interval
+
+    def _beat(self, reader: Reader, sees: Sequence[Seen]) -> None:
         now = self._monotonic()
-        if (
-            self._beaten_at is not None
-            and now - self._beaten_at < self._interval
-        ):
-            return
         until = self._pen.clock() - SETTLED_AFTER
         head, before = reader.print_before(until)
         signed = reader.last_signed(self._pen.region)
@@ -72,6 +78,7 @@ class Publisher:
                 newest=head.last_stamp,
                 note=str(signed.note) if signed else "",
                 statement=str(signed.statement) if signed else "",
+                sees=tuple(sees[:MOST_SEEN]),
             ),
         )
         self._beaten_at = now

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ec2map_sync.protocol.seen import Seen, seen_from_json, seen_to_json
 from ec2map_sync.rules.claims import (
     END,
     Bound,
@@ -61,7 +62,7 @@ class Heartbeat:
     ``total`` is that of all claims; ``newest`` is the largest stamp.
     ``note`` is what the sender has signed last (see `agreements`), as text,
     and ``statement`` what it has stated of that (see `statements`): releases
-    of before say nothing there.
+    of before say nothing there. ``sees`` is how the sender sees its peers.
     """
 
     until: Stamp
@@ -70,6 +71,7 @@ class Heartbeat:
     newest: Stamp
     note: str = ""
     statement: str = ""
+    sees: tuple[Seen, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,6 +227,7 @@ def _heartbeat_to_json(message: Heartbeat) -> tuple[str, Json]:
         "total_sum": message.total.sum,
         "newest": message.newest,
         **(signed if message.note else {}),
+        **({"sees": seen_to_json(message.sees)} if message.sees else {}),
     }
 
 
@@ -237,6 +240,7 @@ def _heartbeat_from_json(fields: Json, now: Stamp) -> Heartbeat:
         newest=_newest(fields["newest"], limit),
         note=_signed(fields.get("note")),
         statement=_signed(fields.get("statement")),
+        sees=seen_from_json(fields.get("sees")),
     )
 
 

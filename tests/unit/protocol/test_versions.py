@@ -21,6 +21,7 @@ from ec2map_sync.protocol.messages import (
     Compare,
     Heartbeat,
 )
+from ec2map_sync.protocol.seen import Seen
 from ec2map_sync.protocol.signing import PublicKey, SigningKey
 from ec2map_sync.rules.claims import (
     Bound,
@@ -192,3 +193,50 @@ def test_a_type_of_a_newer_release_is_refused_as_such():
 
     with pytest.raises(BadMessage, match="a newer release may know it"):
         received(signed({**headers, "type": "news"}, body), body)
+
+
+def test_how_peers_are_seen_stands_where_older_releases_do_not_look():
+    views = (
+        Seen(name="RegionTwo", state="agrees", agrees_until=AT, lag=0),
+        Seen(name="RegionThree", state="silent"),
+    )
+    heartbeat = replace(MESSAGES["heartbeat"], sees=views)
+    headers, body = wire.encode(heartbeat, PEN)
+    old_headers, old_body = golden("heartbeat")
+
+    assert headers.keys() == old_headers.keys()
+    assert json.loads(body) == json.loads(old_body) | {
+        "sees": [
+            ["RegionTwo", "agrees", AT, 0],
+            ["RegionThree", "silent", None, None],
+        ]
+    }
+    assert received(headers, body) == heartbeat
+
+
+@pytest.mark.parametrize(
+    ("sees", "read"),
+    [
+        (None, 0),
+        ("x", 0),
+        ({}, 0),
+        ([1, None, [], ["x"], [1, 2, 3, 4]], 0),
+        ([["", "agrees", 1, 1]], 0),
+        ([["x" * 65, "agrees", 1, 1]], 0),
+        ([["x", "<b>", 1, 1]], 0),
+        ([["x", "agrees", "1", -1], ["y", "late", True, 2**70, "new"]], 2),
+        ([["x", "agrees", 1, 1]] * 1000, 64),
+    ],
+)
+def test_a_malformed_view_refuses_no_heartbeat(sees, read):
+    headers, body = golden("heartbeat")
+    told = json.dumps(json.loads(body) | {"sees": sees}).encode()
+
+    message = received(signed(headers, told), told)
+
+    assert replace(message, sees=()) == MESSAGES["heartbeat"]
+    assert len(message.sees) == read
+    if read == 2:
+        assert {(one.agrees_until, one.lag) for one in message.sees} == {
+            (None, None)
+        }

@@ -1,0 +1,61 @@
+"""How a region sees its peers, as it tells them with its heartbeats.
+
+Nothing is decided by it, so what is malformed is left out, and refuses no
+heartbeat.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from ec2map_sync.rules.claims import Stamp
+
+MOST_SEEN = 64
+"""Peers that are told of, and read."""
+_LONGEST = 64
+_LARGEST = 2**62
+
+STATES = ("agrees", "differs", "late", "silent", "never heard")
+"""How a peer may be seen."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """A peer as a region sees it; None is what is not known."""
+
+    name: str
+    state: str
+    agrees_until: Stamp | None = None
+    lag: int | None = None
+    """Claims by which they differ."""
+
+
+def seen_to_json(views: Iterable[Seen]) -> list[list[Any]]:
+    """Returns them as they stand in heartbeats."""
+    return [[v.name, v.state, v.agrees_until, v.lag] for v in views]
+
+
+def seen_from_json(value: Any) -> tuple[Seen, ...]:
+    """Reads what can be understood."""
+    if not isinstance(value, list):
+        return ()
+    return tuple(filter(None, map(_read, value[:MOST_SEEN])))
+
+
+def _read(value: Any) -> Seen | None:
+    match value:
+        case [str(name), str(state), until, lag, *_] if (
+            0 < len(name) <= _LONGEST and state in STATES
+        ):
+            return Seen(
+                name=name,
+                state=state,
+                agrees_until=_number(until),
+                lag=_number(lag),
+            )
+    return None
+
+
+def _number(value: Any) -> int | None:
+    good = type(value) is int and 0 <= value < _LARGEST
+    return value if good else None
