@@ -76,7 +76,9 @@ class Lookups:
         mapped = self._find(asked["name"])
         region = self._region
         with self._one_of_few(self._explaining):
-            steps = Explanation(region.ledger, region.sinks, mapped).steps()
+            steps = Explanation(
+                region.ledger, region.sinks, mapped, guests=region.guests
+            ).steps()
         return answers.ExplanationAnswer(
             image=image_of(mapped),
             steps=[answers.StepAnswer(what=w, detail=d) for w, d in steps],

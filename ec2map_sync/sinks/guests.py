@@ -30,7 +30,7 @@ Remembered = Callable[[Iterable[str]], Mapping[str, set[int]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
+class GuestAnswer:
     """What a guest may see of an image in a cell."""
 
     uuid: str
@@ -59,7 +59,7 @@ class GuestFinding:
     """An image of which guests may see another id than is settled."""
 
     number: int
-    seen: Seen
+    seen: GuestAnswer
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ class GuestView:
         self.has_memos = remembered is not None
         """Whether it is known where Nova remembers."""
 
-    def seen(self, uuids: Iterable[str]) -> dict[str, Seen]:
+    def seen(self, uuids: Iterable[str]) -> dict[str, GuestAnswer]:
         """Returns what is seen of images, by their UUIDs as given.
 
         Looks through the whole table, which has no index on uuid.
@@ -95,7 +95,7 @@ class GuestView:
         memos = self.remembered(wanted)
         rows = self.sink.all_numbers_of(wanted)
         return {
-            uuid: Seen(
+            uuid: GuestAnswer(
                 uuid=uuid,
                 rows=tuple(rows.get(uuid.lower(), ())),
                 memos=frozenset(memos.get(uuid, ())),
@@ -217,7 +217,7 @@ class _Past:
     """What Nova found for some images before, as far as that is known."""
 
     def __init__(
-        self, ledger: Ledger, sink: NovaSink, images: Collection[Seen]
+        self, ledger: Ledger, sink: NovaSink, images: Collection[GuestAnswer]
     ) -> None:
         self._sink = sink
         self._made = sink.made_at({n for one in images for n in one.rows})
@@ -231,7 +231,7 @@ class _Past:
             before = self._replaced.setdefault(image, [])
             before.append((_when(at), number))
 
-    def found_at(self, at: datetime, now: Seen) -> int | None:
+    def found_at(self, at: datetime, now: GuestAnswer) -> int | None:
         """Returns what Nova found for an image then; None if nobody knows."""
         key = now.uuid.lower()
         there = [
