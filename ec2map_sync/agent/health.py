@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ec2map_sync.ledger import Head, Ledger, ServiceState
 from ec2map_sync.rules.claims import Stamp
-from ec2map_sync.rules.errors import HeadGone
+from ec2map_sync.rules.errors import NoHead
 
 LOG = logging.getLogger(__name__)
 
@@ -129,6 +129,6 @@ class Memory:
 def _head(ledger: Ledger) -> Head:
     try:
         return ledger.head()
-    except HeadGone:
+    except NoHead:
         ledger.copies.mend_totals()
     return ledger.head()

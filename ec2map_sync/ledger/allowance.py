@@ -24,11 +24,13 @@ MANY = 10
 """So many adoptions as one message may bring are an operator's, in a day: by
 default, of 10,000 images."""
 
-_MOVES = " moves"
+_MOVES = "*"
 """Ends the name under which a peer's moves are counted in the table of
-evictions: no region's name has a space."""
+evictions: no region's name has it."""
 
 _e = tables.evictions.c
+_LONGEST = 64
+"""Characters of a name there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +82,7 @@ def spend_moves(
         raise TooManyMoves(
             f"{too_many}is {allowance.max_moves}", frozenset(images)
         )
-    account = allowance.peer + _MOVES
+    account = allowance.peer[: _LONGEST - 1] + _MOVES
     before = max(_used(connection, account, now), allowance.moved)
     most = MANY * allowance.max_moves
     if before + len(moves) > most:

@@ -22,7 +22,7 @@ from ec2map_sync.ledger.part import Part
 from ec2map_sync.ledger.statements import KnownStatement, statement_of
 from ec2map_sync.rules import names
 from ec2map_sync.rules.claims import Claim, Print, Stamp
-from ec2map_sync.rules.errors import Contradicted, HeadGone
+from ec2map_sync.rules.errors import Contradicted, NoHead
 from ec2map_sync.rules.rows import Numbered
 from ec2map_sync.sql.errors import again
 
@@ -213,7 +213,7 @@ class Cursors(Part):
         if self._engine.dialect.name == "sqlite":
             connection.rollback()  # a snapshot would hide what is new
         if row and row[1] is None:
-            raise HeadGone
+            raise NoHead
         return (row[0], row[1]) if row else None
 
     @again

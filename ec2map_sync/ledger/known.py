@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row
 from ec2map_sync.ledger import tables
 from ec2map_sync.rules.claims import Claim, Print, SeenKind, Stamp, Wanted
 from ec2map_sync.rules.ec2id import Kind, Scheme
-from ec2map_sync.rules.errors import HeadGone, SchemeMismatch
+from ec2map_sync.rules.errors import NoHead, SchemeMismatch
 from ec2map_sync.rules.settle import Slot, Wish
 from ec2map_sync.sql.statements import among, batched, select_in
 
@@ -92,12 +92,12 @@ class Glimpse:
 def head_row(result: sa.Result[Any]) -> Row[Any]:
     """Returns the one row of a statement that reads the head.
 
-    :raises HeadGone: somebody has deleted it.
+    :raises NoHead: somebody has deleted it.
     """
     try:
         return result.one()
     except sa.exc.InvalidRequestError as error:
-        raise HeadGone from error
+        raise NoHead from error
 
 
 def head_of(row: Row[Any]) -> Head:
@@ -178,7 +178,7 @@ def glimpse(connection: Connection, images: Iterable[str]) -> Glimpse:
             sa.select(head.c.revision, *c.c).select_from(there)
         ).all()
         if not rows:
-            raise HeadGone
+            raise NoHead
         revision = revision or rows[0].revision
         known |= _known_of(row for row in rows if row.image is not None)
     return Glimpse(revision=revision, known=known)

@@ -49,7 +49,7 @@ class TooManyEvictions(TooManyMoves):
     """Claims would take more numbers from images than they may."""
 
 
-class HeadGone(Ec2MapError):
+class NoHead(Ec2MapError):
     """The ledger's head row is gone, or there is another one."""
 
     def __init__(self) -> None:

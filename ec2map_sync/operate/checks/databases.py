@@ -18,7 +18,7 @@ from ec2map_sync.operate.checks.finding import (
 )
 from ec2map_sync.rules.claims import Stamp
 from ec2map_sync.rules.ec2id import DERIVED, Scheme
-from ec2map_sync.rules.errors import HeadGone
+from ec2map_sync.rules.errors import NoHead
 from ec2map_sync.rules.names import source_of
 from ec2map_sync.rules.stamps import wall_clock
 from ec2map_sync.settings.config import Config
@@ -64,7 +64,7 @@ def _ledger(engine: Engine, scheme: Scheme) -> Finding:
         filled = connection.scalar(sa.select(head.c.scheme))
         count = connection.scalar(sa.select(head.c.total_count))
     if filled is None:
-        return wrong("its head row is gone", str(HeadGone()))
+        return wrong("its head row is gone", str(NoHead()))
     if filled not in {"", scheme.fingerprint}:
         return wrong(
             f"it was filled under scheme {filled}, ours is "

@@ -25,7 +25,7 @@ from hypothesis import given, settings, strategies as st
 from ec2map_sync.agent.health import Memory
 from ec2map_sync.ledger import Ledger, schema, tables
 from ec2map_sync.rules.claims import Sighting, claim_of
-from ec2map_sync.rules.errors import HeadGone
+from ec2map_sync.rules.errors import NoHead
 from ec2map_sync.sql.database import create_engine, parse_url
 
 
@@ -176,11 +176,11 @@ def test_a_head_row_that_is_gone_is_said_in_one_line(ledger):
         lambda: ledger.cursors.is_behind("cell1"),
         lambda: ledger.cursors.reader("cell1").__enter__(),
     ):
-        with pytest.raises(HeadGone, match="verify --ledger --repair"):
+        with pytest.raises(NoHead, match="verify --ledger --repair"):
             touch()
 
     assert ledger.copies.mend_totals(dry_run=True)
-    with pytest.raises(HeadGone):
+    with pytest.raises(NoHead):
         ledger.head()
     assert "the head row was gone" in ledger.copies.mend_totals()[0]
     assert ledger.see([new]).news == 1
