@@ -1,14 +1,24 @@
-"""A peer that sends as much as it can hurts nobody but itself."""
+"""A peer that sends as much as it can hurts nobody but itself.
+
+With EC2MAP_SYNC_TEST_FLOODS=measure (`tox -e floods`), it is measured by how
+much others are delayed; a minute, on a machine that does nothing else.
+"""
 
 import json
+import os
 import re
+import time
 from itertools import cycle, islice
 from pathlib import Path
+from statistics import median
+from uuid import uuid4
 
+import kombu
 import pytest
 from fleet import Region, await_reading, running
 from impostor import pen_of, publish
-from patience import wait_until
+from one_set import open_ledger
+from patience import wait_until, within
 
 from ec2map_sync.broker import sizes
 from ec2map_sync.protocol import messages, wire
@@ -18,6 +28,10 @@ from ec2map_sync.rules.stamps import wall_clock
 pytestmark = pytest.mark.services
 
 MANY = 60
+PHASES = 3
+SAMPLES = 15
+"""Claims of an honest peer in a phase, quiet or flooded."""
+
 SPARE = 256 * 2**20
 """Bytes that a flood may cost its reader, however large it is."""
 
@@ -120,3 +134,56 @@ def test_a_body_of_a_hundred_megabytes_is_not_kept(regions, pen):
     assert memory(one, "VmRSS") - before < sizes.ROOM
     reasons = one.sql("ledger", "SELECT reason FROM quarantine")
     assert any(f"its body of {size} bytes" in str(r) for (r,) in reasons)
+
+
+def delay(producer, ledger, pen):
+    """Tell how long a claim of an honest peer takes to One's ledger."""
+    claim = Claim(claimed_at=wall_clock(), image=str(uuid4()))
+    headers, body = wire.encode(messages.Claims(claims=(claim,)), pen)
+    began = time.monotonic()
+    producer.publish(
+        body,
+        exchange="ec2map_sync",
+        routing_key="claims",
+        headers=headers,
+        content_type="application/json",
+        content_encoding="binary",
+    )
+    while not ledger.claims([claim.image]):
+        assert time.monotonic() - began < within(60)
+    return time.monotonic() - began
+
+
+@pytest.fixture
+def honest(regions):
+    """What brings messages of Three to whoever reads there."""
+    three = regions[2]
+    with kombu.Connection(three.bus_url) as connection:
+        yield kombu.Producer(connection.channel())
+
+
+@pytest.mark.skipif(
+    os.environ.get("EC2MAP_SYNC_TEST_FLOODS") != "measure",
+    reason="measures: set EC2MAP_SYNC_TEST_FLOODS=measure",
+)
+def test_others_wait_at_most_twice_as_long_while_one_floods(
+    regions, pen, honest, monkeypatch
+):
+    """Phases take turns, so that whatever else happens is in both kinds."""
+    one, two, three = regions
+    ledger, their_pen = open_ledger(one), pen_of(three)
+    flood = Signed(monkeypatch, pen)('{"claims":[' + "7," * 2_000_000 + "7]}")
+    delays = {"quiet": [], "flooded": []}
+    for _ in range(PHASES):
+        for phase, found in delays.items():
+            if phase == "flooded":
+                publish(two.bus_url, [flood] * 4)
+                wait_until(lambda: depth(two) < 4, 60)
+            found += [delay(honest, ledger, their_pen) for _ in range(SAMPLES)]
+            if phase == "flooded":
+                assert depth(two) > 0, "the flood was over too soon"
+                wait_until(lambda: depth(two) == 0, 120)
+
+    quiet, flooded = (median(found) for found in delays.values())
+    print(f"{quiet * 1000:.0f} ms, flooded {flooded * 1000:.0f} ms")
+    assert flooded <= 2 * quiet
