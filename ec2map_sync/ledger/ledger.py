@@ -59,6 +59,8 @@ class Recorded:
     """The revision it got; None if nothing was news."""
     news: int
     moved: int = 0
+    renamed: int = 0
+    """Images that have got an id of another kind."""
     evicted: int = 0
     """Numbers that images have lost."""
 
@@ -295,5 +297,6 @@ class Ledger(Part):
             revision=recording.revision,
             news=len(news),
             moved=len(recording.moved),
+            renamed=len(recording.renamed),
             evicted=len(recording.evictions),
         )

@@ -34,6 +34,24 @@ def moves_of(
     ]
 
 
+def renamed(
+    before: Mapping[str, Known], after: Mapping[str, Known]
+) -> list[dict[str, Any]]:
+    """Returns which images have got another kind, and so another id.
+
+    By their own claim. That a kind becomes known is no change.
+    """
+    return [
+        {"image": image, "old": new.number, "cause": image}
+        for image, new in after.items()
+        if (old := before.get(image))
+        and old.number == new.number is not None
+        and old.claim.kind
+        and new.claim.kind
+        and old.claim.kind.kind != new.claim.kind.kind
+    ]
+
+
 def say(
     moves: Sequence[Mapping[str, Any]], known: Mapping[str, Known]
 ) -> None:

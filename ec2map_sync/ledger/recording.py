@@ -25,7 +25,7 @@ from ec2map_sync.ledger.known import (
     slots_of,
 )
 from ec2map_sync.ledger.mending import Mending
-from ec2map_sync.ledger.moves import moves_of, say
+from ec2map_sync.ledger.moves import moves_of, renamed, say
 from ec2map_sync.rules.claims import Claim, Print, Sighting, Stamp, join
 from ec2map_sync.rules.copies import Suspects
 from ec2map_sync.rules.ec2id import Scheme
@@ -66,6 +66,8 @@ class Recording:
         self.total = Print(row.total_count, row.total_sum)
         self.known: dict[str, Known] = {}
         self.moved: list[dict[str, Any]] = []
+        self.renamed: list[dict[str, Any]] = []
+        """Images that keep their number, but get an id of another kind."""
         self.evictions: list[Eviction] = []
         self.mended: list[str] = []
         """What contradicted itself, and was put right."""
@@ -172,7 +174,8 @@ class Recording:
         :raises TooManyMoves: it is more.
         """
         now = self._clock()
-        spend_moves(self.connection, self.moved, allowance, now)
+        changed = [*self.moved, *self.renamed]
+        spend_moves(self.connection, changed, allowance, now)
         spend(self.connection, self.evictions, allowance, now)
 
     def restamp(self, claims: Mapping[str, Claim], last: Stamp) -> None:
@@ -217,6 +220,7 @@ class Recording:
         self.write_claims(after)
         self.write_numbers(board, self._changed_numbers(after))
         self.write_moves(board, after)
+        self.renamed += renamed(self.known, after)
         before = [self.known[i].hash for i in news if i in self.known]
         self.total += Print(len(news), sum(after[i].hash for i in news))
         self.total -= Print(len(before), sum(before))

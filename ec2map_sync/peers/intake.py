@@ -98,9 +98,9 @@ class Intake:
 
     def _record(self, claims: Sequence[Claim], allowance: Allowance) -> int:
         done = self._ledger.record(claims, allowance=allowance)
-        if done.moved or done.evicted:
-            spent = self._monotonic(), done.moved, done.evicted
-            self._spent.append(spent)
+        moved = done.moved + done.renamed
+        if moved or done.evicted:
+            self._spent.append((self._monotonic(), moved, done.evicted))
         return done.news
 
     def _now_allowed(self) -> Allowance:

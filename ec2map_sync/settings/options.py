@@ -177,9 +177,9 @@ _bus = [
         "max_moves",
         default=1000,
         min=0,
-        help="Ids that one message of a peer may move here; in 24 hours, a "
-        "peer may move ten times as many. Claims that would move more are "
-        "held in quarantine until 'ec2map-sync quarantine retry'. Below "
+        help="Ids that one message of a peer may move here, or give another "
+        "kind; in 24 hours, ten times as many. Claims that would move more "
+        "are held in quarantine until 'ec2map-sync quarantine retry'. Below "
         "batch_size, adoptions in other regions are held. Once all regions "
         "have adopted what they had, lower it: honest peers need no more "
         "than max_evictions.",

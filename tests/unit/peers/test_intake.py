@@ -252,6 +252,32 @@ def test_moves_count_for_a_day_by_whatever_clock(region):
     assert region.numbers([image(11)]) == {image(11): 5001}
 
 
+def test_kinds_that_change_back_and_forth_are_moves(region):
+    """The number stays; the id that people know does not."""
+    region.uses(4)
+    kinds = [Kind.AKI, Kind.ARI]
+    known = [SeenKind(NOW + 1, Kind.AMI)] * 4
+    region.hear(
+        [
+            Claim(claimed_at=NOW, image=image(n), kind=kind)
+            for n, kind in enumerate(known)
+        ],
+        max_moves=2,
+    )
+    for n in range(40):
+        kind = SeenKind(NOW + 2 + n, kinds[n // 4 % 2])
+        region.hear(
+            [Claim(claimed_at=NOW, image=image(n % 4), kind=kind)], max_moves=2
+        )
+        if n % 7 == 0:
+            region.restart()
+
+    there = region.ledger.claims([image(n) for n in range(4)]).values()
+    assert {claim.kind.kind for claim in there} == {Kind.AKI}  # the fifth
+    assert {claim.kind.kind for claim in region.held()} == {Kind.ARI}
+    assert region.ledger.queries.move_count() == 0
+
+
 def test_moves_of_one_peer_leave_another_its_own(region):
     region.uses(12)
     for n in range(11):
