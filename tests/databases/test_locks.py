@@ -2,17 +2,18 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
 import pytest
 import schemas
 import sqlalchemy as sa
-from patience import within
+from patience import wait_until, within
 from strict import refused
 
-from ec2map_sync.ledger import schema
+from ec2map_sync.ledger import Ledger, schema
 from ec2map_sync.operate.checks import databases
+from ec2map_sync.rules.claims import Sighting
 from ec2map_sync.rules.ec2id import DERIVED, Kind, Scheme
 from ec2map_sync.rules.errors import SchemaError
 from ec2map_sync.rules.rows import SinkRow
@@ -20,6 +21,7 @@ from ec2map_sync.settings.values import Cell
 from ec2map_sync.sinks import Plan
 from ec2map_sync.sinks.ec2api import Ec2ApiSink
 from ec2map_sync.sinks.nova import NovaSink
+from ec2map_sync.sinks.writer import Writer
 from ec2map_sync.sql.database import create_engine, parse_url
 
 
@@ -159,6 +161,44 @@ def test_many_who_wait_for_one_lock_all_get_it(engine, kind):
             one.result(within(30))
 
     assert len(sink.scan(0, 10)) == 8
+
+
+@pytest.mark.services
+def test_who_waits_for_a_sink_keeps_nothing_from_others(mariadb):
+    """Another host is at work there, and takes its time."""
+    url = parse_url(mariadb.create_database("waiting"), "x")
+    with ExitStack() as stack:
+        engines = [create_engine(url) for _ in range(3)]
+        for engine in engines:
+            stack.callback(engine.dispose)
+        here, cell_here, cell_there = engines
+        schemas.create(here, schemas.S3_IMAGES, schemas.ITEMS)
+        schema.upgrade(here)
+        ledger = Ledger(here, Scheme(b"x"))
+        see(ledger, 0)
+        waiter, other = (
+            Writer(ledger, sink, rewrite=False)
+            for sink in (NovaSink("cell1", cell_here), Ec2ApiSink(here))
+        )
+        thread = stack.enter_context(ThreadPoolExecutor(1))
+        with NovaSink("cell1", cell_there).session():
+            waiting = thread.submit(waiter.step)
+            wait_until(lambda: cell_here.pool.checkedout() == 1)
+            see(ledger, 1)
+            while other.step():
+                pass
+            assert here.pool.checkedout() == 0
+            assert not waiting.done()
+        waiting.result(within(10))
+        while waiter.step():
+            pass
+
+        assert len(NovaSink("cell1", here).scan(0, 10)) == 2
+        assert len(Ec2ApiSink(here).scan(0, 10)) == 2
+
+
+def see(ledger, n):
+    ledger.see([Sighting(image=image(n), uuid=image(n), kind=Kind.AMI)])
 
 
 @pytest.mark.services
