@@ -47,6 +47,9 @@ RESTED = 5.0
 _IN_TRANSACTION = 1
 """A bit of what MySQL says after each statement: SERVER_STATUS_IN_TRANS."""
 
+_SHARED: list[Any] = []
+"""What PyMySQL makes for TLS that is not asked for, once made."""
+
 _CONNECT_TIMEOUT = 10
 PATIENCE = 60
 """Seconds after which a silent server counts as gone."""
@@ -173,8 +176,29 @@ def create_engine(url: URL, *, patience: int = PATIENCE) -> Engine:
     _ping_after_rest(engine)
     _leave_what_cannot_write(engine)
     if backend in _MYSQL:
+        _share_what_tls_needs(engine)
         _see_what_other_nodes_have(engine)
     return engine
+
+
+def _share_what_tls_needs(engine: Engine) -> None:
+    """Connects without reading all of the machine's certificates again.
+
+    PyMySQL does that with each connection, also of one that fails, where TLS
+    is not asked for but taken if there is some: a megabyte, of which nobody
+    counts how much still waits to be freed.
+    """
+    from pymysql.connections import Connection  # noqa: PLC0415, slow
+
+    class Sharing(Connection):  # type: ignore[misc]
+        def _create_ssl_ctx(self, sslp: Any) -> Any:
+            if sslp:
+                return super()._create_ssl_ctx(sslp)
+            if not _SHARED:
+                _SHARED.append(super()._create_ssl_ctx({}))
+            return _SHARED[0]
+
+    engine.dialect.connect = Sharing  # type: ignore[method-assign]
 
 
 def _see_what_other_nodes_have(engine: Engine) -> None:

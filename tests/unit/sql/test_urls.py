@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from certificates import make_certificate
 
 from ec2map_sync.rules.errors import ConfigError
-from ec2map_sync.sql import tls
+from ec2map_sync.sql import database, tls
 from ec2map_sync.sql.database import create_engine, parse_url
 
 BASE = "mysql+mysqldb://nova:p@127.0.0.1:1/nova"
@@ -208,3 +208,22 @@ def test_postgresql_is_left_no_prepared_statement():
 
     # Behind PgBouncer, the next transaction may get another session.
     assert told["prepare_threshold"] is None
+
+
+def test_certificates_of_the_machine_are_read_once(monkeypatch):
+    """Not with each attempt to connect, each of which would keep them."""
+    made = []
+    monkeypatch.setattr(database, "_SHARED", [])
+    original = ssl.create_default_context
+    monkeypatch.setattr(
+        ssl,
+        "create_default_context",
+        lambda *args, **named: made.append(1) or original(*args, **named),
+    )
+    for _ in range(2):
+        engine = create_engine(parse_url(BASE, OPTION))
+        for _ in range(2):
+            with pytest.raises(sa.exc.OperationalError):
+                engine.connect()
+
+    assert len(made) == 1
