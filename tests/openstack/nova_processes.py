@@ -125,3 +125,8 @@ class NovaProcess:
     def serve(self, instance: str, *paths: str) -> list[str]:
         """Give what the metadata service tells an instance."""
         return list(self.ask("serve", instance=instance, paths=paths))
+
+    def answer(self, instance: str, path: str) -> tuple[int, str]:
+        """Give what the metadata service answers, with its status."""
+        status, text = self.ask("answer", instance=instance, path=path)
+        return int(status), str(text)

@@ -19,7 +19,13 @@ are in ``tests/openstack``; this page was written by
 
 .. code-block:: console
 
-   $ tools/test --only-tests tests/openstack --record doc/source/record.rst
+   $ EC2MAP_SYNC_GUESTS=20 EC2MAP_SYNC_NOVAS='28 31' tools/test --only-tests \\
+         tests/openstack --record doc/source/record.rst
+
+With guests, *with us* and *without us* are the same test, with the agents of
+both regions and without them. cloud-init's code is Debian's, and asks Nova's
+metadata API as in an instance; the rules of Facter and of Ohai are written
+anew, from what they document of the paths that they ask for.
 
 Times are those of a busy machine with {cores} cores, which everything shares.
 

@@ -7,6 +7,7 @@ line asks, a line answers; the first one names the cell.
     run_nova.py PORT --config-file FILE
 """
 
+import functools
 import hmac
 import json
 import socketserver
@@ -34,6 +35,7 @@ class Process(socketserver.StreamRequestHandler):
 
     def handle(self):
         """Answer until the other side has heard enough."""
+        self.mapped = set()
         self.context = context.get_admin_context()
         self.context.project_id = "project"
         self.context.user_id = "operator"
@@ -94,15 +96,12 @@ class Process(socketserver.StreamRequestHandler):
         }
 
     def do_serve(self, instance, paths):
+        """Answer a guest as the metadata service does; the texts alone."""
+        return [self.do_answer(instance, path)[1] for path in paths]
+
+    def do_answer(self, instance, path):
         """Answer a guest as the metadata service does behind Neutron."""
-        objects.InstanceMapping(
-            context.get_admin_context(),
-            instance_uuid=instance,
-            project_id="project",
-            user_id="operator",
-            cell_mapping=self.cell,
-            queued_for_delete=False,
-        ).create()
+        self._map(instance)
         # The one thing that it has to ask Neutron for, which is not there.
         security_group_api.get_instance_security_groups = lambda *_: []
         secret = CONF.neutron.metadata_proxy_shared_secret.encode()
@@ -112,9 +111,27 @@ class Process(socketserver.StreamRequestHandler):
             "X-Instance-ID-Signature": signature,
             "X-Tenant-ID": "project",
         }
-        service = MetadataRequestHandler()
-        requests = [webob.Request.blank(p, headers=headers) for p in paths]
-        return [request.get_response(service).text for request in requests]
+        request = webob.Request.blank(path, headers=headers)
+        response = request.get_response(self.service)
+        return response.status_int, response.text
+
+    @functools.cached_property
+    def service(self):
+        """Nova's metadata API, which remembers for 15 seconds."""
+        return MetadataRequestHandler()
+
+    def _map(self, instance):
+        """Make known in which cell an instance is, once."""
+        if instance not in self.mapped:
+            self.mapped.add(instance)
+            objects.InstanceMapping(
+                context.get_admin_context(),
+                instance_uuid=instance,
+                project_id="project",
+                user_id="operator",
+                cell_mapping=self.cell,
+                queued_for_delete=False,
+            ).create()
 
     def do_destroy(self, instance):
         """Delete an instance, as Nova does: softly."""
