@@ -1,13 +1,16 @@
 """ec2map-sync ledger."""
 
 import sys
+from contextlib import closing
 from pathlib import Path
 
 from ec2map_sync.cli.base import Arguments, Parser, Rows, add_dry_run
 from ec2map_sync.cli.files import readable, written
 from ec2map_sync.cli.progress import progress
 from ec2map_sync.cli.regional import RegionCommand, RegionLister
+from ec2map_sync.glance.catalogue import Catalogue
 from ec2map_sync.operate import transfer
+from ec2map_sync.rules.errors import ConfigError
 
 MOVES_SAID = 20
 """Moves that are told one by one."""
@@ -18,7 +21,9 @@ class ExportLedger(RegionCommand):
 
     JSON lines, in the order of the claims; the first line says what it is,
     the last is a checksum. The file appears, or is replaced, when it is
-    whole. As FILE, - is standard output. Nobody waits meanwhile.
+    whole. As FILE, - is standard output. Nobody waits meanwhile. With
+    --contents, Glance is asked for the hashes (os_hash) of what its images
+    hold, so that 'rehearse' finds the same images under different UUIDs.
 
     Example: ec2map-sync ledger export /var/backups/ledger.jsonl
     """
@@ -28,17 +33,33 @@ class ExportLedger(RegionCommand):
         parser.add_argument(
             "file", metavar="FILE", type=Path, help="where the claims go"
         )
+        parser.add_argument(
+            "--contents",
+            action="store_true",
+            help="with the hashes of images' contents, which [glance] tells",
+        )
 
     def take_action(self, parsed_args: Arguments) -> None:
         """Exports."""
         region = self.config.region
+        contents = self._contents() if parsed_args.contents else {}
         with (
             self.region.ledger.snapshot() as snapshot,
             written(parsed_args.file, self.app.stdout) as put,
             progress("claims", snapshot.count) as advance,
         ):
-            transfer.export(snapshot, region, put, advance)
+            transfer.export(snapshot, region, put, advance, contents)
         self.note(f"{snapshot.count} claims were written")
+
+    def _contents(self) -> dict[str, str]:
+        options = self.config.glance
+        if options is None:
+            raise ConfigError(
+                "[glance] says neither auth_type nor endpoint_override: "
+                "without Glance, --contents are unknown"
+            )
+        with closing(Catalogue(self.config.conf, options)) as catalogue:
+            return catalogue.contents()
 
 
 class ImportLedger(RegionLister):

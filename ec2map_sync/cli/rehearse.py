@@ -39,10 +39,12 @@ class Rehearse(Lister):
     is about an id that is in use and would become another (move: another
     number; kind: another prefix), about what would be the cause (collision
     of two images that have one number, adoption of two ids for one image),
-    or about rows of the cells whose exports are given with --sink: those
-    that would be removed or replaced, and those of somebody else that would
-    keep ours from being written. Of a file that was written under another
-    hash_key only this is told (scheme).
+    about images of two regions with the same content under different UUIDs
+    (where 'ledger export --contents' has asked Glance; else that is said to
+    be unknown), or about rows of the cells whose exports are given with
+    --sink: those that would be removed or replaced, and those of somebody
+    else that would keep ours from being written. Of a file that was written
+    under another hash_key only this is told (scheme).
 
     Exit code 1 if an id in use would change.
 
@@ -71,7 +73,7 @@ class Rehearse(Lister):
     def take_action(self, parsed_args: Arguments) -> Rows:
         """Rehearses."""
         claims = [
-            self._read(path, Exported.LEDGER, transfer.claims_of)
+            self._read(path, Exported.LEDGER, transfer.described)
             for path in parsed_args.files
         ]
         rows = [
@@ -112,19 +114,29 @@ class Rehearse(Lister):
 
     def _foreseen(
         self,
-        ledgers: Sequence[tuple[Export, list[Claim]]],
+        ledgers: Sequence[tuple[Export, list[tuple[Claim, str | None]]]],
         sinks: Sequence[tuple[Export, list[SinkRow]]],
     ) -> Iterator[Foreseen]:
         sides: dict[str, Side] = {}
         for export, claims in ledgers:
             if export.region in sides:
                 raise BadArgument(f"two exports are of {export.region}")
-            by_image = {claim.image: claim for claim in claims}
-            sides[export.region] = Side.of(by_image, self.config.scheme)
+            sides[export.region] = Side.of(
+                {claim.image: claim for claim, _ in claims},
+                self.config.scheme,
+                {c.image: content for c, content in claims if content},
+            )
         joining = Joining(self.config.scheme, sides)
         yield from joining.foreseen()
         for export, rows in sinks:
             yield from self._in_sink(joining, export, rows)
+        silent = [name for name, side in sides.items() if not side.contents]
+        if silent:
+            self.note(
+                f"which images of {', '.join(silent)} have the same content "
+                "as others is unknown: 'ec2map-sync ledger export --contents' "
+                "asks Glance"
+            )
 
     def _in_sink(
         self, joining: Joining, export: Export, rows: list[SinkRow]

@@ -43,6 +43,8 @@ class Image:
     visibility: str | None = None
     ec2_id: str | None = None
     """The id that it says ec2-api has promised for it."""
+    content: str | None = None
+    """How what it holds was hashed, and to what (os_hash)."""
 
 
 class Catalogue:
@@ -81,6 +83,15 @@ class Catalogue:
         with _Said():
             for page in self._pages(hidden, query):
                 yield from filter(self._is_selected, page)
+
+    def contents(self) -> dict[str, str]:
+        """Returns what images' contents hash to, where Glance tells."""
+        return {
+            image.uuid.lower(): image.content
+            for hidden in (False, True)
+            for image in self.images(hidden=hidden)
+            if image.content
+        }
 
     def newest_update(self) -> str | None:
         """Returns when an image was last changed; None if there is none."""
@@ -187,7 +198,13 @@ def _image(fields: Mapping[str, Any]) -> Image:
         updated_at=fields.get("updated_at"),
         visibility=fields.get("visibility"),
         ec2_id=fields.get("ec2_id"),
+        content=_content(fields),
     )
+
+
+def _content(fields: Mapping[str, Any]) -> str | None:
+    algorithm, value = fields.get("os_hash_algo"), fields.get("os_hash_value")
+    return f"{algorithm}:{value}" if algorithm and value else None
 
 
 class _Said:

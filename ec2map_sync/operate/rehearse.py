@@ -25,6 +25,8 @@ class Happening(StrEnum):
     """Two images have one number, each in a region of its own."""
     ADOPTION = "adoption"
     """Two ids were adopted for one image, each in a region of its own."""
+    CONTENT = "same content"
+    """An image of another region holds the same, under another UUID."""
     REMOVED = "row removed"
     """The Writer would remove or replace a row of ours in a sink."""
     TAKEN = "row taken"
@@ -48,17 +50,27 @@ class Foreseen:
     """What the id would be."""
 
 
+_UNKNOWN: Mapping[str, str] = {}
+
+
 @dataclass(frozen=True, slots=True)
 class Side:
     """A ledger before it joins, and what is settled there."""
 
     claims: Mapping[str, Claim]
     mapping: Mapping[str, int]
+    contents: Mapping[str, str] = field(default_factory=dict)
+    """What images' contents hash to, as far as that is known."""
 
     @classmethod
-    def of(cls, claims: Mapping[str, Claim], scheme: Scheme) -> "Side":
+    def of(
+        cls,
+        claims: Mapping[str, Claim],
+        scheme: Scheme,
+        contents: Mapping[str, str] = _UNKNOWN,
+    ) -> "Side":
         """Settles a ledger."""
-        return cls(claims, settle(claims.values(), scheme))
+        return cls(claims, settle(claims.values(), scheme), contents)
 
     def ec2_id(self, image: str) -> str | None:
         """Returns the id of an image; None if it has none here."""
@@ -98,6 +110,7 @@ class Joining:
                 yield from self._of_image(region, side, image)
         yield from self._collisions()
         yield from self._adoptions()
+        yield from self._contents()
 
     def _of_image(
         self, region: str, side: Side, image: str
@@ -147,6 +160,34 @@ class Joining:
                         beside=region,
                         then=self.together.ec2_id(image),
                     )
+
+    def _contents(self) -> Iterator[Foreseen]:
+        """Tells of each image one that holds the same, in another region."""
+        places: dict[str, list[tuple[str, str]]] = defaultdict(list)
+        for region, side in sorted(self.sides.items()):
+            for image, content in sorted(side.contents.items()):
+                places[content].append((region, image))
+        for same in places.values():
+            for region, image in same:
+                others = (
+                    (other, peer)
+                    for peer, other in same
+                    if peer != region and other != image
+                )
+                if twin := next(others, None):
+                    yield self._twin(region, image, *twin)
+
+    def _twin(
+        self, region: str, image: str, other: str, peer: str
+    ) -> Foreseen:
+        side, there = self.sides[region], self.sides[peer]
+        return Foreseen(
+            what=Happening.CONTENT,
+            image=side.claims[image].uuid,
+            id=side.ec2_id(image),
+            beside=f"{there.claims[other].uuid} of {peer}",
+            then=there.ec2_id(other),
+        )
 
     def steps(self, region: str, rows: Iterable[SinkRow]) -> Plan:
         """Returns what joining makes the Writer do in a cell of a region.

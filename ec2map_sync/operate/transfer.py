@@ -2,9 +2,8 @@
 
 import json
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import BinaryIO
 
 from ec2map_sync.ledger import Ledger
@@ -12,7 +11,12 @@ from ec2map_sync.ledger.rehearsal import Moving
 from ec2map_sync.ledger.snapshot import Snapshot
 from ec2map_sync.operate.replay import Advance
 from ec2map_sync.protocol import exports
-from ec2map_sync.protocol.canonical import claim_of_line, line_of
+from ec2map_sync.protocol.canonical import (
+    claim_of_line,
+    line_of,
+    with_content,
+    without_content,
+)
 from ec2map_sync.protocol.exports import BadExport, Export, Exported
 from ec2map_sync.rules.claims import BEGINNING, Claim
 from ec2map_sync.rules.ec2id import Kind, Scheme
@@ -24,6 +28,8 @@ from ec2map_sync.sql.statements import batched
 
 AT_ONCE = 2000
 """Claims of a file that are recorded together."""
+
+_UNKNOWN: Mapping[str, str] = {}
 
 Put = Callable[[bytes], object]
 """Takes some more of a file."""
@@ -41,13 +47,23 @@ class Transfer:
 
 
 def export(
-    snapshot: Snapshot, region: str, put: Put, advance: Advance
+    snapshot: Snapshot,
+    region: str,
+    put: Put,
+    advance: Advance,
+    contents: Mapping[str, str] = _UNKNOWN,
 ) -> None:
-    """Writes all claims of a ledger down, in order."""
+    """Writes all claims of a ledger down, in order.
+
+    ``contents`` are hashes of what images hold, as far as they are known.
+    """
 
     def lines() -> Iterator[Iterable[str]]:
         for page in snapshot.pages():
-            yield map(line_of, page)
+            yield [
+                with_content(line_of(claim), contents.get(claim.image))
+                for claim in page
+            ]
             advance(len(page))
 
     head = Export(
@@ -65,13 +81,25 @@ def claims_of(file: BinaryIO, name: str) -> Iterator[Claim]:
 
     :raises BadExport: the file is no whole export of a ledger, as written.
     """
-    last = BEGINNING
-    parse = partial(claim_of_line, now=wall_clock())
-    for at, claim in enumerate(exports.read(file, name, parse)):
+    return (claim for claim, _ in described(file, name))
+
+
+def described(file: BinaryIO, name: str) -> Iterator[tuple[Claim, str | None]]:
+    """Reads the claims of an export, and the hashes of contents it tells.
+
+    :raises BadExport: as `claims_of`.
+    """
+    last, now = BEGINNING, wall_clock()
+
+    def parse(text: str) -> tuple[Claim, str | None]:
+        line, content = without_content(text)
+        return claim_of_line(line, now), content
+
+    for at, (claim, content) in enumerate(exports.read(file, name, parse)):
         if claim.bound <= last:
             raise BadExport(f"{name}, line {at + 2}: not in order")
         last = claim.bound
-        yield claim
+        yield claim, content
 
 
 def check(

@@ -5,10 +5,14 @@ Messages carry the same fields, and promise nothing about their spelling.
 """
 
 import json
+import re
 
 from ec2map_sync.protocol.messages import claim_from_json
 from ec2map_sync.rules.claims import Claim, Stamp
 from ec2map_sync.rules.errors import BadMessage
+
+_CONTENT = ',"os_hash":"'
+_HASH = re.compile(r"[a-z0-9_]{1,20}:[0-9a-f]{32,256}")
 
 FOREVER = 2**63
 """No stamp comes later."""
@@ -38,6 +42,30 @@ def line(
 def line_of(claim: Claim) -> str:
     """Returns all that is known by a claim as a line."""
     return line(claim.uuid, claim.claimed_at, claim.wanted, claim.kind)
+
+
+def with_content(claim_line: str, content: str | None) -> str:
+    """Returns the line of a claim, and what its image's content hashes to.
+
+    That is no part of the claim: exports tell it, where Glance has.
+    """
+    if content is None:
+        return claim_line
+    return f'{claim_line[:-1]}{_CONTENT}{content}"}}'
+
+
+def without_content(text: str) -> tuple[str, str | None]:
+    """Parts what `with_content` has joined.
+
+    :raises BadMessage: what stands there is no hash.
+    """
+    start, told, rest = text.partition(_CONTENT)
+    content = rest.removesuffix('"}')
+    if not told:
+        return text, None
+    if not _HASH.fullmatch(content):
+        raise BadMessage("os_hash is no algorithm, and what it gives")
+    return f"{start}}}", content
 
 
 def entry(claim_line: str, number: int | None) -> str:

@@ -36,6 +36,8 @@ class FakeImage:
     status: str = "active"
     created_at: str = field(default_factory=now)
     updated_at: str = field(default_factory=now)
+    os_hash_algo: str | None = None
+    os_hash_value: str | None = None
 
 
 class FakeGlance:

@@ -6,9 +6,11 @@ import sqlite3
 
 import pytest
 from commands import SmallRegion
+from fake_glance import FakeGlance, FakeImage
 from hypothesis import given, settings, strategies as st
 
 from ec2map_sync.operate.rehearse import Happening, Joining, Side
+from ec2map_sync.protocol import canonical
 from ec2map_sync.rules.claims import (
     EVERYTHING,
     Claim,
@@ -17,6 +19,7 @@ from ec2map_sync.rules.claims import (
     join_all,
 )
 from ec2map_sync.rules.ec2id import Band, Kind, Scheme, format_id
+from ec2map_sync.rules.errors import BadMessage
 from ec2map_sync.rules.settle import settle
 
 SMALL = Scheme(b"tests", Band(2**24, 2**24 + 8))
@@ -350,3 +353,71 @@ def test_whatever_joins_each_change_is_told_once(sets):
     assert sorted(expected) == sorted(
         (one.beside, one.image, one.id, one.then) for one in told
     )
+
+
+def exported_with_contents(two, contents):
+    """Export what each region has, and what its Glance says of it."""
+    files = []
+    for name, hashes in contents.items():
+        region, file = two[name], two.directory / f"{name}.contents"
+        with FakeGlance() as glance:
+            glance.images = [
+                FakeImage(id=i, os_hash_algo="sha512", os_hash_value=value)
+                for i, value in hashes.items()
+            ]
+            config = region.config_file.read_text()
+            url = f"[glance]\nauth_type = none\nendpoint = {glance.url}/v2/\n"
+            region.config_file.write_text(config + url)
+            region.run("ledger", "export", str(file), "--contents")
+            region.config_file.write_text(config)
+        files.append(str(file))
+    return files
+
+
+def test_the_same_content_under_two_uuids_is_told(two):
+    two["RegionOne"].ledger.record([claim(1), claim(2), claim(3)])
+    two["RegionTwo"].ledger.record([claim(4), claim(2), claim(5)])
+    a, b, c = ("abc"[n] * 128 for n in range(3))
+    files = exported_with_contents(
+        two,
+        {
+            "RegionOne": {image(1).upper(): a, image(2): b},
+            "RegionTwo": {image(4): a, image(2): b, image(5): c},
+        },
+    )
+
+    done = two["RegionOne"].run("rehearse", *files, "-f", "json")
+
+    ids = {key: id_ for (_, key), id_ in two.ids().items()}
+    one, four = image(1), image(4)
+    assert [tuple(line.values()) for line in json.loads(done.stdout)] == [
+        ("same content", one, ids[one], f"{four} of RegionTwo", ids[four]),
+        ("same content", four, ids[four], f"{one} of RegionOne", ids[one]),
+    ]
+    assert "unknown" not in done.stderr
+    # The claims are the same, whatever stands beside them.
+    for file in files:
+        two["RegionOne"].run("ledger", "import", file)
+    assert two["RegionOne"].ledger.head().total.count == 5
+
+
+def test_where_no_glance_was_asked_contents_are_unknown(two):
+    two["RegionOne"].ledger.record([claim(1)])
+    files = two.exported()
+
+    done = two["RegionOne"].run("rehearse", *files, "-f", "json")
+
+    assert "of RegionOne, RegionTwo have the same content" in done.stderr
+    assert "is unknown" in done.stderr
+    refused = two["RegionOne"].run(
+        "ledger", "export", files[0], "--contents", code=2
+    )
+    assert "[glance] says neither" in refused.stderr
+
+
+@pytest.mark.parametrize("content", ["", "md5:", "md5:xyz", 'a:"}'])
+def test_what_is_no_hash_is_refused(content):
+    text = canonical.with_content(canonical.line_of(claim(1)), content)
+
+    with pytest.raises(BadMessage):
+        canonical.without_content(text)
