@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ec2map_sync.protocol.fields import integer, stamp
 from ec2map_sync.protocol.seen import Seen, seen_from_json, seen_to_json
 from ec2map_sync.rules.claims import (
     END,
@@ -104,32 +105,6 @@ class Answer:
 Message = Claims | Heartbeat | Compare | Answer
 
 
-def _int(value: Any, low: int, high: int, what: str) -> int:
-    # bool is an int to Python, and not to us.
-    if type(value) is not int or not low <= value < high:
-        raise BadMessage(f"{what} is {_short(value)}")
-    return value
-
-
-def _short(value: Any) -> str:
-    """Writes what may be anything, without writing all of it."""
-    if isinstance(value, list | dict):
-        return f"a {type(value).__name__}"
-    return ascii(value)[:40]
-
-
-def stamp(value: Any, limit: Stamp, what: str) -> Stamp:
-    """Reads a stamp below ``limit``.
-
-    :raises BadMessage: naming ``what``, if it is none.
-    """
-    if type(value) is int and value >= limit:
-        raise BadMessage(
-            f"{what} {_short(value)} is more than 24 h ahead of our clock"
-        )
-    return _int(value, 1, limit, what)
-
-
 def claim_to_json(claim: Claim) -> Json:
     """Returns a claim as it stands in messages."""
     fields: Json = {"image": claim.uuid, "claimed_at": claim.claimed_at}
@@ -168,7 +143,7 @@ def _wanted(value: Any, limit: Stamp) -> Wanted:
     at, number = value
     return Wanted(
         stamp(at, limit, "wanted_at"),
-        _int(number, 1, DERIVED.stop, "wanted number"),
+        integer(number, 1, DERIVED.stop, "wanted number"),
     )
 
 
@@ -254,7 +229,7 @@ def _signed(value: Any) -> str:
 
 
 def _print(fields: Json, *names: str) -> Print:
-    count, total = (_int(fields[name], 0, 2**62, name) for name in names)
+    count, total = (integer(fields[name], 0, 2**62, name) for name in names)
     return Print(count, total)
 
 
@@ -265,7 +240,7 @@ def _newest(value: Any, limit: Stamp) -> Stamp:
     heartbeat refused as well, all that is missing besides would not be
     found.
     """
-    newest = _int(value, 0, 2**63, "newest")
+    newest = integer(value, 0, 2**63, "newest")
     return newest if newest < limit else 0
 
 
@@ -303,7 +278,7 @@ def _bound_from_json(value: Any) -> Bound:
     at, image = value
     if not isinstance(image, str) or not _BOUND.fullmatch(image):
         raise BadMessage(f"a range ends at {str(image)[:40]!r}")
-    return Bound(_int(at, 0, END.at + 1, "a bound"), image)
+    return Bound(integer(at, 0, END.at + 1, "a bound"), image)
 
 
 def _compare_to_json(message: Compare) -> tuple[str, Json]:
@@ -320,7 +295,7 @@ def _compare_from_json(fields: Json, _now: Stamp) -> Compare:
         id=_id(fields["id"]),
         ranges=_ranges_from_json(fields["ranges"], MAX_ASKED),
         to=str(fields.get("to", "")),
-        until=_int(fields.get("until", 0), 0, 2**63, "until"),
+        until=integer(fields.get("until", 0), 0, 2**63, "until"),
     )
 
 

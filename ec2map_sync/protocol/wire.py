@@ -11,12 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ec2map_sync.protocol.fields import stamp
 from ec2map_sync.protocol.messages import (
     FROM_JSON,
     TO_JSON,
     Json,
     Message,
-    stamp,
 )
 from ec2map_sync.protocol.signing import PublicKey, SigningKey
 from ec2map_sync.rules.claims import Stamp
