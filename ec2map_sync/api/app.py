@@ -12,8 +12,9 @@ from uuid import uuid4
 
 import falcon
 
-from ec2map_sync.api.answers import plain
-from ec2map_sync.api.faults import Faults
+from ec2map_sync.api import page
+from ec2map_sync.api.answers import ExplanationAnswer, plain
+from ec2map_sync.api.faults import Faults, Gone, Missing
 from ec2map_sync.api.lookups import Lookups
 from ec2map_sync.api.openapi import document
 from ec2map_sync.api.operations import LARGEST_QUESTION, OPERATIONS, Operation
@@ -106,6 +107,37 @@ class Text:
         self._answer(req, resp)
 
 
+class FleetPage:
+    """The page for people."""
+
+    def __init__(self, lookups: Lookups, may: Allowed) -> None:
+        self._lookups = lookups
+        self._may = may
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Shows the fleet, and what there is to say of an image."""
+        req.context.operation = "page"
+        for operation in ("regions", "status"):
+            self._may(req, operation)
+        name = (req.get_param("name") or "").strip()
+        found: ExplanationAnswer | str | None = None
+        if name:
+            self._may(req, "explanation")
+            try:
+                found = self._lookups.explanation({"name": name})
+            except (BadId, Missing, Gone) as error:
+                found = str(error)
+        text = page.page(
+            self._lookups.regions({}),
+            self._lookups.status({}),
+            name=name,
+            found=found,
+        )
+        resp.set_header("Content-Security-Policy", page.POLICY)
+        resp.set_header("Referrer-Policy", "no-referrer")
+        respond(req, resp, text.encode(), falcon.MEDIA_HTML, None)
+
+
 def respond(
     req: falcon.Request,
     resp: falcon.Response,
@@ -158,6 +190,9 @@ def application(config: Config, region: Region) -> Application:
     for operation in OPERATIONS:
         answer = getattr(lookups, operation.name)
         app.add_route(operation.path, Route(operation, answer, may))
+    app.add_route("/", FleetPage(lookups, may))
+    for name, kind in page.STATIC.items():
+        app.add_route(f"/static/{name}", Text(page.static(name), kind, 60))
     described = json.dumps(document(version("ec2map-sync")), indent=1)
     app.add_route(
         "/v1/openapi.json", Text(described.encode(), falcon.MEDIA_JSON, 60)

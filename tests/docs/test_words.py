@@ -23,8 +23,8 @@ _ORDINARY = """
 addressee agreed answer answered argument aside asker attempt bad batch busy
 cannot class clock comparison count crowded delay derive difference eater
 ending entry envelope error examination explanation exported fault fed finding
-foreseen from front gone happening held help interrupt item joining known late
-line listen lister long lookout lookup management many map mapped meaning
+fleet foreseen from front gone happening held help interrupt item joining known
+late line listen lister long lookout lookup management many map mapped meaning
 mention misfit mismatch missing moving name no note numbered one operation
 outcome pace page parameter part pause picture place plain position process
 program proof proposal received recorded recorder refused rehearsal replacement
