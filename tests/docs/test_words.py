@@ -21,17 +21,17 @@ WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z][a-z0-9]*|[A-Z]+")
 # English that says what it says everywhere; words of the trade; neighbours.
 _ORDINARY = """
 addressee agreed answer answered argument aside asker attempt bad batch busy
-cannot class clock comparison count crowded delay derive difference eater
-ending entry envelope error examination explanation exported fault fed finding
-fleet foreseen from front gone happening held help interrupt item joining known
-late line listen lister long lookout lookup management many map mapped meaning
-mention misfit mismatch missing moving name no note numbered one operation
-outcome pace page parameter part pause picture place plain position process
-program proof proposal received recorded recorder refused rehearsal replacement
-reporter retrial root route run sample says screen seen shared side signature
-silent snapshot spread stage state step story survey taken tally terms text
-time too trace transfer tree unknown unmeasured verdict view waiting watchdog
-worker wrong
+cannot class client clock comparison count crowded delay derive difference
+eater ending entry envelope error examination explanation exported fault fed
+finding fleet foreseen from front gone happening held help interrupt item
+joining known late line listen lister long lookout lookup management many map
+mapped meaning mention misfit mismatch missing moving name no note numbered one
+operation outcome pace page parameter part pause picture place plain position
+process program proof proposal received recorded recorder refused rehearsal
+replacement reporter retrial root route run sample says screen seen shared side
+signature silent snapshot spread stage state step story survey taken tally
+terms text time too trace transfer tree unknown unmeasured verdict view waiting
+watchdog worker wrong
 
 amqp api channel command consumer counter exchange fan gauge histogram http
 nudge public queries queue schema server signing ssl thread tls transport

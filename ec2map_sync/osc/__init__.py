@@ -1,0 +1,1 @@
+"""Commands for python-openstackclient, which ask the look-up API."""
