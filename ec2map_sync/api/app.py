@@ -179,7 +179,8 @@ def region_of(config: Config) -> Region:
 def application(config: Config, region: Region) -> Application:
     """Makes the application."""
     options = config.api
-    may = _everybody
+    guard = _guard(config)
+    may = guard.may if guard else _everybody
     # Half of the threads are never held by those who wait for news.
     lookups = Lookups(region, waiting=options.threads // 2)
     faults = Faults()
@@ -197,7 +198,16 @@ def application(config: Config, region: Region) -> Application:
     app.add_route(
         "/v1/openapi.json", Text(described.encode(), falcon.MEDIA_JSON, 60)
     )
-    return app  # type: ignore[no-any-return]
+    return guard.before(app) if guard else app  # type: ignore[no-any-return]
+
+
+def _guard(config: Config) -> Any:
+    if config.api.auth == "none":
+        return None
+    # An extra: only who has Keystone needs it.
+    from ec2map_sync.api.guard import Guard  # noqa: PLC0415
+
+    return Guard(config)
 
 
 def _everybody(_req: falcon.Request, _operation: str) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -33,6 +34,9 @@ from ec2map_sync.settings.values import (
 )
 
 PROJECT = "ec2map-sync"
+
+_KEYSTONE = ("keystonemiddleware", "oslo_policy")
+"""What verifies tokens, and is an extra."""
 
 _T = TypeVar("_T")
 
@@ -247,7 +251,13 @@ class Config:
     @property
     def api(self) -> Api:
         """Who may ask for mappings, and how many at a time."""
-        return _filled(Api, self.conf.api)
+        found = _filled(Api, self.conf.api)
+        if found.auth == "keystone" and not all(map(find_spec, _KEYSTONE)):
+            raise ConfigError(
+                "[api] auth = keystone needs more than is installed: pip "
+                "install 'ec2map-sync[api]'"
+            )
+        return found
 
     @property
     def api_listen(self) -> addresses.Listen | None:

@@ -23,7 +23,7 @@ _ORDINARY = """
 addressee agreed answer answered argument aside asker attempt bad batch busy
 cannot class client clock comparison count crowded delay derive difference
 eater ending entry envelope error examination explanation exported fault fed
-finding fleet foreseen from front gone happening held help interrupt item
+finding fleet foreseen from front gone guard happening held help interrupt item
 joining known late line listen lister long lookout lookup management many map
 mapped meaning mention misfit mismatch missing moving name no note numbered one
 operation outcome pace page parameter part pause picture place plain position

@@ -1,0 +1,70 @@
+"""Who may ask what: tokens of Keystone, and rules of oslo.policy."""
+
+from typing import Any
+
+import falcon
+from keystonemiddleware.auth_token import AuthProtocol
+from oslo_context.context import RequestContext
+from oslo_policy import policy
+
+from ec2map_sync.api.operations import OPERATIONS
+from ec2map_sync.settings.config import Config
+
+_USERS = "role:reader or role:member or role:service or role:admin"
+_OPERATORS = "role:service or role:admin"
+_RULES = {"image": _USERS, "lookup": _USERS}
+"""Who knows a name may learn the other one; lists have everybody's images,
+and how regions are is for those who run them."""
+
+
+def rules() -> list[policy.RuleDefault]:
+    """Returns the rules, for oslopolicy-sample-generator too."""
+    return [
+        policy.DocumentedRuleDefault(
+            name=_rule(one.name),
+            check_str=_RULES.get(one.name, _OPERATORS),
+            description=one.text,
+            operations=[{"path": one.path, "method": one.method}],
+        )
+        for one in OPERATIONS
+        if not one.open
+    ]
+
+
+class Guard:
+    """Lets those ask whose token and roles allow it."""
+
+    def __init__(self, config: Config) -> None:
+        self._conf = config.conf
+        self._enforcer = policy.Enforcer(config.conf)
+        self._enforcer.register_defaults(rules())
+
+    def may(self, req: falcon.Request, operation: str) -> None:
+        """Looks whether who asks may.
+
+        :raises falcon.HTTPError: 401 or 403.
+        """
+        if req.env.get("HTTP_X_IDENTITY_STATUS") != "Confirmed":
+            raise falcon.HTTPUnauthorized(
+                description="it takes a token, in the header X-Auth-Token"
+            )
+        context = RequestContext.from_environ(req.env)
+        values = context.to_policy_values()
+        if not self._enforcer.authorize(_rule(operation), {}, values):
+            raise falcon.HTTPForbidden(
+                description=f"the policy does not allow you {operation!r}"
+            )
+
+    def before(self, application: Any) -> Any:
+        """Puts what verifies tokens before an application.
+
+        It only says what a token is worth: some questions need none.
+        """
+        return AuthProtocol(
+            application,
+            {"oslo_config_config": self._conf, "delay_auth_decision": True},
+        )
+
+
+def _rule(operation: str) -> str:
+    return f"ec2-mapping:{operation}"
