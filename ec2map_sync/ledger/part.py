@@ -24,9 +24,9 @@ class Part:
         self._writing = engine.execution_options(**WRITE)
         self._clock = clock
 
-    def _rows(self, statement: sa.Select[Any]) -> Sequence[Any]:
+    def _rows(self, statement: sa.Select[Any], **given: Any) -> Sequence[Any]:
         with self._engine.connect() as connection:
-            return connection.execute(statement).all()
+            return connection.execute(statement, given).all()
 
     def _rows_in(
         self,

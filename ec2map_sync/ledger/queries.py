@@ -77,22 +77,30 @@ Settled = tuple[int, str]
 MAPPING = sa.select(tables.claims, UUID.label("uuid"))
 """Claims as `Mapped` has them."""
 
+# Made once: to make one costs as much as to run it, and look-ups are many.
+_NUMBER = sa.bindparam("number", type_=sa.BigInteger)
+_OF_IMAGE = MAPPING.where(tables.claims.c.image == sa.bindparam("image"))
+_OF_NUMBER = MAPPING.where(
+    tables.claims.c.image
+    == sa.select(tables.numbers.c.wish_image)
+    .where(tables.numbers.c.number == _NUMBER)
+    .scalar_subquery(),
+    tables.claims.c.number == _NUMBER,
+)
+
 
 class Queries(Part):
     """Reads the ledger for an operator; changes nothing."""
 
     def by_image(self, image: str) -> Mapped | None:
         """Looks an image up."""
-        return next(iter(self._mapped(tables.claims.c.image == image)), None)
+        rows = self._rows(_OF_IMAGE, image=image)
+        return next(map(_read, rows), None)
 
     def by_number(self, number: int) -> Mapped | None:
         """Looks the image up whose mapping a number is."""
-        n, c = tables.numbers, tables.claims
-        holder = sa.select(n.c.wish_image).where(n.c.number == number)
-        found = self._mapped(
-            c.c.image == holder.scalar_subquery(), c.c.number == number
-        )
-        return found[0] if found else None
+        rows = self._rows(_OF_NUMBER, number=number)
+        return next(map(_read, rows), None)
 
     def by_images(self, images: Iterable[str]) -> list[Mapped]:
         """Looks many images up, in no order."""
