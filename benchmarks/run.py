@@ -24,6 +24,7 @@ import figures
 import following
 import ingest
 import latency
+import questions
 import scale
 from fleet import Region
 from servers import MariaDB, RabbitMQ
@@ -41,6 +42,7 @@ NAMES = (
     "verify",
     "compare",
     "take-over",
+    "questions",
 )
 
 
@@ -67,6 +69,7 @@ class Run:
             "verify": lambda: scale.verify(self.large, size),
             "compare": lambda: scale.differing(stand, self.large, size),
             "take-over": lambda: following.take_over(stand, self.large, size),
+            "questions": lambda: questions.measure(stand, self.large, size),
         }
         return parts[name]()
 
