@@ -31,10 +31,19 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, lambda *_: None)
 
 
+def _lasts(item: pytest.Item) -> bool:
+    """Tells whether a file takes long, however few its tests are."""
+    served = item.get_closest_marker("services") is not None
+    return served or "convergence" in item.path.parts
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(
     config: pytest.Config, items: list[pytest.Item]
 ) -> None:
+    # So that all processes of a run are done at about the same time.
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: not _lasts(item))
     if config.getoption("timeout") is not None:
         return
     for item in items:

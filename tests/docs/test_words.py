@@ -20,24 +20,20 @@ WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z][a-z0-9]*|[A-Z]+")
 
 # English that says what it says everywhere; words of the trade; neighbours.
 _ORDINARY = """
-addressee agreed answer answered argument aside asker attempt bad batch busy
-cannot class client clock comparison count crowded delay derive difference
-eater ending entry envelope error examination explanation exported fault fed
-finding fleet foreseen from front gone guard happening held help interrupt item
-joining known late line listen lister long lookout lookup management many map
-mapped meaning mention misfit mismatch missing moving name no note numbered one
-operation outcome pace page parameter part pause picture place plain position
-process program proof proposal received recorded recorder refused rehearsal
-replacement reporter retrial root route run sample says screen seen shared side
-signature silent snapshot spread stage state step story survey taken tally
-terms text time too trace transfer tree unknown unmeasured verdict view waiting
-watchdog worker wrong
-
-amqp api channel command consumer counter exchange fan gauge histogram http
-nudge public queries queue schema server signing ssl thread tls transport
-virtual wake
-
-ec2 glance nova
+addressee agreed amqp answer answered api argument aside asker attempt bad
+batch busy cannot channel class client clock command comparison consumer count
+counter crowded delay derive difference eater ec2 ending entry envelope error
+examination exchange explanation exported fan fault fed finding fleet foreseen
+from front gauge glance gone guard happening held help histogram http interrupt
+item joining known late line listen lister long lookout lookup management many
+map mapped meaning mention misfit mismatch missing moving name no note nova
+nudge numbered one operation outcome pace page parameter part pause picture
+place plain position process program proof proposal public queries queue
+received recorded recorder refused rehearsal replacement reporter retrial root
+route run sample says schema screen seen server shared sharing side signature
+signing silent snapshot spread ssl stage state step story survey taken tally
+terms text thread time tls too trace transfer transport tree unknown unmeasured
+verdict view virtual waiting wake watchdog worker wrong
 """
 ORDINARY = set(_ORDINARY.split())
 
