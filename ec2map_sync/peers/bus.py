@@ -7,12 +7,12 @@ from contextlib import suppress
 from typing import Any
 
 import kombu
-from amqp.exceptions import InternalError, NotFound
+from amqp.exceptions import ChannelError, InternalError, NotFound
 from kombu.message import Message
 
 from ec2map_sync.broker import inside
 from ec2map_sync.broker.address import Address
-from ec2map_sync.broker.link import Link, publish
+from ec2map_sync.broker.link import ANSWER_TIMEOUT, Link, publish
 from ec2map_sync.broker.sizes import comes_later
 from ec2map_sync.peers import queues
 from ec2map_sync.settings.values import Bus, Peer
@@ -20,6 +20,14 @@ from ec2map_sync.settings.values import Bus, Peer
 LOG = logging.getLogger(__name__)
 
 PREFETCH = 200
+
+SILENCE = 5.0
+"""Seconds without a message after which a queue is asked whether it is dead:
+a consumer of one that is just gets nothing."""
+
+ALIVE = 5
+"""Seconds that it may take to answer. Were it longer than the broker's
+heartbeats are apart, each of these would let us wait on."""
 
 LOOK_AGAIN = 300.0
 """Seconds after which who reads a spare queue looks for the usual one."""
@@ -68,6 +76,9 @@ class _Source(Link):
         )
         self._silent = False
         """Whether the queue does not answer, though it is there."""
+        self._stays_so = False
+        """Whether it could not be made anew either."""
+        self._heard_at = 0.0
         self._until = float("inf")
         """When to look again whether the spare one can be left."""
 
@@ -90,7 +101,6 @@ class _Source(Link):
         )
         queue = self._spare(channel)
         queue.queue_declare()
-        self._silent = False
         self._until = time.monotonic() + LOOK_AGAIN
         return queue
 
@@ -98,16 +108,24 @@ class _Source(Link):
         self._arrived.clear()
         inside.take_as_it_comes(channel)
         self._until = float("inf")
-        if self._silent:
-            queue = self._declare_spare(channel, "the other does not answer")
-            self._read_from(channel, queue)
-            return
+        self._heard_at = time.monotonic()
         try:
-            self._read_from(channel, self._declare(channel))
+            self._read_from(channel, self._declare_what_lives(channel))
         except (TimeoutError, InternalError):
             # Too few of the nodes that hold it are up.
-            self._silent = True
+            self._silent, self._stays_so = True, self._silent
             raise
+        self._silent = self._stays_so = False
+
+    def _declare_what_lives(self, channel: Any) -> kombu.Queue:
+        if self._stays_so:
+            return self._declare_spare(channel, "the other does not answer")
+        if not self._silent:
+            return self._declare(channel)
+        try:
+            return queues.renew(channel, self._queue)
+        except NotFound as error:
+            return self._declare_spare(channel, error.reply_text)
 
     def _read_from(self, channel: Any, queue: kombu.Queue) -> None:
         self._bind(queue)
@@ -121,7 +139,9 @@ class _Source(Link):
             ),
             no_ack=False,
         )
+        self._limit(ALIVE)
         consumer.consume()
+        self._limit(ANSWER_TIMEOUT)
 
     def read(self, limit: int, seconds: float) -> list[Message]:
         """Waits for messages; gives what has come, so many at most."""
@@ -134,6 +154,7 @@ class _Source(Link):
                 connection.drain_events(
                     timeout=0.001 if self._arrived else seconds
                 )
+        self._look_after(connection)
         some = self._arrived[:limit]
         del self._arrived[:limit]
         whole = [message for message in some if not comes_later(message)]
@@ -144,6 +165,35 @@ class _Source(Link):
             if comes_later(message):
                 message.requeue()
         return whole
+
+    def _look_after(self, connection: kombu.Connection) -> None:
+        """Asks a queue from which nothing comes whether it is dead.
+
+        :raises InternalError: it is.
+        :raises TimeoutError: it does not answer.
+        """
+        now = time.monotonic()
+        if self._arrived or self._reads_spare or self._address.in_memory:
+            self._heard_at = now
+        if now - self._heard_at < SILENCE:
+            return
+        self._heard_at = now
+        self._limit(ALIVE)
+        try:
+            # What it gives, if anything, goes back with the channel. If it
+            # has a single consumer, it refuses, and so lives.
+            channel = connection.channel()
+            with suppress(ChannelError):
+                channel.basic_get(self._queue.name)
+            channel.close()
+        except (TimeoutError, InternalError):
+            self._silent = True
+            raise
+        self._limit(ANSWER_TIMEOUT)
+
+    @property
+    def _reads_spare(self) -> bool:
+        return self._until < float("inf")
 
     def acknowledge(self, taken: Sequence[Message]) -> None:
         """Tells the broker that these have taken effect here."""

@@ -59,6 +59,23 @@ def as_it_is(
     raise refusal
 
 
+def renew(channel: Any, queue: kombu.Queue) -> kombu.Queue:
+    """Makes anew, on a node that is up, what does not answer.
+
+    A quorum queue of two nodes is so as soon as either dies. No other can be
+    had until it is back: it becomes a classic one.
+
+    :raises NotFound: it is on a node that is down.
+    """
+    LOG.warning(
+        "%s does not answer, and is made anew: is a node of the broker down? "
+        "See 'ec2map-sync config check'",
+        queue.name,
+    )
+    channel.queue_delete(queue.name)
+    return _declared(channel, queue, "classic")
+
+
 def _declared(channel: Any, queue: Any, name: str) -> kombu.Queue:
     found = kombu.Queue(
         queue.name,

@@ -221,6 +221,40 @@ def test_of_two_nodes_one_dies_with_our_queues(two, first_dies):
     inbox.close()
 
 
+@pytest.mark.parametrize("connected", [True, False])
+def test_of_two_nodes_behind_one_address_one_dies(two, first_dies, connected):
+    place = Place(f"behind_{connected}".lower(), two[1])
+    reader = inlet(place.address)
+    inbox = bus.Inbox(place.address, "ec2map_sync")
+    assert place.hears(reader, b"before")
+    inbox.open()
+    assert place.types() == {READER: "quorum", INBOX: "quorum"}
+    if not connected:
+        reader.close()
+        inbox.close()
+
+    first_dies()
+
+    for source in (reader, inbox):
+        failed = []
+        wait_until(lambda s=source, f=failed: goes_on(s, f), 30)
+    assert place.types() == {READER: "classic", INBOX: "classic"}
+    assert place.hears(reader, b"after")
+    reader.close()
+    inbox.close()
+
+
+def goes_on(source, failed):
+    """Read once, as our loops do; tell whether that is well again."""
+    try:
+        source.read(1, 1)
+    except BROKEN as error:
+        failed.append(error)
+        source.close()
+        return False
+    return bool(failed)
+
+
 def test_a_message_that_the_broker_refuses_is_an_outage():
     said = describe(amqp.exceptions.MessageNacked())
 
