@@ -47,6 +47,7 @@ def forget(ledger: Ledger, broker: Address, exchange: str, peer: str) -> None:
     with link.connect(broker) as connection:
         connection.default_channel.queue_delete(f"{exchange}.{peer}")
     ledger.journal.forget_peer(peer)
+    ledger.statements.forget(peer)
 
 
 def _count(broker: Address, queue: str) -> int | None:
