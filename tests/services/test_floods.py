@@ -6,10 +6,8 @@ much others are delayed; a minute, on a machine that does nothing else.
 
 import json
 import os
-import re
 import time
 from itertools import cycle, islice
-from pathlib import Path
 from statistics import median
 from uuid import uuid4
 
@@ -79,9 +77,7 @@ class Signed:
 
 def memory(region, what="VmHWM"):
     """Tell how many bytes the Follower has had at most."""
-    (pid,) = (p for p, name in region.processes().items() if "follow" in name)
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(re.search(rf"{what}:\s+(\d+) kB", status)[1]) * 1024
+    return region.memory("follower", what)
 
 
 def depth(two):

@@ -404,6 +404,15 @@ class Region:
         started = re.findall(r" (\d+) INFO .* (\w+) started\n", self.log())
         return {int(pid): name for pid, name in started if int(pid) in alive}
 
+    def memory(self, service: str, what: str = "VmRSS") -> int:
+        """Tell how many bytes the processes of a service have."""
+        found = 0
+        for pid, name in self.processes().items():
+            if name == service:
+                status = Path(f"/proc/{pid}/status").read_text()
+                found += int(status.split(f"{what}:")[1].split()[0]) * 1024
+        return found
+
     def log(self, since: int = 0) -> str:
         """Give what the agent has said, from a position on."""
         if not self.log_file.exists():
