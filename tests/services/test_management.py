@@ -1,36 +1,50 @@
-"""What eats Glance's queues is seen where RabbitMQ's management is asked."""
+"""What eats Glance's queues is seen where RabbitMQ's management is asked.
+
+Also that of RabbitMQ 4, with EC2MAP_SYNC_BROKERS=all.
+"""
 
 import json
+import os
 
 import kombu
 import pytest
 from commands import run
-from fleet import INFO, Region, running
+from fleet import INFO, Glance, Region, running
 from patience import wait_until
-from servers import RabbitMQ
+from servers import RabbitMQ, RabbitMQ4
 
 pytestmark = pytest.mark.services
 
 CHECK = "policies on Glance's queues"
 
 
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory, epmd):
+KINDS = {"3.10": RabbitMQ, "4": RabbitMQ4}
+if os.environ.get("EC2MAP_SYNC_BROKERS") != "all":
+    del KINDS["4"]
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def broker(request, tmp_path_factory, epmd):
     directory = tmp_path_factory.mktemp("managed")
-    with RabbitMQ(directory, "managed", epmd, managed=True) as server:
+    kind = KINDS[request.param]
+    with kind(directory, "managed", epmd, managed=True) as server:
         yield server
 
 
 @pytest.fixture
 def region(broker, mariadb, tmp_path):
     region = Region("RegionOne", broker, mariadb, tmp_path)
+    region.glance = Glance(broker, region.vhost, quorum=True)
     region.glance.declare()
     configure(region, f"http://guest:guest@127.0.0.1:{broker.management_port}")
     return region
 
 
 def configure(region, url):
-    region.configure(extra=f"\n[notifications]\nmanagement_url = {url}\n")
+    region.configure(
+        extra="\n[oslo_messaging_rabbit]\nrabbit_quorum_queue = true\n"
+        f"[notifications]\nmanagement_url = {url}\n"
+    )
 
 
 def set_policy(region, pattern, definition, name="eater"):
@@ -70,6 +84,7 @@ def shown(region):
         ({"max-length": 5}, "keeps no more than 5 messages"),
         ({"max-length-bytes": 999}, "keeps no more than 999 bytes"),
         ({"expires": 90000}, "is deleted when unread for 90 s"),
+        ({"delivery-limit": 2}, "drops what was delivered 3 times"),
     ],
 )
 def test_a_policy_that_eats_is_named(region, definition, said):
@@ -95,7 +110,7 @@ def test_a_policy_on_other_queues_is_none_of_ours(region):
 
 def test_a_queue_that_nobody_reads_is_named(region):
     with kombu.Connection(region.bus_url) as connection:
-        queue = kombu.Queue("notifications.sample.info")
+        queue = kombu.Queue("notifications.sample.info", durable=True)
         queue(connection.default_channel).queue_declare()
         connection.Producer().publish("x", routing_key=queue.name)
 
