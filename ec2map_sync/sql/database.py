@@ -188,9 +188,9 @@ def _share_what_tls_needs(engine: Engine) -> None:
     is not asked for but taken if there is some: a megabyte, of which nobody
     counts how much still waits to be freed.
     """
-    from pymysql.connections import Connection  # noqa: PLC0415, slow
+    from pymysql import connections  # noqa: PLC0415, slow
 
-    class Sharing(Connection):  # type: ignore[misc]
+    class OneTls(connections.Connection):  # type: ignore[misc]
         def _create_ssl_ctx(self, sslp: Any) -> Any:
             if sslp:
                 return super()._create_ssl_ctx(sslp)
@@ -198,7 +198,7 @@ def _share_what_tls_needs(engine: Engine) -> None:
                 _SHARED.append(super()._create_ssl_ctx({}))
             return _SHARED[0]
 
-    engine.dialect.connect = Sharing  # type: ignore[method-assign]
+    engine.dialect.connect = OneTls  # type: ignore[method-assign]
 
 
 def _see_what_other_nodes_have(engine: Engine) -> None:
