@@ -11,7 +11,7 @@ from stand import CELL, Stand
 
 from ec2map_sync.ledger import Ledger
 from ec2map_sync.rules.claims import Claim, SeenKind
-from ec2map_sync.rules.ec2id import Kind, Scheme
+from ec2map_sync.rules.ec2id import ON_DEMAND, Kind, Scheme
 from ec2map_sync.sinks.nova import NovaSink
 from ec2map_sync.sinks.writer import Writer
 from ec2map_sync.sql import database
@@ -38,6 +38,12 @@ def writer_of(region: Region) -> Writer:
     """Make what writes into a region's cell."""
     sink = NovaSink(CELL, engine_of(region.cells[CELL]))
     return Writer(ledger_of(region), sink, rewrite=False)
+
+
+def write_all(writer: Writer) -> None:
+    """Write all that the ledger has."""
+    while writer.step():
+        pass
 
 
 def claims(count: int, start: int, stop: int) -> Iterator[Claim]:
@@ -70,11 +76,21 @@ def fill(stand: Stand, region: Region, count: int) -> None:
         f"INSERT INTO {cell}.s3_images (id, uuid, deleted)"
         f" SELECT number, image, 0 FROM {name}.claims"
     )
+    _keep_nova_above(stand, cell)
     stand.mariadb.execute(
         f"INSERT INTO {name}.cursors (name, revision)"
         f" SELECT 'nova:{CELL}', revision FROM {name}.head"
     )
     stand.mariadb.execute(f"{flush}1")
+
+
+def _keep_nova_above(stand: Stand, cell: str) -> None:
+    """Let Nova count on above our band, as the Writer would."""
+    top = ON_DEMAND.first - 1
+    stand.mariadb.execute(
+        f"INSERT INTO {cell}.s3_images (id, uuid) VALUES ({top}, 'top')"
+    )
+    stand.mariadb.execute(f"DELETE FROM {cell}.s3_images WHERE id = {top}")
 
 
 def copy(stand: Stand, source: Region, target: Region) -> None:
@@ -90,3 +106,4 @@ def copy(stand: Stand, source: Region, target: Region) -> None:
             stand.mariadb.execute(
                 f"INSERT INTO {new}.{table} SELECT * FROM {old}.{table}"
             )
+    _keep_nova_above(stand, sa.make_url(target.cells[CELL]).database)

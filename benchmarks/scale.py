@@ -12,7 +12,16 @@ from statistics import mode
 
 import sqlalchemy as sa
 from figures import Line
-from filling import claims, copy, engine_of, fill, ledger_of, now, writer_of
+from filling import (
+    claims,
+    copy,
+    engine_of,
+    fill,
+    ledger_of,
+    now,
+    write_all,
+    writer_of,
+)
 from fleet import BIN, Region
 from stand import CELL, Size, Stand, in_turns
 
@@ -120,8 +129,7 @@ class _Batches:
         with _statements() as count:
             begun = time.monotonic()
             self._ledger.see(sightings)
-            while self._writer.step():
-                pass
+            write_all(self._writer)
             self.times.append((time.monotonic() - begun) * 1000)
         self.statements.append(count[0])
 
@@ -203,6 +211,7 @@ def notes(large: Region, size: Size) -> list[Line]:
         for _ in range(3):
             ledger.record(claims(MINUTE, now() - TAIL, now()))
             following.append(_cpu(lambda kept=kept: _terms(ledger, kept)))
+    write_all(writer_of(large))
     return [
         Line(
             key="note",
