@@ -28,11 +28,11 @@ from simulation.region import Parts, Region
 from ec2map_sync.rules.claims import Sighting
 from ec2map_sync.rules.ec2id import Kind
 
-HISTORIES = int(os.environ.get("EC2MAP_SYNC_HISTORIES", "40"))
+HISTORIES = int(os.environ.get("EC2MAP_SYNC_HISTORIES", "24"))
 ATTACKED = int(
-    os.environ.get("EC2MAP_SYNC_ATTACKED_HISTORIES", HISTORIES // 8)
+    os.environ.get("EC2MAP_SYNC_ATTACKED_HISTORIES", HISTORIES // 5)
 )
-SKIRMISHES = int(os.environ.get("EC2MAP_SYNC_SKIRMISHES", HISTORIES * 4))
+SKIRMISHES = int(os.environ.get("EC2MAP_SYNC_SKIRMISHES", HISTORIES * 6))
 FIRST_SEED = int(os.environ.get("EC2MAP_SYNC_FIRST_SEED", "0"))
 
 pytestmark = pytest.mark.timeout(900)  # they may share the machine
