@@ -4,9 +4,11 @@ import time
 from collections.abc import Callable, Sequence
 
 from ec2map_sync.ledger import PUBLISHING, Ledger, Reader
+from ec2map_sync.ledger.statements import KnownStatement
 from ec2map_sync.peers.bus import Outlet
 from ec2map_sync.protocol import messages, wire
 from ec2map_sync.protocol.seen import MOST_SEEN, Seen
+from ec2map_sync.protocol.signing import PublicKey
 from ec2map_sync.running import counters
 from ec2map_sync.sql.errors import again
 
@@ -68,7 +70,7 @@ class Publisher:
         now = self._monotonic()
         until = self._pen.clock() - SETTLED_AFTER
         head, before = reader.print_before(until)
-        signed = reader.last_signed(self._pen.region)
+        signed = self._signed(reader)
         self._send(
             "heartbeat",
             messages.Heartbeat(
@@ -82,6 +84,17 @@ class Publisher:
             ),
         )
         self._beaten_at = now
+
+    def _signed(self, reader: Reader) -> KnownStatement | None:
+        """Returns what we have signed last, with the key that we have.
+
+        Peers need not know that of before any more.
+        """
+        pen, last = self._pen, reader.last_signed(self._pen.region)
+        if last is None or pen.key is None:
+            return None
+        ours = (pen.region, PublicKey(pen.key.public))
+        return last if last.note.signers([ours]) else None
 
     def _send(self, routing_key: str, message: messages.Message) -> None:
         self._outlet.send(routing_key, *wire.encode(message, self._pen))

@@ -84,7 +84,8 @@ def assert_said_once(log):
     """One line when an outage begins, one when it ends, for each loop.
 
     It may be two at the beginning: how a server was lost is not always why
-    it cannot be reached. The same goes for the loggers of libraries.
+    it cannot be reached. The same goes for the loggers of libraries. And a
+    server that has just come back may lose one once more.
     """
     assert "Traceback" not in log
     complaints = Counter(
@@ -96,7 +97,8 @@ def assert_said_once(log):
     waited = {loop.strip() for _, loop in complaints if loop}
     went_on = Counter(re.findall(rf"\[-\] (.+) {GOES_ON}$", log, re.M))
     assert max(complaints.values(), default=0) <= 2, complaints
-    assert went_on == dict.fromkeys(waited, 1)
+    assert went_on.keys() == waited
+    assert max(went_on.values(), default=0) <= 2, went_on
 
 
 @each_server()

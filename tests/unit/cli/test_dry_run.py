@@ -13,6 +13,7 @@ from ec2map_sync.rules.claims import Claim
 from ec2map_sync.rules.rows import Divergence, RowClass
 
 READ_ONLY = {
+    "agreement history",
     "agreement prove",
     "agreement show",
     "agreement verify",
