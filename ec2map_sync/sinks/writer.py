@@ -139,12 +139,7 @@ class Writer:
 
         :raises Contradicted: it says two things of a row that would go.
         """
-        steps = session.plan(
-            settled,
-            judge=partial(self._is_ours, replacing=replacing),
-            rewrite=self.rewrites,
-        )
-        self._require_unclaimed(steps.remove, settled)
+        steps, settled = self._plan(session, settled, replacing)
         if dry_run:
             return steps
         adopted = {n.number for n in settled if n.adopted}
@@ -162,12 +157,36 @@ class Writer:
             self._warn(steps.taken)
         return steps
 
-    def _require_unclaimed(
-        self, rows: Sequence[SinkRow], settled: Sequence[Numbered]
-    ) -> None:
-        """Makes sure that no image's claim says that a row to go is its own.
+    def _plan(
+        self,
+        session: Session,
+        settled: Sequence[Numbered],
+        replacing: Collection[SinkRow],
+    ) -> tuple[Plan, Sequence[Numbered]]:
+        """Returns what to do, and what is settled of all that it touches.
 
-        :raises Contradicted: one does.
+        An image whose row goes gets the one that is settled at once: between
+        two transactions, Nova would find none, and make one.
+
+        :raises Contradicted: the ledger says two things of a row that goes.
+        """
+        while True:
+            steps = session.plan(
+                settled,
+                judge=partial(self._is_ours, replacing=replacing),
+                rewrite=self.rewrites,
+            )
+            others = self._settled_elsewhere(steps.remove, settled)
+            if not others:
+                return steps, settled
+            settled = [*settled, *others]
+
+    def _settled_elsewhere(
+        self, rows: Sequence[SinkRow], settled: Sequence[Numbered]
+    ) -> list[Numbered]:
+        """Returns what else is settled for images whose rows go.
+
+        :raises Contradicted: a claim says that such a row is its own.
         """
         holders = {n.number: n.uuid.lower() for n in settled if n.uuid}
         going = {
@@ -179,6 +198,9 @@ class Writer:
         wrong = {n for n, image in going.items() if numbers.get(image) == n}
         if wrong:
             raise Contradicted(frozenset(wrong))
+        elsewhere = set(numbers.values()) - {n.number for n in settled}
+        known = self._ledger.numbered(elsewhere) if elsewhere else {}
+        return list(known.values())
 
     def note(self, images: Iterable[str]) -> None:
         """Notes images of which a guest may have been told another id."""

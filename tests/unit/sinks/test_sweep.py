@@ -1,5 +1,7 @@
 """The audit of a sink: what each row is, and what becomes of it."""
 
+from itertools import count
+
 import pytest
 from small_cell import image, put, rows, see
 
@@ -49,6 +51,32 @@ def test_what_is_missing_is_written(sweep, ledger, cell):
     assert run(sweep).missing == 1
     assert rows(cell) == {ours(1), ours(2)}
     assert run(sweep).missing == 0
+
+
+def colliding():
+    """Make two images that would both have the same number."""
+    seen = {}
+    for n in count(1):
+        other = seen.setdefault(SCHEME.derive(image(n)), image(n))
+        if other != image(n):
+            return image(n), other
+    raise AssertionError
+
+
+def test_an_image_that_has_moved_is_at_no_time_without_a_row(ledger, cell):
+    image, other = colliding()
+    writer = Writer(ledger, NovaSink("cell1", cell), rewrite=False)
+    ledger.record([Claim(claimed_at=2, image=image)])
+    writer.step()
+    ledger.record([Claim(claimed_at=1, image=other)])
+
+    # An audit comes to the number before the Writer does.
+    writer.write([SCHEME.derive(image)])
+
+    assert rows(cell) == {
+        (SCHEME.derive(image), other),
+        (ledger.numbers_of([image])[image], image),
+    }
 
 
 def test_rows_of_nova_stay_and_are_noted(sweep, ledger, cell):
