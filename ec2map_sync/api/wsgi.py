@@ -11,6 +11,7 @@ from oslo_log import log
 
 from ec2map_sync.api import app
 from ec2map_sync.rules.errors import Ec2MapError
+from ec2map_sync.settings import api
 from ec2map_sync.settings.config import PROJECT
 from ec2map_sync.settings.loading import load
 
@@ -27,7 +28,7 @@ def _configured() -> app.Application:
     files = [name for name in named.split(";") if name]
     config = load([], files=files or None, prepare=log.register_options)
     # Who reaches it, the server that runs it decides.
-    config.require_a_gate("as a WSGI application")
+    api.require(config.api, "as a WSGI application")
     log.setup(config.conf, PROJECT)
     return app.application(config, app.region_of(config))
 

@@ -1,6 +1,15 @@
 """The options of [api]: who may ask for mappings, and where."""
 
+from importlib.util import find_spec
+
 from oslo_config import cfg
+
+from ec2map_sync.rules.errors import ConfigError
+from ec2map_sync.settings import addresses
+from ec2map_sync.settings.values import Api
+
+_KEYSTONE = ("keystonemiddleware", "oslo_policy")
+"""What verifies tokens, and is an extra."""
 
 OPTIONS = [
     cfg.StrOpt(
@@ -50,3 +59,40 @@ OPTIONS = [
         "needs an open file.",
     ),
 ]
+
+
+def checked(api: Api) -> Api:
+    """Returns what is configured, if it can be had.
+
+    :raises ConfigError: what it needs is not installed.
+    """
+    if api.auth == "keystone" and not all(map(find_spec, _KEYSTONE)):
+        raise ConfigError(
+            "[api] auth = keystone needs more than is installed: pip "
+            "install 'ec2map-sync[api]'"
+        )
+    return api
+
+
+def listen(text: str, api: Api) -> addresses.Listen:
+    """Reads where others may ask.
+
+    :raises ConfigError: it is no address, or everybody could ask there.
+    """
+    found = addresses.listen(text, "[api] listen")
+    if not found.is_loopback:
+        require(api, f"listen = {found}")
+    return found
+
+
+def require(api: Api, address: str) -> None:
+    """Makes sure that not everybody may ask where many reach us.
+
+    :raises ConfigError: everybody may, and nobody has said so.
+    """
+    if api.auth == "none" and not api.allow_unauthenticated:
+        raise ConfigError(
+            f"[api] {address} with auth = none lets everybody ask: set "
+            "auth = keystone, or allow_unauthenticated = true if that "
+            "is right"
+        )

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,7 +12,7 @@ from ec2map_sync.rules.ec2id import Scheme
 from ec2map_sync.rules.errors import ConfigError
 from ec2map_sync.rules.names import cell_of, is_cell, sink_of
 from ec2map_sync.rules.selection import Selection
-from ec2map_sync.settings import addresses, options
+from ec2map_sync.settings import addresses, api, options
 from ec2map_sync.settings.glance import keystone_opts
 
 if TYPE_CHECKING:  # `ec2map-sync id` should not wait for these imports
@@ -34,9 +33,6 @@ from ec2map_sync.settings.values import (
 )
 
 PROJECT = "ec2map-sync"
-
-_KEYSTONE = ("keystonemiddleware", "oslo_policy")
-"""What verifies tokens, and is an extra."""
 
 _T = TypeVar("_T")
 
@@ -251,36 +247,13 @@ class Config:
     @property
     def api(self) -> Api:
         """Who may ask for mappings, and how many at a time."""
-        found = _filled(Api, self.conf.api)
-        if found.auth == "keystone" and not all(map(find_spec, _KEYSTONE)):
-            raise ConfigError(
-                "[api] auth = keystone needs more than is installed: pip "
-                "install 'ec2map-sync[api]'"
-            )
-        return found
+        return api.checked(_filled(Api, self.conf.api))
 
     @property
     def api_listen(self) -> addresses.Listen | None:
         """Where they are looked up for others, if they are."""
         text = self.conf.api.listen
-        if not text:
-            return None
-        found = addresses.listen(text, "[api] listen")
-        if not found.is_loopback:
-            self.require_a_gate(f"listen = {found}")
-        return found
-
-    def require_a_gate(self, address: str) -> None:
-        """Makes sure that not everybody may ask where many reach us.
-
-        :raises ConfigError: everybody may, and nobody has said so.
-        """
-        if self.api.auth == "none" and not self.api.allow_unauthenticated:
-            raise ConfigError(
-                f"[api] {address} with auth = none lets everybody ask: set "
-                "auth = keystone, or allow_unauthenticated = true if that "
-                "is right"
-            )
+        return api.listen(text, self.api) if text else None
 
     def check(self) -> None:
         """Reads every part once, so that an agent starts only if all fit."""

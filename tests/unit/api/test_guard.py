@@ -9,7 +9,7 @@ from ec2map_sync.api.app import application, region_of
 from ec2map_sync.api.operations import OPERATIONS
 from ec2map_sync.rules.claims import Claim
 from ec2map_sync.rules.errors import ConfigError
-from ec2map_sync.settings import config as configs
+from ec2map_sync.settings import api
 from ec2map_sync.settings.loading import load
 
 IMAGE = "2a3d51d7-356a-45c5-aa8e-34d805812a68"
@@ -100,7 +100,7 @@ def test_without_the_extra_it_says_what_to_install(tmp_path, monkeypatch):
     region = SmallRegion(tmp_path)
     with region.config_file.open("a") as file:
         file.write("[api]\nauth = keystone\n")
-    monkeypatch.setattr(configs, "find_spec", lambda _name: None)
+    monkeypatch.setattr(api, "find_spec", lambda _name: None)
 
     with pytest.raises(ConfigError, match=r"ec2map-sync\[api\]"):
         _ = load([], files=[str(region.config_file)]).api
