@@ -30,10 +30,10 @@ map mapped meaning mention misfit mismatch missing moving name no note nova
 nudge numbered one operation outcome pace page parameter part pause picture
 place plain position process program proof proposal public queries queue
 received recorded recorder refused rehearsal replacement reporter retrial root
-route run sample says schema screen seen server shared sharing side signature
-signing silent snapshot spread ssl stage state step story survey taken tally
-terms text thread time tls too trace transfer transport tree unknown unmeasured
-verdict view virtual waiting wake watchdog worker wrong
+route run sample says schema screen seen server shared side signature signing
+silent snapshot spread ssl stage state step story survey taken tally terms text
+thread time tls too trace transfer transport tree unknown unmeasured verdict
+view virtual waiting wake watchdog worker wrong
 """
 ORDINARY = set(_ORDINARY.split())
 
