@@ -1,3 +1,4 @@
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,10 +38,20 @@ def _lasts(item: pytest.Item) -> bool:
     return served or "convergence" in item.path.parts
 
 
+def _leave_out(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves what takes long to `tox -e everything`; pytest counts it."""
+    left = [item for item in items if item.get_closest_marker("long")]
+    if left:
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if item not in left]
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(
     config: pytest.Config, items: list[pytest.Item]
 ) -> None:
+    if "EC2MAP_SYNC_LONG" not in os.environ:
+        _leave_out(config, items)
     # So that all processes of a run are done at about the same time.
     if hasattr(config, "workerinput"):
         items.sort(key=lambda item: not _lasts(item))

@@ -23,7 +23,11 @@ def _component(kind: str, name: str, version: str, rest: str = "") -> dict:
 
 def _debian() -> list[dict]:
     listed = subprocess.run(
-        ["dpkg-query", "--show", "-f=${Package} ${Version} ${Architecture}\n"],
+        [
+            "/usr/bin/dpkg-query",
+            "--show",
+            "-f=${Package} ${Version} ${Architecture}\n",
+        ],
         check=True,
         capture_output=True,
         text=True,

@@ -277,6 +277,7 @@ def make_key(path):
     return done.stdout.strip()
 
 
+@pytest.mark.long
 def test_two_regions_with_names_of_their_own(
     make_devstack, rabbit_b, tmp_path
 ):

@@ -356,10 +356,14 @@ def set_rights(rabbit: RabbitMQ, rights: list[str]) -> None:
     [
         (0, "^$"),
         (1, "^$"),
-        (1, r"^ec2map_sync\.$PEER(\.replay)?$"),
+        pytest.param(
+            *(1, r"^ec2map_sync\.$PEER(\.replay)?$"), marks=pytest.mark.long
+        ),
         (1, r"^ec2map_sync\.requests$"),
-        (2, "^$"),
-        (2, r"^ec2map_sync\.$PEER(\.replay)?$"),
+        pytest.param(2, "^$", marks=pytest.mark.long),
+        pytest.param(
+            *(2, r"^ec2map_sync\.$PEER(\.replay)?$"), marks=pytest.mark.long
+        ),
         (2, r"^ec2map_sync$"),
     ],
 )

@@ -1,6 +1,5 @@
 """The container image, built and run: by `tox -e image`, as root."""
 
-import json
 import os
 import subprocess
 from pathlib import Path
@@ -31,9 +30,3 @@ def bundle(image, tmp_path_factory) -> Path:
         [umoci, "unpack", "--image", f"{image}/oci:latest", place], check=True
     )
     return place
-
-
-@pytest.fixture(scope="session")
-def settings(bundle) -> dict:
-    """What the image says of how it is to be run, for one's own changes."""
-    return json.loads((bundle / "config.json").read_text())

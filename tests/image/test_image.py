@@ -1,6 +1,5 @@
 """The image does in a container what the agent does on a machine."""
 
-import copy
 import json
 import os
 import subprocess
@@ -32,13 +31,15 @@ class ContainedRegion(Region):
 
     settings: dict
     bundle: Path
+    port: int
 
-    def contain(self, settings: dict, bundle: Path) -> None:
+    def contain(self, bundle: Path) -> None:
         """Say what is mounted, as a deployment tool would."""
+        settings = json.loads((bundle / "config.json").read_text())
         user = settings["process"]["user"]
         for path in [self.directory, *self.directory.iterdir()]:
             os.chown(path, user["uid"], user["gid"])
-        self.settings = copy.deepcopy(settings)
+        self.settings = settings
         self.settings["root"]["readonly"] = True
         self.settings["process"]["terminal"] = False
         self.settings["process"]["capabilities"] = {}
@@ -139,16 +140,12 @@ class ContainedRegion(Region):
 
 
 @pytest.fixture(scope="module")
-def port() -> int:
-    return free_port()
-
-
-@pytest.fixture(scope="module")
-def region(rabbit_a, mariadb, settings, bundle, port, tmp_path_factory):
+def region(rabbit_a, mariadb, bundle, tmp_path_factory):
     directory = tmp_path_factory.mktemp("contained")
     region = ContainedRegion("RegionOne", rabbit_a, mariadb, directory)
-    region.configure(extra=f"[metrics]\nlisten = 127.0.0.1:{port}\n")
-    region.contain(settings, bundle)
+    region.port = free_port()
+    region.configure(extra=f"[metrics]\nlisten = 127.0.0.1:{region.port}\n")
+    region.contain(bundle)
     # pytest's directories are for their owner only.
     for parent in directory.parents[:3]:
         if parent.name.startswith("pytest-"):
@@ -162,11 +159,11 @@ def test_an_image_gets_its_row(region):
     region.await_images(region.glance.create(3))
 
 
-def test_it_answers_probes(region, port):
-    wait_until(
-        lambda: get(f"http://127.0.0.1:{port}/readyz").status == 200, 60
-    )
-    assert get(f"http://127.0.0.1:{port}/healthz").text == "ok\n"
+def test_it_answers_probes(region):
+    url = f"http://127.0.0.1:{region.port}"
+
+    wait_until(lambda: get(f"{url}/readyz").status == 200, 60)
+    assert get(f"{url}/healthz").text == "ok\n"
 
 
 def test_the_commands_are_in_it(region):

@@ -37,10 +37,7 @@ PLACES = {
     "own topic": "topics = ec2map_sync\n",
     "pool": "topics = notifications\npool = ec2map_sync\n",
 }
-USUAL = {
-    ("3.10", "managed", "own topic"),
-    ("4", "quorum", "pool"),
-}
+USUAL = {("4", "quorum", "pool")}
 ALL = os.environ.get("EC2MAP_SYNC_BROKERS") == "all"
 CASES = [
     pytest.param(*case, id=" ".join(case))

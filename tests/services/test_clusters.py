@@ -1,6 +1,5 @@
 """Our own queues: of which type they are, and what if their node dies."""
 
-import os
 import time
 from contextlib import suppress
 
@@ -17,8 +16,6 @@ from ec2map_sync.peers import bus
 from ec2map_sync.settings.values import Bus, Peer
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(200)]
-
-ALL = os.environ.get("EC2MAP_SYNC_BROKERS") == "all"
 
 OURS = {
     "x-single-active-consumer": True,
@@ -224,7 +221,8 @@ def test_of_two_nodes_one_dies_with_our_queues(two, first_dies):
     inbox.close()
 
 
-@pytest.mark.parametrize("connected", [True, False] if ALL else [True])
+@pytest.mark.long
+@pytest.mark.parametrize("connected", [True, False])
 def test_of_two_nodes_behind_one_address_one_dies(two, first_dies, connected):
     place = Place(f"behind_{connected}".lower(), two[1])
     reader = inlet(place.address)

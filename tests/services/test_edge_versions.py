@@ -18,6 +18,7 @@ from importlib.metadata import version
 print(version("kombu"), version("oslo.messaging"))
 """
 OURS = f"{version('kombu')} {version('oslo.messaging')}\n"
+SHORT = "not who_waits_longer"
 
 
 def run(which, *arguments):
@@ -64,6 +65,9 @@ def test_the_edge_holds_in_both_ways(which):
     if run(which, "-c", VERSIONS).stdout == OURS:
         pytest.skip("they are those of this run, which shows it already")
 
-    done = run(which, "-m", "pytest", "-q", "-p", "no:cacheprovider", *EDGE)
+    # Each run shows the rest of them with the releases that it has.
+    few = [] if "EC2MAP_SYNC_LONG" in os.environ else ["-k", SHORT]
+    options = ["-q", "-p", "no:cacheprovider", *few]
+    done = run(which, "-m", "pytest", *options, *EDGE)
 
     assert done.returncode == 0, done.stdout + done.stderr

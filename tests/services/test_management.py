@@ -81,9 +81,21 @@ def shown(region):
     ("definition", "said"),
     [
         ({"message-ttl": 70000}, "throws away what has waited for 70 s"),
-        ({"max-length": 5}, "keeps no more than 5 messages"),
-        ({"max-length-bytes": 999}, "keeps no more than 999 bytes"),
-        ({"expires": 90000}, "is deleted when unread for 90 s"),
+        pytest.param(
+            {"max-length": 5},
+            "keeps no more than 5 messages",
+            marks=pytest.mark.long,
+        ),
+        pytest.param(
+            {"max-length-bytes": 999},
+            "keeps no more than 999 bytes",
+            marks=pytest.mark.long,
+        ),
+        pytest.param(
+            {"expires": 90000},
+            "is deleted when unread for 90 s",
+            marks=pytest.mark.long,
+        ),
         ({"delivery-limit": 2}, "drops what was delivered 3 times"),
     ],
 )
