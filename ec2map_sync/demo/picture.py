@@ -22,6 +22,11 @@ INTRODUCTION = (
     "region to region. ec2map-sync hears of an image from Glance, derives "
     "the number from its UUID, and writes it into every region's Nova first."
 )
+NEXT = (
+    "Next, in a region of your own: ec2map-sync config from-glance "
+    "/etc/glance/glance-api.conf prints what fits its Glance; the "
+    "documentation's quick start links two regions."
+)
 ID_WIDTH = len("ami-00000000")
 HISTORY_WIDTH = 34
 FRAMES = 8
@@ -127,7 +132,7 @@ class Lines:
             "\nFrom image.create to the row in Nova, while nothing was cut:"
         )
         self._table(DELAY_HEADS, [_delay_cells(d) for d in ending.delays])
-        self._out(f"\n{copies(ending)}\n{result(ending)}")
+        self._out(f"\n{copies(ending)}\n{result(ending)}\n\n{NEXT}")
 
     def _table(
         self, heads: Sequence[str], rows: Sequence[Sequence[str]]
@@ -179,6 +184,7 @@ class Picture:
         style = "bold green" if ending.is_good else "bold red"
         said = Text(result(ending), style)
         self._console.print(Panel(said, border_style=style))
+        self._console.print(NEXT, style="dim", highlight=False)
 
     def _frame(self, view: View) -> RenderableType:
         table = Table(expand=True, box=None, padding=(0, 1))

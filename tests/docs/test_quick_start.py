@@ -1,8 +1,8 @@
-"""The quick start in README.rst does what it says, block by block.
+"""The quick start does what it says, block by block.
 
 Only addresses, ports and directories are replaced. Not run is the block that
 installs: the tests run from an installed package. In the place of Glance and
-its client stands oslo.messaging's notifier, set up as the README sets Glance.
+its client stands oslo.messaging's notifier, set up as the page sets Glance.
 """
 
 import contextlib
@@ -25,6 +25,7 @@ from servers import MariaDB, RabbitMQ, find_program
 
 pytestmark = pytest.mark.services
 
+PAGE = "doc/source/quickstart.rst"
 MARK = "--- block ended:"
 SUPPORT = Path(sys.modules["servers"].__file__ or "").parent
 
@@ -107,7 +108,7 @@ class Operator:
         return self.root / "glance-api.conf"
 
     def configure_glance(self, text: str) -> None:
-        """Write glance-api.conf: the broker, and what the README adds."""
+        """Write glance-api.conf: the broker, and what the page adds."""
         url = self.rabbit.transport_url()
         self._glance.write_text(f"[DEFAULT]\ntransport_url = {url}\n{text}")
 
@@ -279,7 +280,7 @@ def printed(
 ) -> dict[str, str]:
     """The quick start, done; what showed the id in each region."""
     reader = Reader(regions)
-    reader.follow(blocks("README.rst"))
+    reader.follow(blocks(PAGE))
     return reader.printed
 
 
@@ -334,8 +335,8 @@ def publish(exchange: str) -> Callable[[kombu.Connection], None]:
 
 @pytest.fixture(scope="module")
 def rights(blocks) -> list[str]:
-    """The README's arguments of set_permissions, for RegionTwo's account."""
-    text = next(b for _, b in blocks("README.rst") if "set_permissions" in b)
+    """The arguments of set_permissions, for RegionTwo's account."""
+    text = next(b for _, b in blocks(PAGE) if "set_permissions" in b)
     command = next(
         part for part in text.split("rabbitmqctl ") if '"$PEER"' in part
     )

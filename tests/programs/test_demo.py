@@ -49,6 +49,18 @@ def test_every_image_has_one_id_in_all_regions(shown):
     assert any(one != two for _, _, one, two, _ in rows)
 
 
+def test_it_says_what_to_do_next_and_the_readme_shows_how_it_ends(shown):
+    done, _ = shown
+
+    *_, said, copies, result, _, following = done.stdout.splitlines()
+    assert said == ""
+    assert "ec2map-sync config from-glance" in following
+    readme = (Path(__file__).parents[2] / "README.rst").read_text()
+    for line in (copies, result):
+        like = re.sub(r"\d+", r"\\d+", re.escape(line))
+        assert re.search(rf"^ +{like}$", readme, re.MULTILINE)
+
+
 def test_the_later_of_two_rivals_moves_and_the_cause_is_told(shown):
     done, _ = shown
 
