@@ -27,6 +27,7 @@ if is_service_enabled ec2map-sync-agent; then
         "stack extra")
             echo_summary "Starting ec2map-sync"
             start_ec2map_sync
+            check_ec2map_sync_api
             check_ec2map_sync_rows
             ;;
         "unstack ")

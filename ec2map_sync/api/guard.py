@@ -1,14 +1,21 @@
 """Who may ask what: tokens of Keystone, and rules of oslo.policy."""
 
+import logging
 from typing import Any
 
 import falcon
+from keystoneauth1.exceptions import ClientException
 from keystonemiddleware.auth_token import AuthProtocol
 from oslo_context.context import RequestContext
 from oslo_policy import policy
 
 from ec2map_sync.api.operations import OPERATIONS
 from ec2map_sync.settings.config import Config
+
+LOG = logging.getLogger(__name__)
+
+_UNASKED = "ec2map_sync.keystone"
+"""In a request: why Keystone could not be asked of it."""
 
 _USERS = "role:reader or role:member or role:service or role:admin"
 _OPERATORS = "role:service or role:admin"
@@ -42,8 +49,13 @@ class Guard:
     def may(self, req: falcon.Request, operation: str) -> None:
         """Looks whether who asks may.
 
-        :raises falcon.HTTPError: 401 or 403.
+        :raises falcon.HTTPError: 401 or 403; 503 if Keystone cannot say.
         """
+        if _UNASKED in req.env:
+            raise falcon.HTTPServiceUnavailable(
+                description="Keystone cannot say who asks; ask again",
+                retry_after=1,
+            )
         if req.env.get("HTTP_X_IDENTITY_STATUS") != "Confirmed":
             raise falcon.HTTPUnauthorized(
                 description="it takes a token, in the header X-Auth-Token"
@@ -60,10 +72,22 @@ class Guard:
 
         It only says what a token is worth: some questions need none.
         """
-        return AuthProtocol(
+        verified = AuthProtocol(
             application,
             {"oslo_config_config": self._conf, "delay_auth_decision": True},
         )
+
+        def guarded(environ: dict[str, Any], start: Any) -> Any:
+            try:
+                return verified(environ, start)
+            except ClientException as error:
+                # Of what Keystone's library raises, the middleware answers
+                # some: not that its catalogue lacks Keystone, for one.
+                LOG.warning("no token can be verified: %s", error)
+                environ[_UNASKED] = error
+                return application(environ, start)
+
+        return guarded
 
 
 def _rule(operation: str) -> str:

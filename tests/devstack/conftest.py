@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 from fake_glance import FakeGlance, FakeImage
 from fleet import S3_IMAGES
-from servers import MariaDB, RabbitMQ, find_program
+from servers import MariaDB, RabbitMQ, find_program, free_port
 
 HERE = Path(__file__).parent
 PLUGIN = HERE.parent.parent / "devstack"
@@ -80,11 +80,15 @@ class Devstack:
             "SYSTEMCTL": "systemctl",
             "EC2MAP_SYNC_CONF_DIR": str(self.etc),
             "EC2MAP_SYNC_LINK_DIR": str(directory / "links"),
+            "SERVICE_HOST": "127.0.0.1",
+            "SERVICE_LISTEN_ADDRESS": "127.0.0.1",
+            "EC2MAP_SYNC_API_PORT": "0",
             "EC2MAP_SYNC_CLAIM_WAIT": "1",
             "EC2MAP_SYNC_READY_TIMEOUT": "60",
         }
         self.settings |= SECRETS | settings
         self.glance = Glance(directory / "images")
+        self.keystone_port = free_port()
         self.output = ""
         """All that the scripts have printed."""
         self._environment = self._lay_out()
@@ -140,6 +144,7 @@ class Devstack:
             "WORLD_CELLS": " ".join(self.cells),
             "WORLD_UPLOADS": "cirros",
             "WORLD_GLANCE": self.glance.url,
+            "WORLD_KEYSTONE": f"http://127.0.0.1:{self.keystone_port}",
             "GLANCE_API_CONF": str(self.glance_conf),
             "DEVSTACK_DIR": str(directory / "devstack"),
             "PYTHONSAFEPATH": "1",

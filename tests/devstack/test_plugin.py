@@ -4,10 +4,15 @@ from patience import wait_until
 import base64
 import re
 import stat
+import json
 import subprocess
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import pytest
+from fake_keystone import TOKENS, FakeKeystone, serving
+from servers import free_port
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from ec2map_sync.settings.loading import load
@@ -20,9 +25,12 @@ PLUGIN = Path(__file__).parent.parent.parent / "devstack"
 
 @pytest.fixture(scope="module")
 def host(make_devstack):
-    host = make_devstack()
-    host.go("stack")
-    return host
+    host = make_devstack(EC2MAP_SYNC_API_PORT=str(free_port()))
+    keystone = FakeKeystone()
+    keystone.endpoints = {"RegionOne": host.glance.url}
+    with serving(keystone, host.keystone_port) as keystone.address:
+        host.go("stack")
+        yield host
 
 
 def await_everywhere(host, image, seconds=30):
@@ -106,6 +114,30 @@ def test_a_notification_arrives_in_every_cell(host):
 
     await_everywhere(host, image)
     assert len({host.rows(cell)[image] for cell in host.cells}) == 1
+
+
+def ask(url, **headers):
+    """Ask the API; the status, and what it answers."""
+    try:
+        with urlopen(Request(url, headers=headers)) as answer:
+            return answer.status, json.load(answer)
+    except HTTPError as error:
+        return error.code, json.load(error)
+
+
+def test_the_catalogue_leads_to_look_ups_for_whom_keystone_knows(host):
+    place = host.directory / "endpoint_of_ec2-mapping_in_RegionOne"
+    url = place.read_text().strip()
+    (image,) = host.images()
+
+    refused, _ = ask(f"{url}/v1/images/{image}")
+    token = {"X-Auth-Token": TOKENS["admin"]}
+    status, found = ask(f"{url}/v1/images/{image}", **token)
+
+    assert (refused, status) == (401, 200), found
+    assert found["image"] == image
+    assert found["number"] in host.rows("nova_cell1").values()
+    assert f"setup_develop {PLUGIN.parent} api" in host.output
 
 
 def test_ids_that_nova_makes_are_above_ours(host):

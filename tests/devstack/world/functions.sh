@@ -105,7 +105,7 @@ function get_python_exec_prefix {
 
 function setup_develop {
     grep -q '^name *= *ec2map-sync$' "$1/setup.cfg"
-    echo "setup_develop $1"
+    echo "setup_develop $1 $2"
 }
 
 function recreate_database {
@@ -127,6 +127,38 @@ function configure_keystoneauth {
     iniset "$1" "$3" endpoint_override "$WORLD_GLANCE"
     iniset "$1" "$3" username "$2"
     iniset "$1" "$3" password "$SERVICE_PASSWORD"
+}
+
+function configure_keystone_authtoken_middleware {
+    iniset "$1" keystone_authtoken www_authenticate_uri "$WORLD_KEYSTONE"
+    iniset "$1" keystone_authtoken auth_url "$WORLD_KEYSTONE"
+    iniset "$1" keystone_authtoken interface public
+    iniset "$1" keystone_authtoken auth_type password
+    iniset "$1" keystone_authtoken username "$2"
+    iniset "$1" keystone_authtoken password "$SERVICE_PASSWORD"
+    iniset "$1" keystone_authtoken user_domain_name Default
+    iniset "$1" keystone_authtoken project_name service
+    iniset "$1" keystone_authtoken project_domain_name Default
+}
+
+function get_or_create_service {
+    echo "service $1 of type $2"
+}
+
+function get_or_create_endpoint {
+    echo "$3" >"$WORLD/endpoint_of_$1_in_$2"
+}
+
+# wait_for_service seconds URL
+function wait_for_service {
+    local end ask
+    end=$((SECONDS + $1))
+    ask="import urllib.request; urllib.request.urlopen('$2')"
+    until "$WORLD_PYTHON/python3" -c "$ask" 2>/dev/null; do
+        if [[ $SECONDS -ge $end ]]; then
+            return 1
+        fi
+    done
 }
 
 function run_process {

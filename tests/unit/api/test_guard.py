@@ -1,5 +1,7 @@
 """With Keystone, everybody may ask what the roles of his token allow."""
 
+from contextlib import contextmanager
+
 import pytest
 from commands import SmallRegion
 from fake_keystone import TOKENS, FakeKeystone, serving
@@ -21,14 +23,15 @@ FOR_USERS = {"image", "lookup"}
 OPEN = {"version"}
 
 
-@pytest.fixture(scope="module")
-def asked(tmp_path_factory):
-    region = SmallRegion(tmp_path_factory.mktemp("guard"))
+@contextmanager
+def guarding(directory, endpoints):
+    """Guard a region's answers with a Keystone that has such a catalogue."""
+    region = SmallRegion(directory)
     region.ledger.record([Claim(claimed_at=7, image=IMAGE)])
     keystone = FakeKeystone()
     with serving(keystone) as address:
         keystone.address = address
-        keystone.endpoints = {"RegionOne": "http://192.0.2.1:1"}
+        keystone.endpoints = endpoints
         with region.config_file.open("a") as file:
             file.write(
                 "[api]\nauth = keystone\nlisten = 192.0.2.1:1\n"
@@ -47,6 +50,13 @@ def asked(tmp_path_factory):
             return guarded(environ, start)
 
         yield testing.TestClient(plain)
+
+
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory):
+    endpoints = {"RegionOne": "http://192.0.2.1:1"}
+    with guarding(tmp_path_factory.mktemp("guard"), endpoints) as client:
+        yield client
 
 
 def ask(asked, name, token):
@@ -94,6 +104,17 @@ def test_headers_that_only_the_middleware_writes_are_not_believed(asked):
     answer = asked.simulate_get("/v1/status", headers=forged)
 
     assert answer.status_code == 401
+
+
+def test_what_keystone_cannot_say_is_asked_again(tmp_path, caplog):
+    with guarding(tmp_path, endpoints={}) as asked:
+        answer = ask(asked, "status", TOKENS["admin"])
+        told = ask(asked, "version", TOKENS["admin"])
+
+    assert answer.status_code == 503
+    assert "Keystone" in answer.json["errors"][0]["detail"]
+    assert "identity service not found" in caplog.text
+    assert told.status_code == 200
 
 
 def test_without_the_extra_it_says_what_to_install(tmp_path, monkeypatch):
