@@ -33,14 +33,20 @@ class Region:
 
     Parts are opened when first asked for: what is not needed need not be
     configured, nor answer. A process makes its own after it was forked.
-    ``patience`` is how many seconds a silent database is waited for.
+    ``patience`` is how many seconds a silent database is waited for;
+    ``reads_only`` promises that nothing is written to any.
     """
 
     def __init__(
-        self, config: Config, *, patience: int = database.PATIENCE
+        self,
+        config: Config,
+        *,
+        patience: int = database.PATIENCE,
+        reads_only: bool = False,
     ) -> None:
         self.config = config
         self._patience = patience
+        self._reads_only = reads_only
         self._engines: list[Engine] = []
 
     @cached_property
@@ -202,7 +208,9 @@ class Region:
 
     def open(self, url: URL, option: str) -> Engine:
         """Makes an engine whose errors name the option that it comes from."""
-        engine = database.create_engine(url, patience=self._patience)
+        engine = database.create_engine(
+            url, patience=self._patience, reads_only=self._reads_only
+        )
 
         @event.listens_for(engine, "handle_error")
         def name(context: ExceptionContext) -> None:

@@ -173,7 +173,7 @@ def _body(req: falcon.Request) -> Any:
 
 def region_of(config: Config) -> Region:
     """Opens a region for look-ups: whoever does not answer costs little."""
-    return Region(config, patience=PATIENCE)
+    return Region(config, patience=PATIENCE, reads_only=True)
 
 
 def application(config: Config, region: Region) -> Application:

@@ -155,10 +155,14 @@ def _single(url: URL) -> dict[str, str]:
     return {name: values[-1] for name, values in lists}
 
 
-def create_engine(url: URL, *, patience: int = PATIENCE) -> Engine:
+def create_engine(
+    url: URL, *, patience: int = PATIENCE, reads_only: bool = False
+) -> Engine:
     """Makes an engine; connects when first used.
 
     ``patience``: seconds after which a silent server counts as gone.
+    ``reads_only``: nothing is ever written, so that no statement needs a
+    transaction around it, nor a round trip to end that.
     """
     backend = url.get_backend_name()
     if backend == "sqlite":
@@ -167,12 +171,14 @@ def create_engine(url: URL, *, patience: int = PATIENCE) -> Engine:
     # committed: with REPEATABLE READ any SELECT before it pins the past.
     engine = sa.create_engine(
         url.difference_update_query(tls.OPTIONS),
-        isolation_level="READ COMMITTED",
+        isolation_level="AUTOCOMMIT" if reads_only else "READ COMMITTED",
         pool_recycle=3600,
         pool_reset_on_return=None,
         connect_args=_connect_args(url, patience),
     )
     _roll_back_what_is_open(engine)
+    if reads_only:
+        _end_no_transaction_that_is_none(engine)
     _ping_after_rest(engine)
     _leave_what_cannot_write(engine)
     if backend in _MYSQL:
@@ -243,6 +249,22 @@ def _roll_back_what_is_open(engine: Engine) -> None:
         status = getattr(connection, "server_status", _IN_TRANSACTION)
         if not state.transaction_was_reset and status & _IN_TRANSACTION:
             connection.rollback()
+
+
+def _end_no_transaction_that_is_none(engine: Engine) -> None:
+    """Rolls back only what the server has said to be open.
+
+    For reading alone: a first statement that fails may leave locks, and the
+    server says nothing of a transaction then.
+    """
+    roll_back = engine.dialect.do_rollback
+
+    def do_rollback(dbapi_connection: Any) -> None:
+        status = getattr(dbapi_connection, "server_status", _IN_TRANSACTION)
+        if status & _IN_TRANSACTION:
+            roll_back(dbapi_connection)
+
+    engine.dialect.do_rollback = do_rollback  # type: ignore[method-assign]
 
 
 def _ping_after_rest(engine: Engine) -> None:

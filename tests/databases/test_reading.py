@@ -74,3 +74,46 @@ def test_an_account_that_may_read_is_enough_and_no_lock_is_waited_for(
     engine.dispose()
 
     assert [one["image"] for one in many.json["images"]] == [IMAGE]
+
+
+def looked_up(engine):
+    return Ledger(engine, SCHEME).queries.by_image(IMAGE)
+
+
+def test_who_only_reads_sees_what_is_new_and_holds_no_transaction(database):
+    writing = create_engine(parse_url(database, "test"))
+    schema.upgrade(writing)
+    ledger = Ledger(writing, SCHEME)
+    engine = create_engine(parse_url(database, "test"), reads_only=True)
+    assert looked_up(engine) is None
+
+    with Ledger(engine, SCHEME).snapshot() as snapshot:
+        assert snapshot.count == 0
+        ledger.record([Claim(claimed_at=7, image=IMAGE)])
+        assert list(snapshot.pages()) == []
+
+    assert looked_up(engine) is not None
+    assert engine.pool.checkedin() == 1  # that of the snapshot, used again
+    with writing.begin() as connection:  # waits for whoever is in a table
+        connection.exec_driver_sql("ALTER TABLE claims ADD COLUMN more INT")
+    writing.dispose()
+    engine.dispose()
+
+
+def test_a_look_up_takes_one_round_trip(mariadb):
+    url = parse_url(mariadb.create_database("round_trips"), "test")
+    schema.upgrade(create_engine(url))
+    engine = create_engine(url, reads_only=True)
+    asked = "SHOW SESSION STATUS LIKE 'Questions'"
+
+    def questions():
+        with engine.connect() as connection:
+            return int(connection.exec_driver_sql(asked).one()[1])
+
+    looked_up(engine)
+    before = questions()
+    for _ in range(10):
+        looked_up(engine)
+
+    assert questions() - before == 10 + 1
+    engine.dispose()
