@@ -83,7 +83,10 @@ class Guard:
             except ClientException as error:
                 # Of what Keystone's library raises, the middleware answers
                 # some: not that its catalogue lacks Keystone, for one.
-                LOG.warning("no token can be verified: %s", error)
+                LOG.warning(
+                    "no token can be verified, see [keystone_authtoken]: %s",
+                    error,
+                )
                 environ[_UNASKED] = error
                 return application(environ, start)
 

@@ -3,13 +3,13 @@
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, chain, pairwise
+from itertools import accumulate, pairwise
 
 import sqlalchemy as sa
 
 from ec2map_sync.ledger import ranges, tables
 from ec2map_sync.ledger.bookkeeping import state_of
-from ec2map_sync.ledger.snapshot import ClaimRow, Snapshot, after
+from ec2map_sync.ledger.snapshot import Leaf, Snapshot, after
 from ec2map_sync.protocol.agreements import Terms
 from ec2map_sync.rules.claims import (
     BEGINNING,
@@ -38,8 +38,8 @@ class TermsTally:
     def pages(self) -> Iterator[list[bytes]]:
         """Returns the entries of the mapping."""
         for page in self._snapshot.entries(self._until):
-            entries = [entry.encode() for _, entry in page]
-            self._claims.extend(claim.encode() for claim, _ in page)
+            entries = [leaf.entry for leaf in page]
+            self._claims.extend(leaf.claim for leaf in page)
             self._mapping.extend(entries)
             self._count += len(page)
             self._advance(len(page))
@@ -104,7 +104,7 @@ class Roots:
         self._seen = revision
         roots = [(part.claims, part.mapping) for part in self._parts]
         if rest:
-            roots.append(_roots_of(snapshot, rest, until))
+            roots.append(_roots_of(rest))
         claims, mapping = (
             join([root[n] for root in roots]) if roots else root_of([])
             for n in range(2)
@@ -201,58 +201,47 @@ class Roots:
             if place in changed or not part.settled:
                 is_last = place + 1 == len(self._parts)
                 stop = self._end if is_last else self._parts[place + 1].start
-                rows = snapshot.rows(Span(part.start, stop), PART)
-                self._parts[place] = _part(snapshot, part.start, rows, until)
+                span = Span(part.start, stop)
+                known = snapshot.known(span, until, PART)
+                self._parts[place] = _part(part.start, known)
 
     def _extend(
         self,
         snapshot: Snapshot,
         until: Stamp,
         advance: Callable[[int], None],
-    ) -> Sequence[ClaimRow]:
+    ) -> Sequence[Leaf]:
         """Adds the parts that are whole by now; returns what is left."""
         limit = PARTS_AT_ONCE * PART
         while True:
-            rows = snapshot.rows(Span(self._end, Bound(until)), limit)
-            whole = len(rows) - len(rows) % PART
+            span = Span(self._end, Bound(until))
+            found = snapshot.known(span, until, limit)
+            whole = len(found) - len(found) % PART
             for at in range(0, whole, PART):
-                some = rows[at : at + PART]
-                part = _part(snapshot, self._end, some, until)
-                self._parts.append(part)
+                some = found[at : at + PART]
+                self._parts.append(_part(self._end, some))
                 self._end = after(some[-1])
-            advance(len(rows))
-            if len(rows) < limit:
-                return rows[whole:]
+            advance(len(found))
+            if len(found) < limit:
+                return found[whole:]
 
 
-def _part(
-    snapshot: Snapshot, start: Bound, rows: Sequence[ClaimRow], until: Stamp
-) -> RootPart:
-    claims, mapping = _roots_of(snapshot, rows, until)
-    # In a few passes, each of C's: there may be millions of rows.
-    wanted_at, kind_at, numbers, hashes = (
-        [row[n] for row in rows] for n in (2, 4, 6, 7)
-    )
-    stamps = chain(filter(None, wanted_at), filter(None, kind_at))
-    latest = max(stamps, default=0)
-    numbered = None not in numbers
-    total = sum(hashes) % SUM_MODULUS
+def _part(start: Bound, some: Sequence[Leaf]) -> RootPart:
+    claims, mapping = _roots_of(some)
+    total = sum(leaf.hash for leaf in some) % SUM_MODULUS
     return RootPart(
         start=start,
-        print=Print(len(rows), total),
+        print=Print(len(some), total),
         claims=claims,
         mapping=mapping,
-        settled=latest < until and numbered,
+        settled=all(leaf.settled for leaf in some),
     )
 
 
-def _roots_of(
-    snapshot: Snapshot, rows: Sequence[ClaimRow], until: Stamp
-) -> tuple[Hash, Hash]:
-    lines = snapshot.lines(rows, until)
+def _roots_of(some: Sequence[Leaf]) -> tuple[Hash, Hash]:
     return (
-        join([leaf_hash(claim.encode()) for claim, _ in lines]),
-        join([leaf_hash(entry.encode()) for _, entry in lines]),
+        join([leaf_hash(leaf.claim) for leaf in some]),
+        join([leaf_hash(leaf.entry) for leaf in some]),
     )
 
 

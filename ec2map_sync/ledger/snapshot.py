@@ -1,10 +1,11 @@
 """All of a ledger at one moment, page by page, however long that takes."""
 
-from collections.abc import Iterable, Iterator, Sequence
+import json
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -30,12 +31,20 @@ from ec2map_sync.rules.claims import (
 from ec2map_sync.rules.ec2id import Scheme
 from ec2map_sync.rules.settle import Board, Wish
 
-Entries = list[tuple[str, str]]
-"""Lines of claims, and the same with numbers."""
 
-ClaimRow: TypeAlias = tuple[Any, ...]
-"""Image, claimed_at, wanted_at, wanted, kind_at, kind, number, hash."""
+class Leaf(NamedTuple):
+    """What was known of an image before a moment: lines of bytes."""
 
+    claim: bytes
+    entry: bytes
+    """The same, with the number that the image had."""
+    hash: int
+    """Of the claim as it is by now."""
+    settled: bool
+    """Whether a later moment finds the same, unless the claim changes."""
+
+
+_ORDER = (tables.claims.c.claimed_at, tables.claims.c.image)
 _COLUMNS = [
     tables.claims.c[name]
     for name in (
@@ -43,12 +52,9 @@ _COLUMNS = [
         *("kind_at", "kind", "number", "hash"),
     )
 ]
-_ORDER = (tables.claims.c.claimed_at, tables.claims.c.image)
 _SEPARATOR = "\x1f"
-_PACKED = sa.func.concat_ws(
-    _SEPARATOR, *(sa.func.coalesce(one, "") for one in _COLUMNS)
-).label("packed")
-_TOGETHER = "some.packed ORDER BY some.claimed_at, some.image SEPARATOR '\n'"
+_UNSETTLED, _SETTLED, _ADOPTED_LATER = range(3)
+_CLOSE, _NUMBER = canonical.CLOSE.encode(), canonical.NUMBER.encode()
 _MOST_PACKED = 2**24
 """Bytes: more than the rows of a page have."""
 
@@ -82,49 +88,58 @@ class Snapshot:
         counted = self.connection.scalar(rows.where(*ranges.within(span)))
         return int(counted or 0)
 
-    def entries(self, until: Stamp) -> Iterator[Entries]:
-        """Returns what was known before a stamp, in order, as lines."""
+    def entries(self, until: Stamp) -> Iterator[list[Leaf]]:
+        """Returns what was known before a stamp, in order."""
         start = BEGINNING
-        while rows := self.rows(Span(start, Bound(until)), PAGE):
-            yield self.lines(rows, until)
-            start = after(rows[-1])
+        while found := self.known(Span(start, Bound(until)), until, PAGE):
+            yield found
+            start = after(found[-1])
 
-    def rows(self, span: Span, limit: int) -> Sequence[ClaimRow]:
-        """Returns the first rows of a span, with what `lines` reads."""
+    def known(self, span: Span, until: Stamp, limit: int) -> list[Leaf]:
+        """Returns what was known before a stamp of the first of a span.
+
+        Of each image that was claimed before: its claim, without what has a
+        later stamp; and the same with the number that it had by all wishes
+        of before. As the earlier wish always wins, later ones have not
+        changed that.
+        """
         if self.connection.dialect.driver == "pymysql":
-            return self._packed_rows(span, limit)
+            return self._packed(span, until, limit)
         rows = sa.select(*_COLUMNS).where(*ranges.within(span))
         found = self.connection.execute(rows.order_by(*_ORDER).limit(limit))
-        return [tuple(row) for row in found]
+        return [self._known(tuple(row), until) for row in found]
 
-    def _packed_rows(self, span: Span, limit: int) -> Sequence[ClaimRow]:
-        """Reads them as one value.
+    def _known(self, row: tuple[Any, ...], until: Stamp) -> Leaf:
+        image, at, wanted_at, wanted, kind_at, kind, number, hash_ = row
+        adopted = None if wanted_at is None else (wanted_at, wanted)
+        seen = None if kind_at is None else (kind_at, kind)
+        text = canonical.line(image, at, adopted, seen, until)
+        latest = max(wanted_at or 0, kind_at or 0)
+        if (wanted_at or 0) >= until and number == wanted:
+            number = self._derived(Wish(at, image))
+        entry = canonical.entry(text, number)
+        settled = latest < until and number is not None
+        return Leaf(text.encode(), entry.encode(), hash_, settled)
+
+    def _packed(self, span: Span, until: Stamp, limit: int) -> list[Leaf]:
+        """Lets the server write the lines, and reads them as one value.
 
         PyMySQL takes values apart in Python, one by one, which takes longer
         than all that is done with them.
         """
-        rows = sa.select(_PACKED, *_ORDER).where(*ranges.within(span))
-        some = rows.order_by(*_ORDER).limit(limit).subquery("some")
-        together = sa.func.group_concat(sa.text(_TOGETHER))
-        text = self.connection.scalar(sa.select(together).select_from(some))
-        return [_unpacked(line) for line in text.split("\n")] if text else []
+        text = self.connection.scalar(_packed(span, until, limit))
+        lines = text.encode().split(b"\n") if text else []
+        return [self._unpacked(line) for line in lines]
 
-    def lines(self, rows: Iterable[ClaimRow], until: Stamp) -> Entries:
-        """Returns what was known before a stamp of those claimed before.
-
-        Of each image: its claim, without what has a later stamp; and the
-        same with the number that it had by all wishes of before. As the
-        earlier wish always wins, later ones have not changed that.
-        """
-        found = []
-        for image, at, wanted_at, wanted, kind_at, kind, number, _ in rows:
-            adopted = None if wanted_at is None else (wanted_at, wanted)
-            if adopted and wanted_at >= until and number == wanted:
-                number = self._derived(Wish(at, image))  # noqa: PLW2901
-            seen = None if kind_at is None else (kind_at, kind)
-            text = canonical.line(image, at, adopted, seen, until)
-            found.append((text, canonical.entry(text, number)))
-        return found
+    def _unpacked(self, line: bytes) -> Leaf:
+        text, number, hash_, told = line.split(_SEPARATOR.encode())
+        claim, state = text + _CLOSE, int(told)
+        if state == _ADOPTED_LATER:
+            first = claim_of(claim)
+            derived = self._derived(Wish(first.claimed_at, first.image))
+            number = b"null" if derived is None else b"%d" % derived
+        entry = text + _NUMBER % number
+        return Leaf(claim, entry, int(hash_), state == _SETTLED)
 
     def _derived(self, wish: Wish) -> int | None:
         load = partial(load_slots, self.connection)
@@ -135,25 +150,53 @@ class Snapshot:
         return Rehearsal(self.connection, self.scheme)
 
 
-def _unpacked(text: str) -> ClaimRow:
-    image, at, wanted_at, wanted, kind_at, kind, number, hash_ = text.split(
-        _SEPARATOR
+def _packed(span: Span, until: Stamp, limit: int) -> sa.Select[Any]:
+    """Returns a statement that packs what is known of a span in a value."""
+    c = tables.claims.c
+    wanted_before, kind_before = c.wanted_at < until, c.kind_at < until
+    line = sa.func.concat(
+        _filled(canonical.OPEN, c.image, c.claimed_at),
+        _if(wanted_before, _filled(canonical.WANTED, c.wanted_at, c.wanted)),
+        _if(kind_before, _filled(canonical.KIND, c.kind_at, c.kind)),
     )
-    return (
-        image,
-        int(at),
-        int(wanted_at) if wanted_at else None,
-        int(wanted) if wanted else None,
-        int(kind_at) if kind_at else None,
-        kind or None,
-        int(number) if number else None,
-        int(hash_),
+    state = sa.case(
+        (sa.and_(c.wanted_at >= until, c.number == c.wanted), _ADOPTED_LATER),
+        (sa.or_(c.wanted_at >= until, c.kind_at >= until), _UNSETTLED),
+        (c.number.is_(None), _UNSETTLED),
+        else_=_SETTLED,
+    )
+    number = sa.func.coalesce(c.number, "null")
+    packed = sa.func.concat_ws(_SEPARATOR, line, number, c.hash, state)
+    rows = sa.select(packed.label("packed"), *_ORDER)
+    rows = rows.where(*ranges.within(span)).order_by(*_ORDER).limit(limit)
+    together = sa.text(
+        "some.packed ORDER BY some.claimed_at, some.image SEPARATOR '\\n'"
+    )
+    return sa.select(sa.func.group_concat(together)).select_from(
+        rows.subquery("some")
     )
 
 
-def after(row: ClaimRow) -> Bound:
-    """Returns where the claims begin that follow that of a row."""
-    return Claim(claimed_at=row[1], image=row[0]).after
+def _filled(template: str, *values: sa.ColumnElement[Any]) -> Any:
+    """Fills in a template of a line as a server does."""
+    first, *rest = template.split("%s")
+    pieces = (part for pair in zip(values, rest, strict=True) for part in pair)
+    return sa.func.concat(first, *pieces)
+
+
+def _if(condition: sa.ColumnElement[bool], text: Any) -> Any:
+    return sa.case((condition, text), else_="")
+
+
+def after(known: Leaf) -> Bound:
+    """Returns where the claims begin that follow one."""
+    return claim_of(known.claim).after
+
+
+def claim_of(line: bytes) -> Claim:
+    """Returns the claim of a line: which, and when it was made."""
+    told = json.loads(line)
+    return Claim(claimed_at=told["claimed_at"], image=told["image"])
 
 
 @contextmanager

@@ -11,6 +11,13 @@ from ec2map_sync.protocol.messages import claim_from_json
 from ec2map_sync.rules.claims import Claim, Stamp
 from ec2map_sync.rules.errors import BadMessage
 
+# A claim's line is put together of these; databases fill them in as well.
+OPEN = '{"image":"%s","claimed_at":%s'
+WANTED = ',"wanted":[%s,%s]'
+KIND = ',"kind":[%s,"%s"]'
+CLOSE = "}"
+NUMBER = ',"number":%s}'
+
 _CONTENT = ',"os_hash":"'
 _HASH = re.compile(r"[a-z0-9_]{1,20}:[0-9a-f]{32,256}")
 
@@ -31,12 +38,12 @@ def line(
     are left out, and there is no space: all of it is ASCII that JSON need
     not escape.
     """
-    text = f'{{"image":"{uuid}","claimed_at":{claimed_at}'
+    text = OPEN % (uuid, claimed_at)
     if wanted and wanted[0] < until:
-        text += f',"wanted":[{wanted[0]},{wanted[1]}]'
+        text += WANTED % wanted
     if kind and kind[0] < until:
-        text += f',"kind":[{kind[0]},"{kind[1]}"]'
-    return text + "}"
+        text += KIND % kind
+    return text + CLOSE
 
 
 def line_of(claim: Claim) -> str:
@@ -71,7 +78,7 @@ def without_content(text: str) -> tuple[str, str | None]:
 def entry(claim_line: str, number: int | None) -> str:
     """Returns the line of a claim, and the number that its image has."""
     shown = "null" if number is None else number
-    return f'{claim_line[:-1]},"number":{shown}}}'
+    return claim_line[: -len(CLOSE)] + NUMBER % shown
 
 
 def claim_of_line(text: str, now: Stamp) -> Claim:

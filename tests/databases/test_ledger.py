@@ -14,6 +14,7 @@ from ec2map_sync.rules.claims import (
     END,
     Bound,
     Claim,
+    SeenKind,
     Sighting,
     Span,
     Wanted,
@@ -86,35 +87,40 @@ def test_a_snapshot_is_of_one_moment_and_keeps_nobody_waiting(
 
 def test_entries_are_of_what_was_known_before(ledger, monkeypatch):
     monkeypatch.setattr("ec2map_sync.ledger.snapshot.PAGE", 2)
-    wanted = Wanted(60, 17)
-    ledger.record(
-        [
-            Claim(
-                claimed_at=n, image=image(n), wanted=wanted if n == 2 else None
-            )
-            for n in range(1, 7)
-        ]
-    )
+    later = {2: Wanted(60, 17)}
+    kinds = {2: SeenKind(50, Kind.AKI), 3: SeenKind(40, Kind.ARI)}
 
-    for until in (1, 2, 6, 60, 61):
-        early = [
-            Claim(
-                claimed_at=n,
-                image=image(n),
-                wanted=wanted if n == 2 and until > 60 else None,
-            )
-            for n in range(1, 7)
-            if n < until
-        ]
+    def known(n, until):
+        wanted, kind = later.get(n), kinds.get(n)
+        return Claim(
+            claimed_at=n,
+            image=image(n),
+            wanted=wanted if wanted and wanted.at < until else None,
+            kind=kind if kind and kind.at < until else None,
+        )
+
+    ledger.record([known(n, END.at) for n in range(1, 7)])
+
+    for until in (1, 2, 6, 40, 41, 51, 60, 61):
+        early = [known(n, until) for n in range(1, 7) if n < until]
         numbers = settle(early, SMALL)
         with ledger.snapshot() as snapshot:
             pages = list(snapshot.entries(until))
             counted = snapshot.counted(Span(BEGINNING, Bound(until)))
 
         assert counted == len(early)
-        assert [one for page in pages for one in page] == [
-            (line_of(c), entry(line_of(c), numbers[c.image])) for c in early
+        found = [one for page in pages for one in page]
+        assert [one[:2] for one in found] == [
+            lines(c, numbers[c.image]) for c in early
         ]
+        assert [one.settled for one in found] == [
+            c == known(int(c.image[-12:], 16), END.at) for c in early
+        ]
+
+
+def lines(claim, number):
+    line = line_of(claim)
+    return line.encode(), entry(line, number).encode()
 
 
 def test_what_is_known_is_not_claimed_again(ledger):

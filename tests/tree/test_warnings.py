@@ -27,6 +27,9 @@ SAID_BY_AN_ARGUMENT = {
     "%s; a ledger that is restored goes unnoticed": "[DEFAULT] state_path",
     "look-ups wait and are tried again: %s": "the database, and its option",
     "%s waits and tries again: %s": "what was raised: a server, an option",
+    "no token can be verified, see [keystone_authtoken]: %s": (
+        "what Keystone's library lacks, and whose options these are"
+    ),
     "the listener is started anew: %s": "an option, and the file it is in",
     "%s: %s (sender, wrong)": "whose clock it is",
     "%s has passwords, and everybody on this machine may read it: 'chmod "

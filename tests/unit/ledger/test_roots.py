@@ -85,14 +85,14 @@ def claims(first, count, at=1000):
 def read(ledger, monkeypatch):
     """Give what counts the rows of claims that the next terms need."""
     counted = []
-    plain = roots.Snapshot.rows
+    plain = roots.Snapshot.known
 
-    def rows(self, span, limit):
-        found = plain(self, span, limit)
+    def known(self, span, until, limit):
+        found = plain(self, span, until, limit)
         counted.append(len(found))
         return found
 
-    monkeypatch.setattr(roots.Snapshot, "rows", rows)
+    monkeypatch.setattr(roots.Snapshot, "known", known)
 
     def step(kept, until):
         with ledger.snapshot() as snapshot:
