@@ -18,6 +18,16 @@ from ec2map_sync.rules.errors import ConfigError
 _PREFIX = "ed25519:"
 
 
+def _is_open(status: os.stat_result) -> bool:
+    """Tells whether others may do something with a key.
+
+    What root owns, a group may read, as PostgreSQL has it: a file that
+    Kubernetes mounts for who is not root is never that user's own.
+    """
+    group = stat.S_IRWXG if status.st_uid else stat.S_IWGRP | stat.S_IXGRP
+    return bool(status.st_mode & (group | stat.S_IRWXO))
+
+
 class SigningKey:
     """A region's private key."""
 
@@ -34,17 +44,18 @@ class SigningKey:
         """Reads a key file (PKCS #8, PEM).
 
         :raises ConfigError: there is none, others than its owner may do
-            something with it, or it is no Ed25519 key.
+            something with it (the group of a key of root's may read it), or
+            it is no Ed25519 key.
         """
         try:
             with path.open("rb") as file:
-                mode, pem = os.fstat(file.fileno()).st_mode, file.read()
+                status, pem = os.fstat(file.fileno()), file.read()
         except OSError as error:
             raise ConfigError(
                 f"signing key {path}: {error.strerror}; make one with "
                 f"'ec2map-sync key generate {path}'"
             ) from error
-        if mode & (stat.S_IRWXG | stat.S_IRWXO):
+        if _is_open(status):
             raise ConfigError(
                 f"signing key {path} is open to others: 'chmod 600 {path}', "
                 "or make a new one if somebody may have read it"

@@ -1,6 +1,9 @@
 """What is wrong with a configuration is said in one line, before a start."""
 
+import os
 import shutil
+import stat
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -223,6 +226,29 @@ def check(path):
 
 def test_a_good_configuration_is_taken(tmp_path, good):
     check(write(tmp_path / "conf", good))
+
+
+@pytest.mark.parametrize(
+    ("owner", "mode", "taken"),
+    [
+        (0, 0o640, True),
+        (0, 0o440, True),
+        (0, 0o660, False),
+        (0, 0o644, False),
+        (42490, 0o400, True),
+        (42490, 0o640, False),
+    ],
+)
+def test_a_group_may_read_the_key_that_root_owns(
+    good, monkeypatch, owner, mode, taken
+):
+    key = Path(good["bus"]["signing_key_file"])
+    is_so = list(key.stat())
+    is_so[stat.ST_UID], is_so[stat.ST_MODE] = owner, stat.S_IFREG | mode
+    monkeypatch.setattr("os.fstat", lambda _file: os.stat_result(is_so))
+
+    with nullcontext() if taken else pytest.raises(ConfigError, match="600"):
+        SigningKey.load(key)
 
 
 @pytest.mark.parametrize("slip", SLIPS.values(), ids=SLIPS)
