@@ -17,7 +17,8 @@ from ec2map_sync.settings.loading import load
 ROOT = Path(__file__).parents[2]
 ETC = ROOT / "etc"
 CHART = ETC / "helm/ec2map-sync"
-UNIT = ETC / "systemd/ec2map-sync-agent.service"
+UNIT = (ETC / "systemd/ec2map-sync-agent.service").read_text()
+QUADLET = (ETC / "quadlet/ec2map-sync.container").read_text()
 IMAGE = (ROOT / "tools/image").read_text()
 CONFIG = "/etc/ec2map-sync"
 STATE = "/var/lib/ec2map-sync"
@@ -42,16 +43,19 @@ def test_the_number_of_the_user_is_the_image_s():
 
 def test_configuration_and_state_are_where_the_agent_looks():
     assert f"--config.cmd={CONFIG}/ec2map-sync.conf" in IMAGE
-    assert f"--config-file {CONFIG}/ec2map-sync.conf" in UNIT.read_text()
-    assert "\nStateDirectory=ec2map-sync\n" in UNIT.read_text()
+    assert f"--config-file {CONFIG}/ec2map-sync.conf" in UNIT
+    assert "\nStateDirectory=ec2map-sync\n" in UNIT
     for place in (CONFIG, STATE):
         assert f"mountPath: {place}\n" in TEMPLATES["_parts"]
+        assert re.search(rf"^Volume=\S+:{place}(:\S+)?$", QUADLET, re.M)
         assert f"-p {place}\n" in IMAGE or f" {place}\n" in IMAGE
 
 
 def test_the_agent_has_the_time_that_it_needs_to_stop():
     given = {
-        "unit": re.search(r"TimeoutStopSec=(\d+)", UNIT.read_text()),
+        "unit": re.search(r"TimeoutStopSec=(\d+)", UNIT),
+        "container": re.search(r"StopTimeout=(\d+)", QUADLET),
+        "its unit": re.search(r"TimeoutStopSec=(\d+)", QUADLET),
         "chart": re.search(
             r"terminationGracePeriodSeconds: (\d+)", TEMPLATES["deployment"]
         ),
@@ -99,3 +103,27 @@ def test_six_lines_are_for_the_operator_of_the_chart():
 
     assert len(for_operators) == 6
     assert yaml.safe_load(told("Helm")).keys() <= for_operators.keys()
+
+
+def test_six_lines_are_for_the_operator_of_podman():
+    lines = told("podman")
+
+    assert f"\n[Container]\n# What an operator sets.\n{lines}\n" in QUADLET
+    assert len(lines.splitlines()) == 6
+
+
+def test_six_lines_start_the_unit():
+    lines = told("systemd")
+    program = re.search(r"^ExecStart=(\S+)", UNIT, re.M)[1]
+    user = re.search(r"^User=(\S+)", UNIT, re.M)[1]
+
+    assert len(lines.splitlines()) == 6
+    assert re.search(rf"^useradd .* {user}$", lines, re.M)
+    assert re.search(rf"^install .* -g {user} -t {CONFIG} ", lines, re.M)
+    linked = re.search(r"^ln -s (.*) (/\S+)/$", lines, re.M)
+    assert program in {
+        f"{linked[2]}/{Path(one).name}" for one in linked[1].split()
+    }
+    (unit,) = ETC.glob("systemd/*")
+    assert f"cp etc/systemd/{unit.name} /etc/systemd/system/\n" in lines
+    assert lines.endswith(f"systemctl enable --now {unit.stem}\n")
