@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[2]
 ETC = ROOT / "etc"
 CHART = ETC / "helm/ec2map-sync"
 UNIT = (ETC / "systemd/ec2map-sync-agent.service").read_text()
+ROLE = ETC / "kolla/roles/ec2map-sync"
 QUADLET = (ETC / "quadlet/ec2map-sync.container").read_text()
 IMAGE = (ROOT / "tools/image").read_text()
 CONFIG = "/etc/ec2map-sync"
@@ -127,3 +128,44 @@ def test_six_lines_start_the_unit():
     (unit,) = ETC.glob("systemd/*")
     assert f"cp etc/systemd/{unit.name} /etc/systemd/system/\n" in lines
     assert lines.endswith(f"systemctl enable --now {unit.stem}\n")
+
+
+def kolla_config() -> dict:
+    """Give config.json as the role writes it."""
+    text = (ROLE / "templates/config.json.j2").read_text()
+    return json.loads(
+        text.replace("{{ container_config_directory }}", "/config")
+    )
+
+
+def test_kolla_starts_the_agent_with_its_file():
+    config = kolla_config()
+    program, option, file = config["command"].split()
+
+    scripts = importlib.metadata.entry_points(group="console_scripts")
+    assert program in scripts.names
+    assert (option, file) == (
+        "--config-file",
+        f"{CONFIG}/ec2map-sync.conf",
+    )
+    copied = {one["dest"]: one for one in config["config_files"]}
+    assert copied.keys() == {file, f"{CONFIG}/signing.key"}
+    for one in copied.values():
+        assert (one["owner"], one["perm"]) == ("ec2map-sync", "0600")
+    assert [one["path"] for one in config["permissions"]] == [STATE]
+
+
+def test_the_role_of_kolla_is_short():
+    files = sorted(ROLE.glob("*/main.yml"))
+
+    assert [f.parent.name for f in files] == ["defaults", "handlers", "tasks"]
+    assert sum(len(f.read_text().splitlines()) for f in files) <= 60
+    assert all(yaml.safe_load(f.read_text()) for f in files)
+
+
+def test_six_lines_are_for_the_operator_of_kolla():
+    defaults = (ROLE / "defaults/main.yml").read_text()
+    lines = told("kolla-ansible")
+
+    assert f"---\n# What an operator sets.\n{lines}\n" in defaults
+    assert len(lines.splitlines()) == 6
