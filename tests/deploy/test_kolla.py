@@ -12,9 +12,10 @@ from pathlib import Path
 
 import kolla
 import pytest
+from apart import start_apart
 from patience import wait_until, within
 from scraping import get
-from servers import find_program, free_port
+from servers import free_port
 
 from ec2map_sync.protocol.signing import SigningKey
 
@@ -206,18 +207,7 @@ def test_kolla_build_makes_a_dockerfile(dockerfile):
     assert dockerfile.splitlines()[-1] == "USER ec2map-sync"
 
 
-ENTER = r"""
-# The machine, as a container sees its image: what is written is not kept.
-set -eu
-mount -t tmpfs tmpfs /mnt
-mkdir /mnt/upper /mnt/work /mnt/root
-mount -t overlay overlay \
-    -o lowerdir=/,upperdir=/mnt/upper,workdir=/mnt/work /mnt/root
-cd /mnt/root
-for place in dev proc "$STATE"; do
-    mkdir -p ".$STATE" "./$place"
-    mount --rbind "/$place" "./$place"
-done
+PREPARE = r"""
 mkdir -p var/lib/kolla/config_files var/lib/ec2map-sync
 mount --bind "$FILES" var/lib/kolla/config_files
 mount --bind "$STATE" var/lib/ec2map-sync
@@ -231,7 +221,6 @@ printf '#!/bin/sh\n[ "$1" != -E ] || shift\nexec "$@"\n' >usr/local/bin/sudo
 chmod +x usr/local/bin/*
 echo ec2map-sync:x:42499: >>etc/group
 echo ec2map-sync:x:42499:42499::/var/lib/ec2map-sync:/bin/false >>etc/passwd
-exec chroot . "$@"
 """
 
 
@@ -239,27 +228,16 @@ exec chroot . "$@"
 def container(deployment, deployed, tmp_path_factory):
     """Starts programs where Kolla's base image has what it has."""
     (files,) = deployment.nodes.iterdir()
-    state = tmp_path_factory.mktemp("state")
-    unshare = find_program("unshare", "util-linux")
-    made = deployed[-1]
+    places = {
+        "FILES": files,
+        "STATE": tmp_path_factory.mktemp("state"),
+        "BASE": BASE,
+        "EXTEND": OURS / "docker/ec2map-sync/extend_start.sh",
+    }
 
     def start(*command: str, **environment: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [unshare, "--mount", "sh", "-c", ENTER, "sh", *command],
-            env=os.environ
-            | made["environment"]
-            | {
-                "PATH": f"{BIN}:/usr/local/bin:{os.environ['PATH']}",
-                "FILES": str(files),
-                "STATE": str(state),
-                "BASE": str(BASE),
-                "EXTEND": str(OURS / "docker/ec2map-sync/extend_start.sh"),
-            }
-            | environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        set_there = deployed[-1]["environment"] | environment
+        return start_apart(PREPARE, *command, **places, **set_there)
 
     return start
 
