@@ -21,12 +21,12 @@ _PREFIX = "ed25519:"
 def _is_open(status: os.stat_result) -> bool:
     """Tells whether others may do something with a key.
 
-    What root owns, a group may read that has it in place of root, as
+    What root owns, a group may read to which root has given it, nearly as
     PostgreSQL has it: a file that Kubernetes mounts for who is not root is
     never that user's own.
     """
-    theirs = status.st_uid == 0 and os.geteuid() != 0
-    group = stat.S_IWGRP | stat.S_IXGRP if theirs else stat.S_IRWXG
+    given = status.st_uid == 0 and status.st_gid != 0
+    group = stat.S_IWGRP | stat.S_IXGRP if given else stat.S_IRWXG
     return bool(status.st_mode & (group | stat.S_IRWXO))
 
 
@@ -46,8 +46,8 @@ class SigningKey:
         """Reads a key file (PKCS #8, PEM).
 
         :raises ConfigError: there is none, others than its owner may do
-            something with it (who is not root may read a key of root's by
-            its group), or it is no Ed25519 key.
+            something with it (a group to which root has given its own may
+            read it), or it is no Ed25519 key.
         """
         try:
             with path.open("rb") as file:

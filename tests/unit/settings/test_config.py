@@ -229,26 +229,26 @@ def test_a_good_configuration_is_taken(tmp_path, good):
 
 
 @pytest.mark.parametrize(
-    ("agent", "owner", "mode", "taken"),
+    ("owner", "group", "mode", "taken"),
     [
-        (42490, 0, 0o640, True),
-        (42490, 0, 0o440, True),
-        (42490, 0, 0o660, False),
-        (42490, 0, 0o644, False),
+        (0, 42490, 0o640, True),
+        (0, 42490, 0o440, True),
+        (0, 42490, 0o660, False),
+        (0, 42490, 0o644, False),
         (42490, 42490, 0o400, True),
         (42490, 42490, 0o640, False),
         (0, 0, 0o600, True),
         (0, 0, 0o640, False),
     ],
 )
-def test_who_is_not_root_may_read_a_key_of_root_s_by_its_group(
-    good, monkeypatch, *, agent, owner, mode, taken
+def test_a_group_may_read_the_key_that_root_has_given_it(
+    good, monkeypatch, *, owner, group, mode, taken
 ):
     key = Path(good["bus"]["signing_key_file"])
     is_so = list(key.stat())
-    is_so[stat.ST_UID], is_so[stat.ST_MODE] = owner, stat.S_IFREG | mode
+    is_so[stat.ST_MODE] = stat.S_IFREG | mode
+    is_so[stat.ST_UID], is_so[stat.ST_GID] = owner, group
     monkeypatch.setattr("os.fstat", lambda _file: os.stat_result(is_so))
-    monkeypatch.setattr("os.geteuid", lambda: agent)
 
     with nullcontext() if taken else pytest.raises(ConfigError, match="600"):
         SigningKey.load(key)
