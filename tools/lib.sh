@@ -101,7 +101,7 @@ ensure_profiles() { # [profile…]
 print("python{}.{}-venv".format(*sys.version_info))')"
 }
 
-# Leaves the tree's wheel, built outside the tree, as $wheel.
+# Leaves the tree's wheel, built outside the tree, as $wheel, and its $version.
 build_wheel() {
     mkdir "$scratch/source"
     tar --create --exclude=__pycache__ --exclude='*.egg-info' \
@@ -110,6 +110,8 @@ build_wheel() {
     "$venv/bin/pip" wheel -qq --no-deps --no-build-isolation \
         --wheel-dir="$scratch" "$scratch/source"
     wheel=$(ls "$scratch"/*.whl)
+    version=${wheel##*/ec2map_sync-}
+    version=${version%%-*}
 }
 
 # Tells whether $venv is what $stamp says.
@@ -126,6 +128,55 @@ make_venv() {
     "$python" -m venv --clear "$venv"
 }
 
+# Makes $venv anew, with what builds the tree's wheel.
+make_builder() {
+    make_venv
+    "$venv/bin/pip" install -qq --constraint=constraints.txt setuptools
+}
+
+# Builds the tree's wheel in a $venv that has nothing else.
+build_only() {
+    stamp=$(
+        cksum <constraints.txt
+        printf '%s\n' "$python" "$venv"
+    )
+    is_made || {
+        make_builder
+        printf '%s\n' "$stamp" >"$venv/stamp"
+    }
+    build_wheel
+}
+
+# Leaves in a directory, as wheels, all that a Python of some version is to
+# install on this kind of machine: the tree, what it needs, and a pip for that.
+fetch_wheels() { # directory version
+    machine=$(uname -m)
+    "$venv/bin/pip" download -qq --only-binary=:all: \
+        --constraint=constraints.txt --dest="$1" --python-version="$2" \
+        --platform="manylinux_2_17_$machine" \
+        --platform="manylinux2014_$machine" \
+        --platform="manylinux_2_28_$machine" \
+        --platform="manylinux_2_34_$machine" \
+        pip "$wheel"
+}
+
+# Sets the time of all that is built: that of the tree, not of the build.
+find_time() {
+    SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(
+        git log -1 --format=%ct 2>/dev/null || stat --format=%Y setup.cfg
+    )}
+    export SOURCE_DATE_EPOCH
+}
+
+# Prints the mirror from which this machine has its own packages.
+find_mirror() {
+    # shellcheck disable=SC2016  # apt's own names
+    found=$(apt-get indextargets --format '$(REPO_URI)' \
+        'Created-By: Packages' 'Origin: Debian' 'Label: Debian' | head -n 1)
+    [ -n "$found" ] || die 2 "apt-get knows no mirror of Debian's"
+    printf '%s\n' "$found"
+}
+
 # Installs the tree, as a wheel and with its dependencies, into $venv. The
 # environment is made anew when something that decides its contents changed.
 install_tree() { # extras, such as "[test]", or nothing
@@ -139,8 +190,7 @@ install_tree() { # extras, such as "[test]", or nothing
         return
     fi
 
-    make_venv
-    "$venv/bin/pip" install -qq --constraint=constraints.txt setuptools
+    make_builder
     build_wheel
     "$venv/bin/pip" install -qq --constraint=constraints.txt "$wheel$1"
     printf '%s\n' "$stamp" >"$venv/stamp"
