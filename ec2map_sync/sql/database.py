@@ -1,7 +1,6 @@
 """Engines for the ledger and the sinks, set up the same way."""
 
 import logging
-import os
 import time
 from collections.abc import Iterable
 from typing import Any
@@ -12,7 +11,7 @@ from sqlalchemy.engine import URL, Engine, ExceptionContext, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from ec2map_sync.rules.errors import ConfigError, one_line
-from ec2map_sync.sql import errors, mycnf, tls
+from ec2map_sync.sql import drivers, errors, tls
 
 LOG = logging.getLogger(__name__)
 
@@ -26,20 +25,6 @@ _DRIVERS = {
     "sqlite": "sqlite",
 }
 _MYSQL = {"mysql", "mariadb"}
-
-_TAKEN = frozenset(
-    {
-        "bind_address",
-        "charset",
-        "collation",
-        "init_command",
-        "program_name",
-        "read_default_file",
-        "read_default_group",
-        "unix_socket",
-    }
-)
-"""Options of PyMySQL that are texts, and not ours to choose."""
 
 RESTED = 5.0
 """Seconds after which a connection is asked whether it still works."""
@@ -61,19 +46,19 @@ def parse_url(url: str, option: str) -> URL:
     :raises ConfigError: naming ``option``, if it cannot be used.
     """
     try:
-        if "\0" in unquote(url):
-            raise ValueError("a null byte ends what it is in, for a driver")
-        parsed = make_url(url)
+        parsed = _parsed(url)
         backend = parsed.get_backend_name()
         # Whatever driver Nova uses for it: ours is the one installed here.
         parsed = parsed.set(drivername=_DRIVERS.get(backend, backend))
         dialect = parsed.get_dialect()
-    except (ArgumentError, NoSuchModuleError, ValueError) as error:
+    except (ArgumentError, NoSuchModuleError) as error:
         raise ConfigError(
             f"{option} is no database URL that can be used "
             "(mysql+pymysql://user:password@host/name, "
             "postgresql://user:password@host/name, or sqlite:///file)"
         ) from error
+    except ConfigError as error:
+        raise ConfigError(f"{option}: {error}") from error
     if backend not in _DRIVERS:
         raise ConfigError(
             f"{option} names {backend}; "
@@ -90,14 +75,23 @@ def parse_url(url: str, option: str) -> URL:
     unknown = parsed.query.keys() - known
     if unknown:
         LOG.debug("%s: left out: %s", option, ", ".join(sorted(unknown)))
-    parsed = parsed.difference_update_query(unknown)
+    parsed = drivers.without_doubles(parsed.difference_update_query(unknown))
     try:
-        _require_names(parsed)
-        if backend in _MYSQL:
-            _require_usable(parsed)
+        drivers.require(parsed)
     except ConfigError as error:
         raise ConfigError(f"{option}: {error}") from error
     return parsed
+
+
+def _parsed(url: str) -> URL:
+    """Takes a URL apart."""
+    if "\0" in unquote(url):
+        # It ends what it is in, for a driver.
+        raise ArgumentError("a null byte")
+    try:
+        return make_url(url)
+    except ValueError as error:
+        raise ConfigError(drivers.NO_PORT) from error
 
 
 def _known(backend: str, given: Iterable[str]) -> set[str]:
@@ -113,46 +107,11 @@ def _known(backend: str, given: Iterable[str]) -> set[str]:
         return {option.keyword.decode() for option in options}
     if backend in _MYSQL:
         # What asks for TLS is not left out: it is refused, if unknown.
-        return {*_TAKEN, *(name for name in given if name.startswith("ssl"))}
-    return set(given)
-
-
-def _require_names(url: URL) -> None:
-    """Looks at names of hosts, of which Python makes others for DNS."""
-    hosts = [url.host or "", *url.normalized_query.get("host", ())]
-    for host in ",".join(hosts).split(","):
-        try:
-            host.encode("idna")
-        except UnicodeError as error:
-            if not host.startswith("/"):  # the folder of a socket
-                raise ConfigError(f"{host} is no name of a host") from error
-
-
-def _require_usable(url: URL) -> None:
-    """Looks at what the driver would stumble over, or would pass over."""
-    from pymysql.charset import charset_by_name  # noqa: PLC0415, slow
-
-    query = _single(url)
-    if url.host and "," in url.host:
-        raise ConfigError(
-            f"{url.host} are several hosts; the driver here takes one"
-        )
-    for name in sorted(query.keys() - _TAKEN - tls.OPTIONS):
-        raise ConfigError(f"{name}: not known here")
-    if "charset" in query and charset_by_name(query["charset"]) is None:
-        raise ConfigError(f"charset: {query['charset']} is not known here")
-    if "read_default_file" in query:
-        # It may ask for TLS: without it, we would not know.
-        path = os.path.expanduser(query["read_default_file"])
-        tls.require_file("read_default_file", path)
-        mycnf.require(path, query.get("read_default_group", "client"))
-    tls.arguments(query)
-
-
-def _single(url: URL) -> dict[str, str]:
-    """Returns the options of a URL; of one that is there twice, the last."""
-    lists = url.normalized_query.items()
-    return {name: values[-1] for name, values in lists}
+        asks = {name for name in given if name.startswith("ssl")}
+        return {*drivers.TAKEN_BY_MYSQL, *asks}
+    if "uri" in given:
+        return set(given)
+    return set(drivers.CONVERTED_FOR_SQLITE)
 
 
 def create_engine(
@@ -182,21 +141,21 @@ def create_engine(
     _ping_after_rest(engine)
     _leave_what_cannot_write(engine)
     if backend in _MYSQL:
-        _share_what_tls_needs(engine)
+        _connect_in_our_way(engine)
         _see_what_other_nodes_have(engine)
     return engine
 
 
-def _share_what_tls_needs(engine: Engine) -> None:
-    """Connects without reading all of the machine's certificates again.
+def _connect_in_our_way(engine: Engine) -> None:
+    """Lets PyMySQL read certificates once, and say where it connects.
 
-    PyMySQL does that with each connection, also of one that fails, where TLS
-    is not asked for but taken if there is some: a megabyte, of which nobody
-    counts how much still waits to be freed.
+    It reads all of the machine's with each connection, also of one that
+    fails, where TLS is not asked for but taken if there is some: a megabyte,
+    of which nobody counts how much still waits to be freed.
     """
-    from pymysql import connections  # noqa: PLC0415, slow
+    from pymysql import connections, err  # noqa: PLC0415, slow
 
-    class OneTls(connections.Connection):  # type: ignore[misc]
+    class LinkToMySQL(connections.Connection):  # type: ignore[misc]
         def _create_ssl_ctx(self, sslp: Any) -> Any:
             if sslp:
                 return super()._create_ssl_ctx(sslp)
@@ -204,7 +163,17 @@ def _share_what_tls_needs(engine: Engine) -> None:
                 _SHARED.append(super()._create_ssl_ctx({}))
             return _SHARED[0]
 
-    engine.dialect.connect = OneTls  # type: ignore[method-assign]
+        def connect(self, sock: Any = None) -> None:
+            try:
+                super().connect(sock)
+            except err.OperationalError as error:
+                # It names the host, also where that plays no part.
+                for name in ("unix_socket", "bind_address"):
+                    if getattr(self, name):
+                        error.args += (f"{name}={getattr(self, name)}",)
+                raise
+
+    engine.dialect.connect = LinkToMySQL  # type: ignore[method-assign]
 
 
 def _see_what_other_nodes_have(engine: Engine) -> None:
@@ -301,11 +270,13 @@ def _connect_args(url: URL, patience: int) -> dict[str, Any]:
             "write_timeout": patience,
             # Text would be encoded as Latin-1, which has not all letters.
             "password": str(url.password or "").encode(),
-            **tls.arguments(_single(url)),
+            **tls.arguments(drivers.single(url)),
         }
     return {
         # PgBouncer may hand each transaction to another session.
         "prepare_threshold": None,
+        # In others, it may hand over bytes, or not all letters.
+        "client_encoding": "UTF8",
         "connect_timeout": connecting,
         "tcp_user_timeout": patience * 1000,
         "keepalives_idle": max(1, patience // 2),
@@ -315,7 +286,8 @@ def _connect_args(url: URL, patience: int) -> dict[str, Any]:
 
 
 def _sqlite(url: URL) -> Engine:
-    engine = sa.create_engine(url, connect_args={"timeout": 30})
+    patient = {} if "timeout" in url.query else {"timeout": 30}
+    engine = sa.create_engine(url, connect_args=patient)
 
     @sa.event.listens_for(engine, "connect")
     def set_up(connection: Any, _record: Any) -> None:

@@ -1,17 +1,15 @@
 """Option files of MySQL and MariaDB (my.cnf), as the driver reads them."""
 
 import configparser
+from contextlib import suppress
 
 from ec2map_sync.rules.errors import ConfigError, one_line
-from ec2map_sync.sql import tls
-
-_FILES = ("ssl-ca", "ssl-capath", "ssl-cert", "ssl-key")
 
 
-def require(path: str, group: str) -> None:
-    """Looks at what the driver would stumble over when it connects.
+def options(path: str, group: str) -> dict[str, str]:
+    """Returns what a file says in a group.
 
-    :raises ConfigError: naming the file, and what is wrong in it.
+    :raises ConfigError: it cannot be read as one.
     """
     from pymysql.optionfile import Parser  # noqa: PLC0415, slow
 
@@ -19,9 +17,9 @@ def require(path: str, group: str) -> None:
     try:
         parser.read(path)
     except (configparser.Error, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"read_default_file: {path}: {one_line(error)}"
-        ) from error
-    for name in _FILES:
-        if parser.has_option(group, name):
-            tls.require_file(f"{path}: {name}", parser.get(group, name))
+        raise ConfigError(one_line(error)) from error
+    found: dict[str, str] = {}
+    for name in parser.options(group) if parser.has_section(group) else ():
+        with suppress(TypeError):  # it has no value
+            found[name] = parser.get(group, name)
+    return found

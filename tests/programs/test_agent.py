@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from commands import SmallRegion
+from commands import SmallRegion, run
 from patience import within
 
 AGENT = Path(sys.executable).parent / "ec2map-sync-agent"
@@ -28,6 +28,7 @@ def run_agent(path):
         ("cells = cell1", "cells =", "[cell:cell1]"),
         ("[nova]\n", "[nova]\nexisting_rows = maybe\n", "existing_rows"),
         ("/key\n", "\n", "signing key"),
+        ("/cell1\n", "/cell1?timeout=abc\n", "[cell:cell1] connection: timeo"),
     ],
 )
 def test_the_agent_refuses_with_one_line_and_exit_code_2(
@@ -42,6 +43,22 @@ def test_the_agent_refuses_with_one_line_and_exit_code_2(
     assert refused.stdout == ""
     assert len(refused.stderr.splitlines()) == 1
     assert mentioned in refused.stderr
+
+
+def test_commands_name_what_no_driver_takes_too(tmp_path):
+    path = SmallRegion(tmp_path).config_file
+    path.write_text(path.read_text().replace("/ledger\n", "/ledger?uri=x\n"))
+
+    status, check = (
+        run(*command, "--config-file", str(path))
+        for command in (("status",), ("config", "check", "-f", "value"))
+    )
+
+    said = "[ledger] connection: uri: String is not true/false: 'x'"
+    assert status.code == 2
+    assert status.stderr == f"ec2map-sync: {said}\n"
+    assert check.code == 1
+    assert f"wrong: {said}" in check.stdout
 
 
 @pytest.mark.parametrize("content", [None, "region = x\n", "[DEFAULT\n"])

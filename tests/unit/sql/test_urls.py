@@ -1,13 +1,17 @@
 """URLs as Nova's drivers take them, and what ours is told."""
 
 import ssl
+from urllib.parse import quote
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 from certificates import make_certificate
+from hypothesis import given, strategies as st
 
+from ec2map_sync.outages import describe
 from ec2map_sync.rules.errors import ConfigError
-from ec2map_sync.sql import database, tls
+from ec2map_sync.sql import database, drivers, tls
 from ec2map_sync.sql.database import create_engine, parse_url
 
 BASE = "mysql+mysqldb://nova:p@127.0.0.1:1/nova"
@@ -39,6 +43,9 @@ def pem(tmp_path):
         ("ssl_verify_cert=2", "ssl_verify_cert: neither true nor false"),
         ("ssl_crl=/x", "ssl_crl: not known here"),
         ("charset=utf9", "charset: utf9 is not known here"),
+        ("charset=binary", "charset: binary is not known here"),
+        ("charset=latin1&charset=dec8", "charset: dec8 is not known here"),
+        ("bind_address=a..b", "a..b is no name of a host"),
     ],
 )
 def test_what_cannot_be_done_is_named(query, said):
@@ -75,7 +82,14 @@ def test_a_cipher_that_openssl_does_not_know_is_named():
         (b"[client]\n=x\n", "parsing errors"),
         (b"!includedir /etc/x\n", "no section headers"),
         (b"\xff\xfe", "can't decode"),
-        (b"[client]\nssl-ca=/no/ca.pem\n", r"ssl-ca: /no/ca\.pem: No such"),
+        (b"[client]\nssl-ca=/no/ca.pem\n", r"ssl_ca: /no/ca\.pem: No such"),
+        (b"[client]\nssl-ca=/etc/passwd\n", "ssl_ca=/etc/passwd: NO_CERT"),
+        (b"[client]\nssl-cipher=NONESUCH\n", "ssl_cipher=NONESUCH: "),
+        (b"[client]\nport=abc\n", drivers.NO_PORT),
+        (b"[client]\nport='65536'\n", drivers.NO_PORT),
+        (b"[client]\nhost=a..b\n", "a..b is no name of a host"),
+        (b"[client]\ndefault-character-set=auto\n", "-set: auto is not"),
+        ("[client]\npassword=\u20ac\n".encode(), "password: .* from a URL"),
     ],
 )
 def test_an_option_file_that_cannot_be_used_is_named(tmp_path, text, said):
@@ -83,10 +97,23 @@ def test_an_option_file_that_cannot_be_used_is_named(tmp_path, text, said):
     path.write_bytes(text)
 
     with pytest.raises(ConfigError, match=said) as raised:
-        parse_url(f"{BASE}?read_default_file={path}", OPTION)
+        parse_url(f"mysql:///nova?read_default_file={path}", OPTION)
 
-    assert str(path) in str(raised.value)
+    assert f"read_default_file: {path}: " in str(raised.value)
     assert "\n" not in str(raised.value)
+    assert "\u20ac" not in str(raised.value)
+
+
+def test_of_an_option_file_only_counts_what_the_url_does_not_say(tmp_path):
+    path = tmp_path / "my.cnf"
+    path.write_text(
+        "[client]\nport=abc\nhost=a..b\nuser\npassword=\u20ac\n"
+        "default-character-set=auto\nssl-ca=/no/ca.pem\n"
+    )
+
+    query = f"charset=utf8&ssl_disabled=1&read_default_file={path}"
+
+    connecting(parse_url(f"{BASE}?{query}", OPTION))
 
 
 @pytest.mark.parametrize(
@@ -111,6 +138,139 @@ def test_the_folder_of_a_socket_is_no_name():
 def test_a_null_byte_is_refused(where):
     with pytest.raises(ConfigError, match="no database URL"):
         parse_url(f"mysql://u:p@127.0.0.1/{where}", OPTION)
+
+
+@pytest.mark.parametrize("port", ["65536", "99999", "0", "-1", "abc", "", "p"])
+@pytest.mark.parametrize("kind", ["mysql", "mysql+mysqldb", "postgresql"])
+def test_what_is_no_port_is_named_without_saying_it_again(kind, port):
+    """An unquoted password may stand where a port is looked for."""
+    with pytest.raises(ConfigError) as raised:
+        parse_url(f"{kind}://u:p@127.0.0.1:{port}/nova", OPTION)
+
+    assert str(raised.value) == f"{OPTION}: {drivers.NO_PORT}"
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("timeout=abc", "timeout: could not convert string to float: 'abc'"),
+        ("timeout=1&timeout=abc", "timeout: could not convert"),
+        ("detect_types=x", "detect_types: invalid literal"),
+        ("detect_types=99999999999", "detect_types: .* too large"),
+        ("check_same_thread=maybe", "check_same_thread: .* not true/false"),
+        ("cached_statements=x", "cached_statements: invalid literal"),
+        ("cached_statements=99999999999", "cached_statements: .* too large"),
+        ("uri=maybe", "uri: .* not true/false"),
+        ("uri=true&mode=ro", "uri: no file is named"),
+    ],
+)
+def test_what_sqlite_s_module_cannot_take_is_named(query, said):
+    with pytest.raises(ConfigError, match=said):
+        parse_url(f"sqlite://?{query}", OPTION)
+
+
+@pytest.mark.parametrize("url", ["sqlite://u:SECRET@h/x", "sqlite://h/x"])
+def test_sqlite_is_on_no_host(url):
+    with pytest.raises(ConfigError, match="Invalid SQLite URL") as raised:
+        parse_url(url, OPTION)
+
+    assert "SECRET" not in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_how_long_sqlite_waits_may_be_said():
+    url = "sqlite://?timeout=7&timeout=8&what=ever"
+
+    assert connecting(parse_url(url, OPTION))["timeout"] == 8
+    assert connecting(parse_url("sqlite://", OPTION))["timeout"] == 30
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("port=abc", "non-integer port"),
+        ("port=99999", drivers.NO_PORT),
+        ("host=a:1&host=b:99999", drivers.NO_PORT),
+        ("host=a:1:2&host=b:1:2", "unpack"),
+        ("host=a&host=b&port=1", "Can't mix"),
+        ("hostaddr=999.1.1.1", "hostaddr: '999.1.1.1' does not appear"),
+        ("keepalives=abc", "keepalives: invalid literal"),
+        ("sslmode=foo", "sslmode"),
+        ("sslmode=require&sslmode=foo", "sslmode"),
+        ("channel_binding=foo", "channel_binding"),
+        ("target_session_attrs=foo", "target_session_attrs"),
+        ("ssl_min_protocol_version=foo", "ssl_min_protocol_version"),
+        ("service=none", "service"),
+        ("sslcert=/no/c", "sslcert: /no/c: No such file"),
+        ("sslkey=/no/k", "sslkey: /no/k: No such file"),
+        ("sslrootcert=/no/ca", "sslrootcert: /no/ca: No such file"),
+        ("passfile=/no/p", "passfile: /no/p: No such file"),
+    ],
+)
+def test_what_libpq_cannot_take_is_named(query, said):
+    with pytest.raises(ConfigError, match=said) as raised:
+        parse_url(f"postgresql://u:SECRET@127.0.0.1/x?{query}", OPTION)
+
+    assert str(raised.value).startswith(f"{OPTION}: ")
+    assert "SECRET" not in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "host=a:1&host=b:2",
+        "host=a,b&port=1,2",
+        "hostaddr=::1&sslmode=verify-full&sslrootcert=system",
+        "sslkey=engine:key",
+        "user=a&password=b&dbname=c&keepalives=0&application_name=d%20e",
+    ],
+)
+def test_what_libpq_takes_is_left_to_it(query):
+    parse_url(f"postgresql:///x?{query}", OPTION)
+
+
+@pytest.mark.parametrize("name", ["unix_socket", "bind_address"])
+def test_a_place_that_is_not_there_is_named(name):
+    """It may come yet, so that it is no mistake in the configuration."""
+    engine = create_engine(parse_url(f"{BASE}?{name}=/no/such", OPTION))
+
+    with pytest.raises(sa.exc.OperationalError) as raised:
+        engine.connect()
+
+    assert f"{name}=/no/such" in describe(raised.value)
+
+
+_OPTIONS = {
+    BASE: sorted(drivers.TAKEN_BY_MYSQL - {"bind_address"} | tls.OPTIONS),
+    "postgresql://u:SECRET@127.0.0.1:1/x": sorted(
+        option.keyword.decode()
+        for option in psycopg.pq.Conninfo.get_defaults()
+        if not option.keyword.startswith(b"host")
+    ),
+    "sqlite://": sorted(drivers.CONVERTED_FOR_SQLITE),
+}
+
+
+@given(
+    base=st.sampled_from(sorted(_OPTIONS)),
+    data=st.data(),
+    value=st.text(min_size=1)
+    | st.integers().map(str)
+    | st.booleans().map(str),
+)
+def test_whatever_an_option_says_there_is_a_line_or_none_is_needed(
+    base, data, value
+):
+    name = data.draw(st.sampled_from(_OPTIONS[base]))
+    url = f"{base}?{name}={quote(value)}"
+    try:
+        create_engine(parse_url(url, OPTION)).connect().close()
+    except (ConfigError, sa.exc.SQLAlchemyError) as error:
+        said = describe(error, database=OPTION)
+        assert said.startswith(OPTION)
+        assert "SECRET" not in said
+        assert "\n" not in said
 
 
 def test_several_hosts_are_more_than_the_driver_takes():
@@ -208,6 +368,13 @@ def test_postgresql_is_left_no_prepared_statement():
 
     # Behind PgBouncer, the next transaction may get another session.
     assert told["prepare_threshold"] is None
+
+
+@pytest.mark.parametrize("query", ["", "?client_encoding=SQL_ASCII"])
+def test_postgresql_s_texts_arrive_as_texts(query):
+    url = f"postgresql://u@127.0.0.1:1/x{query}"
+
+    assert connecting(parse_url(url, OPTION))["client_encoding"] == "UTF8"
 
 
 def test_certificates_of_the_machine_are_read_once(monkeypatch):
