@@ -155,7 +155,7 @@ def _connect_in_our_way(engine: Engine) -> None:
     """
     from pymysql import connections, err  # noqa: PLC0415, slow
 
-    class DatabaseLink(connections.Connection):  # type: ignore[misc]
+    class _Link(connections.Connection):  # type: ignore[misc]
         def _create_ssl_ctx(self, sslp: Any) -> Any:
             if sslp:
                 return super()._create_ssl_ctx(sslp)
@@ -173,7 +173,7 @@ def _connect_in_our_way(engine: Engine) -> None:
                         error.args += (f"{name}={getattr(self, name)}",)
                 raise
 
-    engine.dialect.connect = DatabaseLink  # type: ignore[method-assign]
+    engine.dialect.connect = _Link  # type: ignore[method-assign]
 
 
 def _see_what_other_nodes_have(engine: Engine) -> None:
