@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl, urlsplit
 from oslo_config import cfg
 
 from ec2map_sync.rules.errors import ConfigError, Ec2MapError, one_line
+from ec2map_sync.settings.plainly import DOLLAR
 from ec2map_sync.settings.values import Glance
 
 if TYPE_CHECKING:  # slow to import, and only some processes ask Glance
@@ -180,6 +181,8 @@ class Catalogue:
             auth = loading.load_auth_from_conf_options(self._conf, _GROUP)
         except AuthPluginException as error:
             raise ConfigError(f"[glance] {one_line(error)}") from error
+        except cfg.NoSuchOptError as error:
+            raise ConfigError(f"[glance] {DOLLAR}") from error
         return auth or noauth.NoAuth(endpoint=self._options.endpoint)
 
 

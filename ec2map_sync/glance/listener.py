@@ -23,11 +23,12 @@ from ec2map_sync.glance.fit import require_fit
 from ec2map_sync.glance.notifications import sighted, stamp_of, type_of
 from ec2map_sync.ledger import Ledger, Quarantined
 from ec2map_sync.rules.claims import Believe, Sighting, believe_none
-from ec2map_sync.rules.errors import BadMessage, ConfigError, one_line
+from ec2map_sync.rules.errors import BadMessage
 from ec2map_sync.rules.names import GLANCE, LISTENER, UNREADABLE
 from ec2map_sync.rules.selection import ALL_IMAGES, Selection
 from ec2map_sync.running import counters
 from ec2map_sync.running.loop import Pause
+from ec2map_sync.settings.plainly import read_all
 from ec2map_sync.settings.values import Notifications
 
 with warnings.catch_warnings():
@@ -61,11 +62,8 @@ def check_options(conf: cfg.ConfigOpts) -> None:
     :raises ConfigError: naming the option and what it should be.
     """
     for group, options in messaging_opts.list_opts():
-        for option in options:
-            try:
-                _ = (conf[group] if group else conf)[option.dest]
-            except (cfg.Error, ValueError) as error:
-                raise ConfigError(one_line(error)) from error
+        values = conf[group] if group else conf
+        read_all(values, group or "DEFAULT", options)
     rabbit_options(conf)
 
 

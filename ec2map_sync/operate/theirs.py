@@ -18,7 +18,7 @@ from ec2map_sync.glance.broker import (
     rabbit_options,
 )
 from ec2map_sync.rules.errors import ConfigError
-from ec2map_sync.settings.loading import said_plainly
+from ec2map_sync.settings.plainly import said_plainly
 
 _COPIED = (
     "ssl",

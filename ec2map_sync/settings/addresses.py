@@ -13,6 +13,7 @@ from oslo_config import cfg
 from ec2map_sync.broker.address import Address, Tls, joined
 from ec2map_sync.rules.errors import ConfigError
 from ec2map_sync.rules.names import REQUESTS
+from ec2map_sync.settings.plainly import read
 
 if TYPE_CHECKING:  # `ec2map-sync id` should not wait for this import
     from sqlalchemy.engine import URL
@@ -161,8 +162,10 @@ def transport(conf: cfg.ConfigOpts) -> None:
     if notifications in conf:
         found[notifications] = conf[notifications]
     for group, options in found.items():
-        if "transport_url" in options and options.transport_url:
-            _transport(options.transport_url, f"[{group}] transport_url")
+        if "transport_url" in options:
+            url = read(options, group, "transport_url")
+            if url:
+                _transport(url, f"[{group}] transport_url")
 
 
 def management(url: str | None) -> str | None:

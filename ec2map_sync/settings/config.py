@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # `ec2map-sync id` should not wait for these imports
 
     from ec2map_sync.protocol.signing import SigningKey
 
+from ec2map_sync.settings.plainly import read_all
 from ec2map_sync.settings.sinks import CELL_OPTS
 from ec2map_sync.settings.values import (
     Api,
@@ -326,7 +327,9 @@ class Config:
         """Reads the sections of the peers, or cells, with these names."""
         addresses.sections(kind, names, option, self.conf.list_all_sections())
         for name in names:
-            self.conf.register_opts(opts, group=f"{kind}:{name}")
+            section = f"{kind}:{name}"
+            self.conf.register_opts(opts, group=section)
+            read_all(self.conf[section], section, opts)
         return {name: self.conf[f"{kind}:{name}"] for name in names}
 
 

@@ -6,8 +6,11 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from oslo_config import cfg
+
 from ec2map_sync import outages
 from ec2map_sync.rules.errors import one_line
+from ec2map_sync.settings.plainly import DOLLAR
 
 DEADLINE = 8.0
 """Seconds that a check may take; all run at the same time."""
@@ -78,6 +81,8 @@ def unknown(found: str, advice: str = "") -> Finding:
 def _safely(check: Check) -> Finding:
     try:
         return check()
+    except cfg.NoSuchOptError:
+        return wrong(DOLLAR)
     except Exception as error:  # noqa: BLE001, one check is not all of them
         text = outages.describe(error, database="")
         return wrong(text or f"{type(error).__name__}: {one_line(error)}")

@@ -2,11 +2,13 @@
 
 import threading
 
+from oslo_config import cfg
 from patience import within
 
 from ec2map_sync.operate.checks import finding
 from ec2map_sync.operate.checks.finding import ok, run, unknown
 from ec2map_sync.rules.errors import ConfigError
+from ec2map_sync.settings.plainly import DOLLAR
 
 
 def fails(error):
@@ -37,6 +39,7 @@ def test_a_check_that_fails_holds_no_other_up():
         {
             "refused": fails(ConnectionRefusedError("nobody there")),
             "wrong": fails(ConfigError("[bus] url is missing")),
+            "in a value": fails(cfg.NoSuchOptError("hunter2")),
             "broken": fails(ZeroDivisionError("oops")),
             "not yet": lambda: unknown("none yet"),
         }
@@ -45,6 +48,7 @@ def test_a_check_that_fails_holds_no_other_up():
     assert [f.result for f in findings] == [
         "wrong: nobody there",
         "wrong: [bus] url is missing",
+        f"wrong: {DOLLAR}",
         "wrong: ZeroDivisionError: oops",
         "unknown: none yet",
     ]

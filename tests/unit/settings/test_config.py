@@ -282,6 +282,14 @@ def test_a_slip_is_refused_in_one_line(tmp_path, good, slip):
         ("cell:cell0", "connection", "mysql//u:hunter2@localhost/x"),
         ("notifications", "management_url", "amqp://u:hunter2@localhost/"),
         ("notifications", "management_url", "http://u:hunter2@localhost:x"),
+        # The end of a password, where a host, a port or an option is sought.
+        ("cell:cell0", "connection", "mysql://u:p@hunter2@localhost/x"),
+        ("ledger", "connection", "postgresql://u:p@h:hunter2@localhost/x"),
+        ("ledger", "connection", "mysql://u:p$hunter2@localhost/x"),
+        ("cell:cell1", "connection", "mysql://u:p$hunter2@localhost/x"),
+        ("peer:RegionTwo", "url", "amqp://u:p${hunter2}@localhost//"),
+        ("DEFAULT", "transport_url", "rabbit://u:p$hunter2@localhost/"),
+        ("oslo_messaging_rabbit", "ssl_ca_file", "/$hunter2"),
     ],
 )
 def test_a_password_is_never_repeated(tmp_path, good, change):
@@ -290,6 +298,8 @@ def test_a_password_is_never_repeated(tmp_path, good, change):
     with pytest.raises(ConfigError) as refused:
         check(path)
 
+    section, option, _ = change
+    assert f"[{section}] {option}" in str(refused.value)
     assert "hunter2" not in str(refused.value)
 
 
