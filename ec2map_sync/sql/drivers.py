@@ -98,6 +98,8 @@ def _hosts(url: URL) -> list[str]:
 
 def _require_name(host: str) -> None:
     """Looks at a name of which Python makes another for DNS."""
+    if "@" in host:  # what stands before it is not said again
+        raise ConfigError("an '@' in a name or a password is written %40")
     try:
         host.encode("idna")
     except UnicodeError as error:
@@ -177,6 +179,8 @@ def _mysql(url: URL) -> None:
     if "read_default_file" in query:
         path = os.path.expanduser(query["read_default_file"])
         tls.require_file("read_default_file", path)
+        if os.path.isdir(path):
+            raise ConfigError(f"read_default_file: {path}: Is a directory")
         with _naming(f"read_default_file: {path}"):
             group = query.get("read_default_group", "client")
             said = mycnf.options(path, group)

@@ -55,6 +55,11 @@ def test_what_cannot_be_done_is_named(query, said):
     assert str(raised.value) == f"{OPTION}: {said}"
 
 
+def test_a_folder_is_no_option_file(tmp_path):
+    with pytest.raises(ConfigError, match=r"file: /.*: Is a dir"):
+        parse_url(f"{BASE}?read_default_file={tmp_path}", OPTION)
+
+
 def test_a_file_that_holds_no_certificate_is_named(tmp_path):
     path = tmp_path / "empty.pem"
     path.touch()
