@@ -26,8 +26,11 @@ _DRIVERS = {
 }
 _MYSQL = {"mysql", "mariadb"}
 
-RESTED = 5.0
-"""Seconds after which a connection is asked whether it still works."""
+RESTED = 0.5
+"""Seconds after which a connection is asked whether it still works.
+
+Servers and proxies may end one that rests; none does so within a second.
+"""
 
 _IN_TRANSACTION = 1
 """A bit of what MySQL says after each statement: SERVER_STATUS_IN_TRANS."""

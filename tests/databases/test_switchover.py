@@ -6,6 +6,7 @@ from uuid import uuid4
 import pytest
 import schemas
 import sqlalchemy as sa
+from multiplexer import packet
 from patience import wait_until
 from proxy import Proxy, as_it_comes
 from servers import MariaDB, PostgreSQL
@@ -13,13 +14,17 @@ from servers import MariaDB, PostgreSQL
 from ec2map_sync.rules.rows import SinkRow
 from ec2map_sync.sinks import Plan
 from ec2map_sync.sinks.nova import NovaSink
-from ec2map_sync.sql import errors
+from ec2map_sync.sql import database, errors
 from ec2map_sync.sql.database import create_engine, parse_url
 
 pytestmark = pytest.mark.services
 
 IMAGE = "00000000-0000-4000-8000-000000000001"
 ME = sa.text("SELECT connection_id()")
+FAREWELL = (
+    b"\xff" + (4031).to_bytes(2, "little") + b"#HY000The client was "
+    b"disconnected by the server because of inactivity."
+)
 LEFT = {code for code in errors.CANNOT_WRITE if isinstance(code, int)}
 
 
@@ -172,3 +177,46 @@ def test_a_server_that_answers_so_is_left_at_once(mariadb, code):
     with engine.connect() as connection:
         assert connection.scalar(ME) != before
     engine.dispose()
+
+
+@pytest.mark.parametrize("rested", [database.RESTED, 3600])
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_server_that_says_farewell_to_who_rests_is_left(
+    mariadb, monkeypatch, rested, number
+):
+    """As MySQL does from 8.0.24 on; here, a proxy says it."""
+    monkeypatch.setattr(database, "RESTED", rested)
+    user = f"u{uuid4().hex[:8]}"
+    mariadb.execute(f"CREATE USER {user}")
+    waits = "SET GLOBAL wait_timeout ="
+
+    def split(source):
+        yield from as_it_comes(source)
+        yield packet(number, FAREWELL)  # also to the server, which has gone
+
+    with (
+        told(mariadb, [f"{waits} 1"], [f"{waits} DEFAULT"]),
+        Proxy(mariadb.port, split) as proxy,
+    ):
+        url = parse_url(f"mysql://{user}@127.0.0.1:{proxy.port}/", "x")
+        engine = create_engine(url)
+        before = once(engine, ME)
+        wait_until(lambda: not sessions_of(mariadb, user), 10)
+
+        if rested > 1:
+            with pytest.raises(sa.exc.OperationalError) as raised:
+                once(engine, ME)
+            assert raised.value.connection_invalidated
+        assert once(engine, ME) > before
+        engine.dispose()
+
+
+def sessions_of(server, user):
+    return server.execute(
+        f"SELECT id FROM information_schema.processlist WHERE user = '{user}'"
+    )
+
+
+def once(engine, statement):
+    with engine.connect() as connection:
+        return connection.scalar(statement)
