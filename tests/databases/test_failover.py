@@ -41,11 +41,7 @@ def replicated(tmp_path_factory):
         MariaDB(directory / "one", "--server-id=1", *logging) as one,
         MariaDB(directory / "two", "--server-id=2", *logging) as two,
     ):
-        two.execute(
-            "CHANGE MASTER TO MASTER_HOST='127.0.0.1', MASTER_USER='root', "
-            f"MASTER_PORT={one.port}, MASTER_USE_GTID=slave_pos"
-        )
-        two.execute("START SLAVE")
+        two.follow(one)
         yield one, two
 
 

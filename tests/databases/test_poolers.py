@@ -59,7 +59,7 @@ def multiplexer(mariadb):
     mariadb.execute("SET GLOBAL innodb_snapshot_isolation = 1")
     with Multiplexer(mariadb) as pooler:
         yield pooler
-    mariadb.execute("SET GLOBAL innodb_snapshot_isolation = 0")
+    mariadb.execute("SET GLOBAL innodb_snapshot_isolation = DEFAULT")
 
 
 def opened(server, pooler):

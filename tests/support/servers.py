@@ -22,6 +22,8 @@ import tempfile
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -39,7 +41,7 @@ TOOLS = Path(__file__).parents[2] / "tools"
 RABBITMQ_SCRIPTS = "rabbitmq/lib/rabbitmq_server-*/sbin/rabbitmq-server"
 GALERA = "/usr/lib/galera/libgalera_smm.so"
 NOWHERE = "00000000-0000-0000-0000-000000000000:-1"
-POSTGRESQL_PROGRAMS = "postgresql/*/bin/postgres"
+POSTGRESQL_PROGRAMS = "usr/lib/postgresql/*/bin/postgres"
 
 START_SECONDS = within(90)
 STOP_SECONDS = within(60)
@@ -84,6 +86,55 @@ def find_program(name: str, package: str) -> str:
 
 def _not_installed(name: str, package: str) -> ServerError:
     return ServerError(f"{name} is not installed: apt-get install {package}")
+
+
+@dataclass(frozen=True)
+class Root:
+    """A root directory with programs: the machine's, or one unpacked."""
+
+    place: Path = Path("/")
+    enter: tuple[str, ...] = ()
+    """What runs a program there."""
+
+    @classmethod
+    def unpacked(cls, tool: str) -> Self:
+        """Give the one that a program of the tree's unpacks."""
+        done = subprocess.run(
+            [TOOLS / tool], check=True, stdout=subprocess.PIPE, text=True
+        )
+        found = Path(done.stdout.strip())
+        return cls(found / "root", (str(found / "enter"),))
+
+    @property
+    def user(self) -> str:
+        """Who one is there."""
+        return "root" if self.enter else getpass.getuser()
+
+    def find(self, name: str, package: str) -> str:
+        """Give the path that a program has there."""
+        if not self.enter:
+            return find_program(name, package)
+        places = ("usr/sbin", "usr/bin")
+        found = [p for p in places if (self.place / p / name).exists()]
+        if not found:
+            raise ServerError(f"{self.place} lacks {name} of {package}")
+        return f"/{found[0]}/{name}"
+
+    def newest(self, pattern: str) -> Path | None:
+        """Give the path there that sorts last of those that fit."""
+        found = sorted(self.place.glob(pattern))
+        return Path("/") / found[-1].relative_to(self.place) if found else None
+
+
+@cache
+def databases() -> Root:
+    """Give where MariaDB and PostgreSQL are: the machine's, or Debian 13's.
+
+    The latter if EC2MAP_SYNC_DATABASES is trixie.
+    """
+    if os.environ.get("EC2MAP_SYNC_DATABASES") == "trixie":
+        return Root.unpacked("trixie-databases-env")
+    return Root()
 
 
 def _environment(home: Path) -> dict[str, str]:
@@ -275,7 +326,7 @@ class RabbitMQ(Server):
         self._dist_port = free_port()
         self._own_epmd = None if epmd else Epmd(directory / "epmd")
         self._epmd = epmd or self._own_epmd
-        self._enter: list[str] = []
+        self._enter: tuple[str, ...] = ()
         """What lets a program see the files of the node's programs."""
         self._scripts = self._find_scripts()
 
@@ -486,17 +537,11 @@ class RabbitMQ4(RabbitMQ):
         return super().start()
 
     def _find_scripts(self) -> Path:
-        done = subprocess.run(
-            [TOOLS / "rabbitmq4-env"],
-            check=True,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        place = Path(done.stdout.strip())
-        self._enter = [str(place / "enter")]
-        root = place / "root"
-        (found,) = (root / "usr/lib").glob(RABBITMQ_SCRIPTS)
-        return Path("/") / found.parent.relative_to(root)
+        root = Root.unpacked("rabbitmq4-env")
+        self._enter = root.enter
+        found = root.newest(f"usr/lib/{RABBITMQ_SCRIPTS}")
+        assert found is not None
+        return found.parent
 
 
 class MariaDB(Server):
@@ -533,6 +578,26 @@ class MariaDB(Server):
         return pymysql.connect(
             host="127.0.0.1", port=self.port, user="root", autocommit=True
         )
+
+    def follow(self, other: "MariaDB") -> None:
+        """Do from now on what another server does."""
+        self.execute(
+            "CHANGE MASTER TO MASTER_HOST='127.0.0.1', MASTER_USER='root', "
+            f"MASTER_PORT={other.port}, MASTER_USE_GTID=slave_pos, "
+            # Its certificate is of its own making, and root has no password.
+            "MASTER_SSL_VERIFY_SERVER_CERT=0"
+        )
+        self.execute("START SLAVE")
+
+    def let_in(self, user: str) -> None:
+        """Make an account, with the password "p", that is like others.
+
+        Root may write where it is read-only, too.
+        """
+        self.execute(f"CREATE USER {user} IDENTIFIED BY 'p'")
+        self.execute(f"GRANT ALL ON *.* TO {user}")
+        for right in ("SUPER", "READ_ONLY ADMIN", "CONNECTION ADMIN"):
+            self.execute(f"REVOKE {right} ON *.* FROM {user}")
 
     def keep_a_copy(self) -> None:
         """Copy its data; it is away meanwhile."""
@@ -572,9 +637,10 @@ class MariaDB(Server):
         with self.log.open("ab") as log:
             done = subprocess.run(
                 [
-                    find_program("mariadb-install-db", "mariadb-server"),
+                    *databases().enter,
+                    databases().find("mariadb-install-db", "mariadb-server"),
                     "--no-defaults",
-                    f"--user={getpass.getuser()}",
+                    f"--user={databases().user}",
                     f"--datadir={fresh}",
                     "--auth-root-authentication-method=normal",
                     "--skip-test-db",
@@ -592,9 +658,10 @@ class MariaDB(Server):
 
     def _command(self) -> list[str]:
         return [
-            find_program("mariadbd", "mariadb-server"),
+            *databases().enter,
+            databases().find("mariadbd", "mariadb-server"),
             "--no-defaults",
-            f"--user={getpass.getuser()}",
+            f"--user={databases().user}",
             f"--datadir={self._data}",
             "--bind-address=127.0.0.1",
             f"--port={self.port}",
@@ -708,7 +775,7 @@ class Galera(MariaDB):
             shutil.copytree(self._cluster[0].directory / "copy", self._data)
 
     def _prepare(self) -> None:
-        if not Path(GALERA).exists():
+        if databases().newest(GALERA.lstrip("/")) is None:
             raise _not_installed("Galera", "galera-4")
         super()._prepare()
         if os.getuid() == 0:
@@ -793,10 +860,10 @@ class PostgreSQL(Server):
 
     @staticmethod
     def _find_programs() -> Path:
-        found = sorted(Path("/usr/lib").glob(POSTGRESQL_PROGRAMS))
-        if not found:
+        found = databases().newest(POSTGRESQL_PROGRAMS)
+        if found is None:
             raise _not_installed("PostgreSQL", "postgresql")
-        return found[-1].parent
+        return found.parent
 
     def _prepare(self) -> None:
         if self._place is None:
@@ -820,7 +887,8 @@ class PostgreSQL(Server):
         with self.log.open("ab") as log:
             done = subprocess.run(
                 [
-                    *_as_nobody(),
+                    *databases().enter,
+                    *_as_nobody(databases()),
                     self._programs / program,
                     f"--pgdata={place}/data",
                     "--username=postgres",
@@ -840,7 +908,8 @@ class PostgreSQL(Server):
 
     def _command(self) -> list[str]:
         return [
-            *_as_nobody(),
+            *databases().enter,
+            *_as_nobody(databases()),
             str(self._programs / "postgres"),
             f"-D{self._place}/data",
             f"-p{self.port}",
@@ -902,10 +971,17 @@ class HAProxy(Server):
 
     def take_out(self, server: MariaDB) -> None:
         """Send nobody there any more; who is there stays."""
+        self._set(server, "drain")
+
+    def cut_off(self, server: MariaDB) -> None:
+        """Send nobody there any more, and end the sessions that are."""
+        self._set(server, "maint")
+
+    def _set(self, server: MariaDB, state: str) -> None:
         name = f"databases/s{self._servers.index(server)}"
         with socket.socket(socket.AF_UNIX) as link:
             link.connect(f"{self._place}/stats")
-            link.sendall(f"set server {name} state maint\n".encode())
+            link.sendall(f"set server {name} state {state}\n".encode())
             if answer := link.recv(1000).strip():
                 raise ServerError(answer.decode())
 
@@ -1073,9 +1149,14 @@ class Memcached(Server):
         return False
 
 
-def _as_nobody() -> list[str]:
+def _as_nobody(root: Root | None = None) -> list[str]:
+    """Give what runs a program as anybody but root."""
     if os.getuid():
-        return []
+        if root is None or not root.enter:
+            return []
+        # Whoever enters is root there.
+        ids = ["--map-user=65534", "--map-group=65534"]
+        return ["unshare", "--user", *ids, "setpriv", "--pdeathsig=KILL"]
     return [
         find_program("setpriv", "util-linux"),
         "--reuid=nobody",
