@@ -32,6 +32,14 @@ RESTED = 0.5
 Servers and proxies may end one that rests; none does so within a second.
 """
 
+LOCK_WAIT = 5
+"""Seconds for which MySQL lets a statement wait for a row.
+
+Whoever makes a server read only, or has it hold still for a dump, waits for
+statements that wait, while no new ones may begin: if whoever has the row needs
+another one, nobody on that server writes until this has passed.
+"""
+
 _IN_TRANSACTION = 1
 """A bit of what MySQL says after each statement: SERVER_STATUS_IN_TRANS."""
 
@@ -145,7 +153,7 @@ def create_engine(
     _leave_what_cannot_write(engine)
     if backend in _MYSQL:
         _connect_in_our_way(engine)
-        _see_what_other_nodes_have(engine)
+        _tell_sessions(engine)
     return engine
 
 
@@ -179,16 +187,20 @@ def _connect_in_our_way(engine: Engine) -> None:
     engine.dialect.connect = _Link  # type: ignore[method-assign]
 
 
-def _see_what_other_nodes_have(engine: Engine) -> None:
-    """Lets a node of a Galera cluster catch up before a transaction reads.
+def _tell_sessions(engine: Engine) -> None:
+    """Tells each new session how to wait for others.
 
-    It may not show yet what another node has committed: another host of
-    ours may have written a sink by what this one does not know yet.
+    A node of a Galera cluster may not show yet what another one has
+    committed: another host of ours may have written a sink by what this one
+    does not know yet. So it catches up before a transaction reads.
     """
 
     @sa.event.listens_for(engine, "connect")
-    def catch_up(connection: Any, _record: Any) -> None:
+    def tell(connection: Any, _record: Any) -> None:
         with connection.cursor() as cursor:
+            cursor.execute(
+                f"SET SESSION innodb_lock_wait_timeout = {LOCK_WAIT}"
+            )
             cursor.execute("SHOW VARIABLES LIKE 'wsrep_on'")
             found = cursor.fetchone()
             if found and found[1] == "ON":

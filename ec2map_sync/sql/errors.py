@@ -39,6 +39,8 @@ NOT_AVAILABLE = {1205, "55P03"}
 
 _ATTEMPTS = 16
 _FIRST_PAUSE = 0.005
+_LONGEST_WAIT = 50
+"""Seconds for a lock in all; so long MySQL by itself lets one wait for it."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -48,16 +50,20 @@ def again(transaction: Callable[P, T]) -> Callable[P, T]:
     """Makes it be done again where another transaction was in its way.
 
     Nothing of it is done then, and the other one is. On a Galera cluster,
-    that is how two writers on different nodes take turns.
+    that is how two writers on different nodes take turns. So it is where a
+    lock was waited for: each wait for it is short.
     """
 
     @wraps(transaction)
     def attempts(*args: P.args, **kwargs: P.kwargs) -> T:
+        end = time.monotonic() + _LONGEST_WAIT
         for n in range(1, _ATTEMPTS):
+            late = time.monotonic() > end
             try:
                 return transaction(*args, **kwargs)
             except DBAPIError as error:
-                if not codes(error.orig) & DEADLOCK:
+                wanted = DEADLOCK if late else DEADLOCK | NOT_AVAILABLE
+                if not codes(error.orig) & wanted:
                     raise
             time.sleep(random.uniform(0, min(_FIRST_PAUSE * 2**n, 1)))
         return transaction(*args, **kwargs)

@@ -1,13 +1,15 @@
 """A server that answers, and writes no more, is left for the new one."""
 
-from contextlib import ExitStack, contextmanager
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
 from uuid import uuid4
 
 import pytest
 import schemas
 import sqlalchemy as sa
 from multiplexer import packet
-from patience import wait_until
+from patience import wait_until, within
 from proxy import Proxy, as_it_comes
 from servers import MariaDB, PostgreSQL
 
@@ -220,3 +222,56 @@ def sessions_of(server, user):
 def once(engine, statement):
     with engine.connect() as connection:
         return connection.scalar(statement)
+
+
+def test_to_make_a_server_read_only_takes_no_longer_than_a_short_wait(
+    servers_of_mariadb, monkeypatch
+):
+    """It waits for who waits for us, and lets us begin nothing new."""
+    monkeypatch.setattr(database, "LOCK_WAIT", 3)
+    waits = "Waiting for backup lock"
+    server, name = servers_of_mariadb
+    url = parse_url(server.url(name), "x").set(username="u", password="p")
+    engine = create_engine(url)
+    table = schemas.S3_IMAGES
+    with engine.begin() as connection:
+        connection.execute(sa.insert(table).values(id=100, uuid=IMAGE))
+    change = sa.update(table).values(deleted=0)
+    with ThreadPoolExecutor(2) as threads, engine.connect() as holder:
+        holder.execute(change)
+        waiter = threads.submit(run, engine, change)
+        wait_until(lambda: states(server, "Updating"), 10)
+        switch = threads.submit(server.execute, "SET GLOBAL read_only = 1")
+        wait_until(lambda: switch.done() or states(server, waits), 10)
+        began = time.monotonic()
+
+        with suppress(sa.exc.DBAPIError):
+            holder.execute(change)
+
+        switch.result(within(30))
+        assert time.monotonic() - began < within(10)
+        with pytest.raises(sa.exc.OperationalError):
+            waiter.result(within(10))
+    server.execute("SET GLOBAL read_only = 0")
+    engine.dispose()
+
+
+@pytest.fixture
+def servers_of_mariadb(all_servers):
+    server, name = all_servers[MariaDB][0], f"c{uuid4().hex}"
+    engine = sa.create_engine(parse_url(server.create_database(name), ""))
+    schemas.create(engine, schemas.S3_IMAGES)
+    engine.dispose()
+    return server, name
+
+
+def run(engine, statement):
+    with engine.begin() as connection:
+        connection.execute(statement)
+
+
+def states(server, state):
+    return server.execute(
+        "SELECT id FROM information_schema.processlist "
+        f"WHERE user IN ('u', 'root') AND state = '{state}'"
+    )

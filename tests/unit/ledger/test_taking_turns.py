@@ -16,6 +16,7 @@ from ec2map_sync.rules.copies import Suspects
 from ec2map_sync.rules.rows import SinkRow
 from ec2map_sync.rules.stamps import wall_clock
 from ec2map_sync.sinks.nova import NovaSink
+from ec2map_sync.sql import errors
 
 IMAGE = "aaaaaaaa-0000-4000-8000-000000000001"
 OTHER = "aaaaaaaa-0000-4000-8000-000000000002"
@@ -25,15 +26,16 @@ OVERTAKEN = pymysql.err.OperationalError(1213, "Deadlock found")
 class Overtaken:
     """Lets the next commit fail; counts them."""
 
-    def __init__(self, engine):
+    def __init__(self, engine, error=OVERTAKEN):
         self.commits = 0
+        self._error = error
         event.listen(engine, "commit", self._commit)
 
     def _commit(self, connection):
         self.commits += 1
         if self.commits == 1:
             connection.connection.rollback()
-            raise sa.exc.OperationalError("COMMIT", None, OVERTAKEN)
+            raise sa.exc.OperationalError("COMMIT", None, self._error)
 
 
 def damage(ledger):
@@ -114,3 +116,24 @@ def test_so_is_a_push_of_novas_counter(cell):
     NovaSink("cell1", cell).reserve()
 
     assert overtaken.commits > 1
+
+
+@pytest.fixture
+def waited(engine):
+    """A commit that fails for a lock, as a statement does elsewhere."""
+    return Overtaken(engine, pymysql.err.OperationalError(1205, "Lock wait"))
+
+
+def test_so_is_what_has_waited_for_a_lock(ledger, waited):
+    WRITES["see"](ledger)
+
+    assert waited.commits > 1
+
+
+def test_nobody_waits_for_a_lock_for_ever(ledger, waited, monkeypatch):
+    monkeypatch.setattr(errors, "_LONGEST_WAIT", -1)
+
+    with pytest.raises(sa.exc.OperationalError, match="1205"):
+        WRITES["see"](ledger)
+
+    assert waited.commits == 1
