@@ -1,9 +1,7 @@
 """A Debian in a directory: to install into, and to boot (as root)."""
 
-import os
 import platform
 import shutil
-import signal
 import sqlite3
 import subprocess
 from contextlib import closing
@@ -146,9 +144,6 @@ class Root:
 class Machine(Server, Root):
     """One that is booted, with systemd; its network is this machine's."""
 
-    # To systemd-nspawn: let it shut down.
-    stop_signal = signal.SIGTERM
-
     def __init__(self, directory: Path) -> None:
         Server.__init__(self, directory)
         Root.__init__(self, directory / "root")
@@ -171,19 +166,26 @@ class Machine(Server, Root):
         """Give what the agent has said."""
         return self.run("journalctl", "--no-pager", f"--unit={UNIT}")
 
-    def kill(self) -> None:
-        """End it on the spot, its first process with it."""
-        if self.pid is not None and (first := self._first()):
-            os.kill(first, signal.SIGKILL)
-        super().kill()
+    def stop(self) -> None:
+        """End it on the spot: nothing of it is needed again."""
+        self.kill()
 
     def _first(self) -> int | None:
-        children = Path(f"/proc/{self.pid}/task/{self.pid}/children")
-        found = children.read_text().split()
-        return int(found[0]) if found else None
+        """Give its first process, as it is called here."""
+        found = self.pid
+        for _ in ("unshare", "systemd-nspawn"):
+            children = Path(f"/proc/{found}/task/{found}/children")
+            below = children.read_text().split()
+            if not below:
+                return None
+            found = int(below[0])
+        return found
 
     def _command(self) -> list[str]:
         return [
+            find_program("unshare", "util-linux"),
+            # What is killed takes all of the machine with it.
+            *("--pid", "--fork", "--kill-child", "--mount-proc"),
             find_program("systemd-nspawn", "systemd-container"),
             "--quiet",
             f"--directory={self.place}",
