@@ -8,10 +8,9 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import cotyledon
-from cotyledon.types import WorkerId
 from oslo_config import cfg
 from oslo_log import log
 
@@ -26,6 +25,9 @@ from ec2map_sync.settings import config
 from ec2map_sync.settings.config import Config
 from ec2map_sync.settings.loading import load
 from ec2map_sync.settings.services import SERVICES, processes
+
+if TYPE_CHECKING:  # not in each release
+    from cotyledon.types import WorkerId
 
 LOG = logging.getLogger(__name__)
 
@@ -42,7 +44,9 @@ class Worker(cotyledon.Service):
     graceful_shutdown_timeout = GRACE
     build: ClassVar[Callable[[Config, Host], Threads]]
 
-    def __init__(self, worker_id: WorkerId, conf: Config, host: Host) -> None:
+    def __init__(
+        self, worker_id: "WorkerId", conf: Config, host: Host
+    ) -> None:
         super().__init__(worker_id)
         self._done = threading.Event()
         host.enter(f"{self.name}-{worker_id}", str(self.name))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from oslo_config import cfg
+from oslo_messaging.opts import list_opts
 
 from ec2map_sync.glance.broker import broker_address, rabbit_options
 from ec2map_sync.glance.listener import register_options
@@ -66,6 +67,14 @@ def read(tmp_path):
     return act
 
 
+def fitting(text):
+    """Leave out what this release of oslo.messaging has no option for."""
+    names = {option.dest for _, some in list_opts() for option in some}
+    newer = {"use_queue_manager"} - names
+    lines = text.splitlines(keepends=True)
+    return "".join(one for one in lines if one.split(" ")[0] not in newer)
+
+
 @pytest.mark.parametrize("tool", TOOLS)
 def test_what_a_tool_writes_gives_what_we_need(tool, monkeypatch):
     monkeypatch.chdir(CLOUDS / tool)
@@ -73,7 +82,7 @@ def test_what_a_tool_writes_gives_what_we_need(tool, monkeypatch):
     proposal = propose(*files_of(tool))
 
     text = proposal.text.replace("# memcached_servers", "memcached_servers")
-    assert f"{text}\n" == Path("ec2map-sync.conf").read_text()
+    assert f"{text}\n" == fitting(Path("ec2map-sync.conf").read_text())
     said = "".join(f"{line}\n" for line in proposal.advised)
     assert said == Path("advice").read_text()
     assert proposal.needed == ()

@@ -398,4 +398,5 @@ def test_certificates_of_the_machine_are_read_once(monkeypatch):
             with pytest.raises(sa.exc.OperationalError):
                 engine.connect()
 
-    assert len(made) == 1
+    # PyMySQL up to 1.1.0 takes no TLS that it was not asked for.
+    assert len(made) <= 1
