@@ -128,7 +128,8 @@ def ask(url, **headers):
 def test_the_catalogue_leads_to_look_ups_for_whom_keystone_knows(host):
     place = host.directory / "endpoint_of_ec2-mapping_in_RegionOne"
     url = place.read_text().strip()
-    (image,) = host.images()
+    image = host.create_image()
+    await_everywhere(host, image)
 
     refused, _ = ask(f"{url}/v1/images/{image}")
     token = {"X-Auth-Token": TOKENS["admin"]}
