@@ -104,13 +104,13 @@ def test_the_queue_of_a_dead_peer_is_bounded(regions):
     await_published(one)
     since = time.monotonic()
     full = queue_length(one, queue_of(two))
-    # Each has 500 claims, of some 80 bytes.
-    assert 0 < full < 16_000 / 500
+    assert full > 0
 
     claim_many(open_ledger(one), 16_000)
     await_published(one)
 
-    # Heartbeats are in it as well, and small.
+    # These are 32 messages more, of 500 claims of some 80 bytes, for as many
+    # that were dropped. Heartbeats are in it as well, and small.
     beats = (time.monotonic() - since) / BEAT
     assert queue_length(one, queue_of(two)) <= full + 2 + beats
     missing = held(one) - held(two)
