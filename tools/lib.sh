@@ -157,7 +157,7 @@ fetch_wheels() { # directory version
         --platform="manylinux2014_$machine" \
         --platform="manylinux_2_28_$machine" \
         --platform="manylinux_2_34_$machine" \
-        pip "$wheel[api]"
+        pip "${wheel}[api]"
 }
 
 # Sets the time of all that is built: that of the tree, not of the build.
