@@ -118,6 +118,25 @@ def test_entries_are_of_what_was_known_before(ledger, monkeypatch):
         ]
 
 
+def test_entries_are_the_same_where_a_backslash_is_a_character(mariadb):
+    url = mariadb.create_database("backslashes")
+    odd = f"{url}&init_command=SET sql_mode='NO_BACKSLASH_ESCAPES,ANSI_QUOTES'"
+    engine = create_engine(parse_url(odd, "test"))
+    schema.upgrade(engine)
+    ledger = Ledger(engine, SMALL)
+    claims = [Claim(claimed_at=n, image=image(n)) for n in (1, 2, 3)]
+    ledger.record(claims)
+
+    with ledger.snapshot() as snapshot:
+        (found,) = snapshot.entries(9)
+
+    numbers = settle(claims, SMALL)
+    assert [one[:2] for one in found] == [
+        lines(claim, numbers[claim.image]) for claim in claims
+    ]
+    engine.dispose()
+
+
 def lines(claim, number):
     line = line_of(claim)
     return line.encode(), entry(line, number).encode()
