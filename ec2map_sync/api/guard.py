@@ -45,6 +45,7 @@ class Guard:
         self._conf = config.conf
         self._enforcer = policy.Enforcer(config.conf)
         self._enforcer.register_defaults(rules())
+        self._said: str | None = None
 
     def may(self, req: falcon.Request, operation: str) -> None:
         """Looks whether who asks may.
@@ -79,18 +80,25 @@ class Guard:
 
         def guarded(environ: dict[str, Any], start: Any) -> Any:
             try:
-                return verified(environ, start)
+                answer = verified(environ, start)
             except ClientException as error:
                 # Of what Keystone's library raises, the middleware answers
                 # some: not that its catalogue lacks Keystone, for one.
-                LOG.warning(
-                    "no token can be verified, see [keystone_authtoken]: %s",
-                    error,
-                )
+                self._say(str(error))
                 environ[_UNASKED] = error
                 return application(environ, start)
+            self._said = None
+            return answer
 
         return guarded
+
+    def _say(self, text: str) -> None:
+        """Says once why no token can be verified: anybody may send many."""
+        if text != self._said:
+            LOG.warning(
+                "no token can be verified, see [keystone_authtoken]: %s", text
+            )
+        self._said = text
 
 
 def _rule(operation: str) -> str:
