@@ -7,9 +7,10 @@ from uuid import uuid4
 
 import pytest
 import schemas
+import servers
 import sqlalchemy as sa
 from patience import wait_until
-from servers import Galera, MariaDB
+from servers import Galera
 
 from ec2map_sync.ledger import Ledger, schema
 from ec2map_sync.operate.checks import databases
@@ -35,14 +36,8 @@ OURS = SinkRow(number=DERIVED.first + 5, uuid=IMAGE)
 @pytest.fixture(scope="module")
 def replicated(tmp_path_factory):
     """Give a server, and one that follows it."""
-    directory = tmp_path_factory.mktemp("replicated")
-    logging = ("--log-bin=log", "--binlog-format=ROW")
-    with (
-        MariaDB(directory / "one", "--server-id=1", *logging) as one,
-        MariaDB(directory / "two", "--server-id=2", *logging) as two,
-    ):
-        two.follow(one)
-        yield one, two
+    with servers.replicated(tmp_path_factory.mktemp("replicated")) as pair:
+        yield pair
 
 
 @pytest.fixture(scope="module")

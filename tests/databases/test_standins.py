@@ -5,7 +5,7 @@ import schemas
 import sqlalchemy as sa
 from patience import wait_until
 from proxy import Proxy, as_it_comes
-from servers import HAProxy, MariaDB, PostgreSQL, Standby
+from servers import HAProxy, PostgreSQL, Standby, replicated
 
 from ec2map_sync.ledger import Ledger, schema
 from ec2map_sync.outages import describe
@@ -81,12 +81,7 @@ class Region:
 @pytest.fixture
 def pair(tmp_path):
     """A server, and one that follows it."""
-    logging = ("--log-bin=log", "--binlog-format=ROW")
-    with (
-        MariaDB(tmp_path / "one", "--server-id=1", *logging) as one,
-        MariaDB(tmp_path / "two", "--server-id=2", *logging) as two,
-    ):
-        two.follow(one)
+    with replicated(tmp_path) as (one, two):
         for name in ("ledger", "cell"):
             one.create_database(name)
         one.let_in("u")

@@ -7,7 +7,7 @@ import pytest
 from fleet import Load, await_reading, pair, running
 from one_set import await_same_cells
 from patience import wait_until, within
-from servers import HAProxy, MariaDB
+from servers import HAProxy, MariaDB, replicated
 
 pytestmark = [pytest.mark.services, pytest.mark.long]
 
@@ -31,12 +31,7 @@ class Behind:
 @pytest.fixture
 def servers(tmp_path):
     """Give a primary, and one that follows it."""
-    logging = ("--log-bin=log", "--binlog-format=ROW")
-    with (
-        MariaDB(tmp_path / "one", "--server-id=1", *logging) as one,
-        MariaDB(tmp_path / "two", "--server-id=2", *logging) as two,
-    ):
-        two.follow(one)
+    with replicated(tmp_path) as (one, two):
         one.let_in("u")
         yield one, two
 

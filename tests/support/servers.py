@@ -20,7 +20,7 @@ import ssl
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -1180,3 +1180,15 @@ def _is_alive(pid: int) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return False
     return not state.startswith(" Z")
+
+
+@contextlib.contextmanager
+def replicated(directory: Path) -> Iterator[tuple[MariaDB, MariaDB]]:
+    """Run a server, and one that follows it."""
+    logging = ("--log-bin=log", "--binlog-format=ROW")
+    with (
+        MariaDB(directory / "one", "--server-id=1", *logging) as one,
+        MariaDB(directory / "two", "--server-id=2", *logging) as two,
+    ):
+        two.follow(one)
+        yield one, two
