@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from ec2map_sync.ledger import ranges, tables
 from ec2map_sync.ledger.bookkeeping import state_of
-from ec2map_sync.ledger.snapshot import Leaf, Snapshot, after
+from ec2map_sync.ledger.snapshot import Leaves, Snapshot
 from ec2map_sync.protocol.agreements import Terms
 from ec2map_sync.rules.claims import (
     BEGINNING,
@@ -20,7 +20,7 @@ from ec2map_sync.rules.claims import (
     Span,
     Stamp,
 )
-from ec2map_sync.rules.merkle import Hash, Tree, join, leaf_hash, root_of
+from ec2map_sync.rules.merkle import Hash, Tree, join, leaf_hashes, root_of
 
 
 class TermsTally:
@@ -35,15 +35,14 @@ class TermsTally:
         self._claims, self._mapping = Tree(), Tree()
         self._count = 0
 
-    def pages(self) -> Iterator[list[bytes]]:
+    def pages(self) -> Iterator[Sequence[bytes]]:
         """Returns the entries of the mapping."""
         for page in self._snapshot.entries(self._until):
-            entries = [leaf.entry for leaf in page]
-            self._claims.extend(leaf.claim for leaf in page)
-            self._mapping.extend(entries)
+            self._claims.extend(page.claims)
+            self._mapping.extend(page.entries)
             self._count += len(page)
             self._advance(len(page))
-            yield entries
+            yield page.entries
 
     def terms(self) -> Terms:
         """Returns what a note says, after all pages."""
@@ -210,7 +209,7 @@ class Roots:
         snapshot: Snapshot,
         until: Stamp,
         advance: Callable[[int], None],
-    ) -> Sequence[Leaf]:
+    ) -> Leaves:
         """Adds the parts that are whole by now; returns what is left."""
         limit = PARTS_AT_ONCE * PART
         while True:
@@ -218,31 +217,27 @@ class Roots:
             found = snapshot.known(span, until, limit)
             whole = len(found) - len(found) % PART
             for at in range(0, whole, PART):
-                some = found[at : at + PART]
+                some = found.part(at, at + PART)
                 self._parts.append(_part(self._end, some))
-                self._end = after(some[-1])
+                self._end = some.after
             advance(len(found))
             if len(found) < limit:
-                return found[whole:]
+                return found.part(whole)
 
 
-def _part(start: Bound, some: Sequence[Leaf]) -> RootPart:
+def _part(start: Bound, some: Leaves) -> RootPart:
     claims, mapping = _roots_of(some)
-    total = sum(leaf.hash for leaf in some) % SUM_MODULUS
     return RootPart(
         start=start,
-        print=Print(len(some), total),
+        print=Print(len(some), sum(some.hashes) % SUM_MODULUS),
         claims=claims,
         mapping=mapping,
-        settled=all(leaf.settled for leaf in some),
+        settled=all(some.settled),
     )
 
 
-def _roots_of(some: Sequence[Leaf]) -> tuple[Hash, Hash]:
-    return (
-        join([leaf_hash(leaf.claim) for leaf in some]),
-        join([leaf_hash(leaf.entry) for leaf in some]),
-    )
+def _roots_of(some: Leaves) -> tuple[Hash, Hash]:
+    return join(leaf_hashes(some.claims)), join(leaf_hashes(some.entries))
 
 
 def terms(

@@ -1,11 +1,11 @@
 """All of a ledger at one moment, page by page, however long that takes."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -32,16 +32,40 @@ from ec2map_sync.rules.ec2id import Scheme
 from ec2map_sync.rules.settle import Board, Wish
 
 
-class Leaf(NamedTuple):
-    """What was known of an image before a moment: lines of bytes."""
+@dataclass(frozen=True, slots=True)
+class Leaves:
+    """What was known before a moment of images side by side, in columns.
 
-    claim: bytes
-    entry: bytes
+    A million are gone through in seconds: nothing is made for each of them
+    that is not needed.
+    """
+
+    claims: Sequence[bytes]
+    """Lines: each claim, without what was stamped later."""
+    entries: Sequence[bytes]
     """The same, with the number that the image had."""
-    hash: int
-    """Of the claim as it is by now."""
-    settled: bool
+    hashes: Sequence[int]
+    """Of the claims as they are by now."""
+    settled: Sequence[bool]
     """Whether a later moment finds the same, unless the claim changes."""
+
+    def __len__(self) -> int:
+        return len(self.claims)
+
+    def part(self, start: int, stop: int | None = None) -> "Leaves":
+        """Returns some of them."""
+        some = slice(start, stop)
+        return Leaves(
+            self.claims[some],
+            self.entries[some],
+            self.hashes[some],
+            self.settled[some],
+        )
+
+    @property
+    def after(self) -> Bound:
+        """Where the claims begin that follow."""
+        return claim_of(self.claims[-1]).after
 
 
 _ORDER = (tables.claims.c.claimed_at, tables.claims.c.image)
@@ -54,7 +78,9 @@ _COLUMNS = [
 ]
 _SEPARATOR = "\x1f"
 _UNSETTLED, _SETTLED, _ADOPTED_LATER = range(3)
-_CLOSE, _NUMBER = canonical.CLOSE.encode(), canonical.NUMBER.encode()
+_CLOSE = canonical.CLOSE.encode()
+_NUMBER, _AFTER_NUMBER = canonical.NUMBER.encode().split(b"%s")
+_NONE = Leaves((), (), (), ())
 _MOST_PACKED = 2**24
 """Bytes: more than the rows of a page have."""
 
@@ -88,14 +114,14 @@ class Snapshot:
         counted = self.connection.scalar(rows.where(*ranges.within(span)))
         return int(counted or 0)
 
-    def entries(self, until: Stamp) -> Iterator[list[Leaf]]:
+    def entries(self, until: Stamp) -> Iterator[Leaves]:
         """Returns what was known before a stamp, in order."""
         start = BEGINNING
         while found := self.known(Span(start, Bound(until)), until, PAGE):
             yield found
-            start = after(found[-1])
+            start = found.after
 
-    def known(self, span: Span, until: Stamp, limit: int) -> list[Leaf]:
+    def known(self, span: Span, until: Stamp, limit: int) -> Leaves:
         """Returns what was known before a stamp of the first of a span.
 
         Of each image that was claimed before: its claim, without what has a
@@ -107,9 +133,12 @@ class Snapshot:
             return self._packed(span, until, limit)
         rows = sa.select(*_COLUMNS).where(*ranges.within(span))
         found = self.connection.execute(rows.order_by(*_ORDER).limit(limit))
-        return [self._known(tuple(row), until) for row in found]
+        known = [self._known(tuple(row), until) for row in found]
+        return Leaves(*zip(*known, strict=True)) if known else _NONE
 
-    def _known(self, row: tuple[Any, ...], until: Stamp) -> Leaf:
+    def _known(
+        self, row: tuple[Any, ...], until: Stamp
+    ) -> tuple[bytes, bytes, int, bool]:
         image, at, wanted_at, wanted, kind_at, kind, number, hash_ = row
         adopted = None if wanted_at is None else (wanted_at, wanted)
         seen = None if kind_at is None else (kind_at, kind)
@@ -119,27 +148,38 @@ class Snapshot:
             number = self._derived(Wish(at, image))
         entry = canonical.entry(text, number)
         settled = latest < until and number is not None
-        return Leaf(text.encode(), entry.encode(), hash_, settled)
+        return text.encode(), entry.encode(), hash_, settled
 
-    def _packed(self, span: Span, until: Stamp, limit: int) -> list[Leaf]:
+    def _packed(self, span: Span, until: Stamp, limit: int) -> Leaves:
         """Lets the server write the lines, and reads them as one value.
 
         PyMySQL takes values apart in Python, one by one, which takes longer
         than all that is done with them.
         """
-        text = self.connection.scalar(_packed(span, until, limit))
-        lines = text.encode().split(b"\n") if text else []
-        return [self._unpacked(line) for line in lines]
+        packed = self.connection.scalar(_packed(span, until, limit))
+        if not packed:
+            return _NONE
+        fields = packed.encode().split(_SEPARATOR.encode())
+        lines, numbers, hashes, told = (fields[n::4] for n in range(4))
+        states = [int(state) for state in told]
+        for place, state in enumerate(states):
+            if state == _ADOPTED_LATER:
+                numbers[place] = self._before_adopted(lines[place] + _CLOSE)
+        return Leaves(
+            claims=[line + _CLOSE for line in lines],
+            entries=[
+                line + _NUMBER + number + _AFTER_NUMBER
+                for line, number in zip(lines, numbers, strict=True)
+            ],
+            hashes=[int(hash_) for hash_ in hashes],
+            settled=[state == _SETTLED for state in states],
+        )
 
-    def _unpacked(self, line: bytes) -> Leaf:
-        text, number, hash_, told = line.split(_SEPARATOR.encode())
-        claim, state = text + _CLOSE, int(told)
-        if state == _ADOPTED_LATER:
-            first = claim_of(claim)
-            derived = self._derived(Wish(first.claimed_at, first.image))
-            number = b"null" if derived is None else b"%d" % derived
-        entry = text + _NUMBER % number
-        return Leaf(claim, entry, int(hash_), state == _SETTLED)
+    def _before_adopted(self, line: bytes) -> bytes:
+        """Returns the number that an image had without what it adopted."""
+        first = claim_of(line)
+        number = self._derived(Wish(first.claimed_at, first.image))
+        return b"null" if number is None else b"%d" % number
 
     def _derived(self, wish: Wish) -> int | None:
         load = partial(load_slots, self.connection)
@@ -171,7 +211,8 @@ def _packed(span: Span, until: Stamp, limit: int) -> sa.Select[Any]:
     rows = rows.where(*ranges.within(span)).order_by(*_ORDER).limit(limit)
     # The character itself: to some servers a backslash is one like others.
     together = sa.text(
-        "some.packed ORDER BY some.claimed_at, some.image SEPARATOR '\n'"
+        "some.packed ORDER BY some.claimed_at, some.image "
+        f"SEPARATOR '{_SEPARATOR}'"
     )
     return sa.select(sa.func.group_concat(together)).select_from(
         rows.subquery("some")
@@ -187,11 +228,6 @@ def _filled(template: str, *values: sa.ColumnElement[Any]) -> Any:
 
 def _if(condition: sa.ColumnElement[bool], text: Any) -> Any:
     return sa.case((condition, text), else_="")
-
-
-def after(known: Leaf) -> Bound:
-    """Returns where the claims begin that follow one."""
-    return claim_of(known.claim).after
 
 
 def claim_of(line: bytes) -> Claim:

@@ -17,9 +17,9 @@ _LEAF, _NODE = b"\0", b"\1"
 Hash = bytes
 
 
-def leaf_hash(leaf: bytes) -> Hash:
-    """Returns the hash of a leaf."""
-    return sha256(_LEAF + leaf).digest()
+def leaf_hashes(leaves: Iterable[bytes]) -> list[Hash]:
+    """Returns the hash of each of some leaves."""
+    return [sha256(_LEAF + leaf).digest() for leaf in leaves]
 
 
 def _node_hash(left: Hash, right: Hash) -> Hash:
@@ -55,7 +55,7 @@ class Tree:
     def extend(self, leaves: Iterable[bytes]) -> None:
         """Adds leaves."""
         rest = self._rest
-        rest += [sha256(_LEAF + leaf).digest() for leaf in leaves]
+        rest += leaf_hashes(leaves)
         whole = len(rest) - len(rest) % _PART
         for start in range(0, whole, _PART):
             self._put(1, join(rest[start : start + _PART]))
@@ -126,7 +126,7 @@ def root_by(
     """Returns the root that a path leads to; None if it leads nowhere."""
     if not 0 <= index < count or len(path) != len(_beside(index, count)):
         return None
-    node, last = leaf_hash(leaf), count - 1
+    (node,), last = leaf_hashes([leaf]), count - 1
     for hash_ in path:
         while not index % 2 and index == last:
             index, last = index // 2, last // 2  # it was the odd one out

@@ -109,11 +109,10 @@ def test_entries_are_of_what_was_known_before(ledger, monkeypatch):
             counted = snapshot.counted(Span(BEGINNING, Bound(until)))
 
         assert counted == len(early)
-        found = [one for page in pages for one in page]
-        assert [one[:2] for one in found] == [
+        assert [one for page in pages for one in pairs(page)] == [
             lines(c, numbers[c.image]) for c in early
         ]
-        assert [one.settled for one in found] == [
+        assert [one for page in pages for one in page.settled] == [
             c == known(int(c.image[-12:], 16), END.at) for c in early
         ]
 
@@ -131,10 +130,14 @@ def test_entries_are_the_same_where_a_backslash_is_a_character(mariadb):
         (found,) = snapshot.entries(9)
 
     numbers = settle(claims, SMALL)
-    assert [one[:2] for one in found] == [
+    assert pairs(found) == [
         lines(claim, numbers[claim.image]) for claim in claims
     ]
     engine.dispose()
+
+
+def pairs(leaves):
+    return list(zip(leaves.claims, leaves.entries, strict=True))
 
 
 def lines(claim, number):

@@ -7,7 +7,13 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from ec2map_sync.rules import merkle
-from ec2map_sync.rules.merkle import Tree, leaf_hash, path_of, root_by, root_of
+from ec2map_sync.rules.merkle import (
+    Tree,
+    leaf_hashes,
+    path_of,
+    root_by,
+    root_of,
+)
 
 
 def naive(leaves):
@@ -92,7 +98,7 @@ def test_whatever_is_changed_leads_elsewhere(leaves, data):
     other = data.draw(st.integers(-1, count + 1))
     leaf = data.draw(st.binary(max_size=4))
     at = data.draw(st.integers(0, max(0, len(path) - 1)))
-    changed = [*path[:at], leaf_hash(leaf), *path[at + 1 :]]
+    changed = [*path[:at], *leaf_hashes([leaf]), *path[at + 1 :]]
 
     root = root_of(leaves)
 
