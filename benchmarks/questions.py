@@ -1,7 +1,7 @@
 """Look-ups by HTTP, one core each for the API and for who asks.
 
-Beside what the same server does with an answer that costs nothing, and what
-the ledger's database does without HTTP.
+Beside what the same server does with an answer that costs nothing, what the
+ledger's database does without HTTP, and Glance's own GET of one image.
 """
 
 import http.client
@@ -11,17 +11,21 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 
 from figures import Line, percentile
 from fleet import Region
+from glance_api import TOKEN, Glance
+from installed import Programs
 from scale import ledger_of
 from servers import free_port
-from stand import Size, Stand, cpu, in_turns, memory
+from stand import QUICK, Size, Stand, cpu, in_turns, memory
 
 ASKERS = 4
 QUESTIONS = 4000
+GLANCE_IMAGES = 100
+GLANCE_QUESTIONS = 400
 SERVE = """
 import os, sys
 from ec2map_sync.api.app import application, region_of
@@ -46,26 +50,20 @@ while True:
 class Asked:
     """A server that is asked; what that took."""
 
-    def __init__(self, region: Region, what: str) -> None:
-        self.port = free_port()
-        self._process = subprocess.Popen(
-            [
-                *(sys.executable, "-c", SERVE),
-                *(region.config_file, str(self.port), what),
-            ]
-        )
+    def __init__(
+        self, port: int, pid: int, headers: Mapping[str, str] | None = None
+    ) -> None:
+        self._port = port
+        self._pid = pid
+        self._headers = dict(headers or {})
         self.rates: list[float] = []
         self.delays: list[float] = []
         self.cpu: list[float] = []
         self.memory: list[float] = []
 
-    def close(self) -> None:
-        self._process.terminate()
-        self._process.wait()
-
     def round(self, paths: Sequence[str]) -> None:
         """Ask for all of them, by several at a time."""
-        pid = self._process.pid
+        pid = self._pid
         before, began = cpu(pid), time.perf_counter()
         delays: list[float] = []
         threads = [
@@ -83,26 +81,64 @@ class Asked:
         self.memory.append(memory(pid))
 
     def _ask(self, paths: Sequence[str], delays: list[float]) -> None:
-        client = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        client = http.client.HTTPConnection(
+            "127.0.0.1", self._port, timeout=30
+        )
         for path in paths:
             began = time.perf_counter()
-            client.request("GET", path)
+            client.request("GET", path, headers=self._headers)
             answer = client.getresponse()
             answer.read()
             delays.append(time.perf_counter() - began)
             assert answer.status == 200, path
         client.close()
 
-    def awaited(self) -> "Asked":
+    def awaited(self, path: str) -> "Asked":
         """Wait until it answers."""
         for _ in range(300):
             try:
-                self._ask(["/v1/"], [])
+                self._ask([path], [])
             except OSError:
                 time.sleep(0.1)
             else:
                 return self
         raise TimeoutError
+
+
+@contextmanager
+def served(region: Region, what: str) -> Iterator[Asked]:
+    """Serve a region's API, or nothing, on the first core."""
+    port = free_port()
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-c", SERVE),
+            *(region.config_file, str(port), what),
+        ]
+    )
+    try:
+        yield Asked(port, process.pid).awaited("/v1/")
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@contextmanager
+def served_glance(stand: Stand) -> Iterator[tuple[Asked, list[str]]]:
+    """Serve Glance, from PyPI, on the first core; the paths of its images."""
+    stand.say("questions: Glance, which is installed if it is not there")
+    glance = Glance(stand.directory / "glance", Programs.installed())
+    broker = stand.region("Glance")
+    database = stand.mariadb.create_database("glance")
+    glance.configure(stand.rabbit.transport_url(broker.vhost), database)
+    glance.manage("db", "sync")
+    with glance:
+        images = [glance.create() for _ in range(GLANCE_IMAGES)]
+        assert glance.pid
+        for thread in os.listdir(f"/proc/{glance.pid}/task"):
+            os.sched_setaffinity(int(thread), {0})
+        headers = {"X-Auth-Token": TOKEN}
+        asked = Asked(glance.port, glance.pid, headers)
+        yield asked, [f"/v2/images/{image}" for image in images]
 
 
 @contextmanager
@@ -125,36 +161,50 @@ def measure(stand: Stand, large: Region, size: Size) -> list[Line]:
         f"/v1/images/{uuid}" if n % 2 else f"/v1/images/ami-{number:08x}"
         for n, (number, uuid) in enumerate(some)
     ]
-    asked = {name: Asked(large, name) for name in ("api", "nothing")}
     bare: list[float] = []
 
-    def without_http(_paths: Sequence[str]) -> None:
+    def without_http() -> None:
         began = time.perf_counter()
         for number, _ in some:
             queries.by_number(number)
         bare.append(len(some) / (time.perf_counter() - began))
 
-    turns: dict[str, Callable[[Sequence[str]], None]] = {
-        name: one.awaited().round for name, one in asked.items()
-    } | {"bare": without_http}
-    with on_one_core():
+    with ExitStack() as stack:
+        api = stack.enter_context(served(large, "api"))
+        nothing = stack.enter_context(served(large, "nothing"))
+        turns: dict[str, Callable[[], None]] = {
+            "api": lambda: api.round(paths),
+            "nothing": lambda: nothing.round(paths),
+            "bare": without_http,
+        }
+        glance = None
+        # In quick mode nothing is installed.
+        if size is not QUICK:
+            glance, images = stack.enter_context(served_glance(stand))
+            theirs = images * (GLANCE_QUESTIONS // len(images))
+            turns["glance"] = lambda: glance.round(theirs)
+        stack.enter_context(on_one_core())
         for turn in range(size.rounds):
             for name in in_turns(turns, turn):
-                turns[name](paths)
-            stand.say(f"questions: {asked['api'].rates[-1]:,.0f}/s")
-    for one in asked.values():
-        one.close()
-    api, nothing = asked["api"], asked["nothing"]
+                turns[name]()
+            stand.say(f"questions: {api.rates[-1]:,.0f}/s")
+    return _lines(api, nothing, bare, glance)
+
+
+def _lines(
+    api: Asked, nothing: Asked, bare: list[float], glance: Asked | None
+) -> list[Line]:
+    """Give the figures of all rounds."""
+    empty = "the same server, an empty answer"
+    others = {"Glance, GET of an image": glance} if glance else {}
     return [
         Line(
             key="questions.rate",
             what="look-ups by HTTP, one core",
             unit="/s",
             ours=api.rates,
-            beside={
-                "the same server, an empty answer": nothing.rates,
-                "the ledger without HTTP": bare,
-            },
+            beside={empty: nothing.rates, "the ledger without HTTP": bare}
+            | {name: other.rates for name, other in others.items()},
             goal=">= 1,000/s",
             more={"memory": api.memory},
         ),
@@ -163,7 +213,8 @@ def measure(stand: Stand, large: Region, size: Size) -> list[Line]:
             what="p99 until the answer",
             unit="ms",
             ours=api.delays,
-            beside={"an empty answer": nothing.delays},
+            beside={empty: nothing.delays}
+            | {name: other.delays for name, other in others.items()},
             goal="<= 10 ms",
         ),
         Line(
@@ -171,6 +222,7 @@ def measure(stand: Stand, large: Region, size: Size) -> list[Line]:
             what="CPU of the API for a look-up",
             unit="µs",
             ours=api.cpu,
-            beside={"an empty answer": nothing.cpu},
+            beside={empty: nothing.cpu}
+            | {name: other.cpu for name, other in others.items()},
         ),
     ]

@@ -17,7 +17,8 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 # Also under PYTHONSAFEPATH, which keeps the checkout off the path.
-sys.path[:0] = [str(HERE), str(HERE.parent / "tests" / "support")]
+TESTS = HERE.parent / "tests"
+sys.path[:0] = [str(HERE), str(TESTS / "support"), str(TESTS / "openstack")]
 
 # ruff: noqa: E402
 import figures
