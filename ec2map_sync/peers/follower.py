@@ -17,6 +17,7 @@ from ec2map_sync.peers.bus import Inlet
 from ec2map_sync.peers.compare import Pull
 from ec2map_sync.peers.intake import Intake, Taken
 from ec2map_sync.peers.refusals import Refusals
+from ec2map_sync.peers.throttle import KNOWN, REFUSED, Throttle
 from ec2map_sync.peers.witness import Witness
 from ec2map_sync.protocol import messages, wire
 from ec2map_sync.protocol.notes import BadNote
@@ -93,6 +94,7 @@ class Follower:
         max_moves: int,
         max_evictions: int,
         monotonic: Callable[[], float] = time.monotonic,
+        throttle: Throttle | None = None,
     ) -> None:
         self._ledger = ledger
         self._inlet = inlet
@@ -117,9 +119,12 @@ class Follower:
             max_evictions=max_evictions,
         )
         self._intake = Intake(ledger, self._refusals, allowance, monotonic)
+        self._throttle = throttle or Throttle()
 
     def step(self) -> bool:
         """Takes in what has come; waits a little if nothing has."""
+        if self._throttle.rest(self._patience):
+            return True
         if not self._greeted:
             self._agreement.greet()
             self._begin(EVERYTHING)
@@ -130,7 +135,7 @@ class Follower:
                 # Until now, another host of ours has got the answers.
                 self._pull.hurry()
             self._heard = True
-            self._take(arrived)
+            self._throttle.spend(lambda: self._take(arrived))
             self._inlet.acknowledge(arrived)
         if self._pull:
             self._pull.step()
@@ -143,7 +148,8 @@ class Follower:
         self._greeted = self._heard = False
         self._ask_at = self._proven_at = float("-inf")
 
-    def _take(self, arrived: Sequence[Message]) -> None:
+    def _take(self, arrived: Sequence[Message]) -> float:
+        """Takes in messages; how long to rest for each second it took."""
         batches: list[Sequence[Claim]] = []
         heard: _Heard | None = None
         self._refused = []
@@ -160,12 +166,16 @@ class Follower:
                     heard = self._judge_time(
                         received.message, received.sent_at
                     )
-        if self._record(batches).news:
+        taken = self._record(batches)
+        if taken.news:
             first = next(chain.from_iterable(batches))
             counters.PEER_DELAY.since(first.newest, self._peer.sender)
         if heard:
             self._hear(heard)
         self._refusals.put_away(self._refused)
+        if self._refused or taken.held:
+            return REFUSED
+        return KNOWN if batches and not taken.news else 0
 
     def _decode(self, message: Message, body: bytes) -> wire.Received:
         trusted = {self._peer.sender: self._peer}

@@ -26,6 +26,9 @@ from ec2map_sync.rules.names import UNREADABLE
 VERSION = 1
 MAX_BODY = 4 * 1024 * 1024
 """Bytes; a page of 5,000 claims has about 700,000."""
+MAX_COMMAS = 200_000
+"""In a body; a page of 5,000 claims has 35,000. As long as all of it is being
+parsed, no other thread of the process runs."""
 
 Headers = Mapping[str, Any]
 
@@ -88,6 +91,8 @@ def decode(
     """
     if len(body) > MAX_BODY:
         raise BadMessage(f"the body has {len(body)} bytes")
+    if (commas := body.count(b",")) > MAX_COMMAS:
+        raise BadMessage(f"the body has {commas} commas, as none of ours has")
     trust = _verify(headers, body, trusted)
     kind = headers["type"]
     if kind not in FROM_JSON:

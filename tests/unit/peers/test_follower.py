@@ -11,6 +11,7 @@ from ec2map_sync.monitor.views import peer_views
 from ec2map_sync.peers.answerer import Answerer
 from ec2map_sync.peers.follower import ASK_AGAIN, PROVEN_FOR, Follower
 from ec2map_sync.peers.gate import late
+from ec2map_sync.peers.throttle import Throttle
 from ec2map_sync.protocol import messages, wire
 from ec2map_sync.protocol.signing import PublicKey, SigningKey
 from ec2map_sync.rules.claims import (
@@ -121,6 +122,34 @@ def test_heartbeats_under_another_hash_key_are_kept_once(
     assert "hash_key" in reasons(ledger)[0]
     assert len([r for r in caplog.records if "quarantine" in r.message]) == 1
     assert inlet.acknowledged == 5
+
+
+WASTED = {
+    "refused": (b"{", 9.0),
+    "known already": (None, 1.0),
+}
+
+
+@pytest.mark.parametrize("what", WASTED)
+def test_a_peer_that_wastes_our_time_waits(
+    follower, inlet, peer_key, ledger, what
+):
+    body, rests = WASTED[what]
+    claim = Claim(claimed_at=NOW, image=IMAGE)
+    ledger.record([claim])
+    used, rested = iter([0.0, 0.1]), []
+    throttle = Throttle(cpu=lambda: next(used), sleep=rested.append)
+    follower._throttle, follower._patience = throttle, 60.0
+    message = messages.Claims(claims=(claim,))
+    headers, told = wire.encode(message, pen("two", peer_key))
+    inlet.arrived = [Arrived(headers, body or told)]
+
+    follower.step()
+    inlet.arrived = ["not looked at yet"]
+    follower.step()
+
+    assert rested == [pytest.approx(0.1 * rests)]
+    assert inlet.arrived
 
 
 AHEAD_OR_BEHIND = {

@@ -10,7 +10,15 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 
 from ec2map_sync.protocol import messages, wire
 from ec2map_sync.protocol.signing import PublicKey, SigningKey
-from ec2map_sync.rules.claims import Claim, Print, SeenKind, Wanted
+from ec2map_sync.rules.claims import (
+    Bound,
+    Claim,
+    Print,
+    Range,
+    SeenKind,
+    Span,
+    Wanted,
+)
 from ec2map_sync.rules.ec2id import Kind
 from ec2map_sync.rules.errors import BadMessage
 
@@ -193,15 +201,44 @@ def test_a_claim_nested_as_deep_as_can_be_costs_only_itself(kind):
     assert len(message.bad) == 1
 
 
-def test_of_a_million_bad_claims_only_some_are_kept():
+def test_of_many_bad_claims_only_some_are_kept():
     good = {"image": IMAGE, "claimed_at": 1}
-    body = json.dumps({"claims": [*[7] * 1_000_000, good]}).encode()
+    body = json.dumps({"claims": [*[7] * 100_000, good]}).encode()
 
     message = received(*signed(body))
 
     assert len(message.claims) == 1
     assert len(message.bad) == messages.MAX_BAD + 1
-    assert message.bad[-1].reason.startswith("999900 more")
+    assert message.bad[-1].reason.startswith("99900 more")
+
+
+@pytest.mark.parametrize("item", ["7", "{}", '"a,b"'])
+def test_what_takes_long_to_parse_is_refused_unread(item, monkeypatch):
+    monkeypatch.setattr(wire, "_verify", None)
+    text = ",".join([item] * (wire.MAX_COMMAS + 2))
+
+    with pytest.raises(BadMessage, match="commas"):
+        received(*signed(f'{{"claims":[{text}]}}'.encode()))
+
+
+def test_the_largest_page_is_not_taken_for_rubbish():
+    claim = Claim(
+        claimed_at=NOW,
+        image=IMAGE,
+        spelling=IMAGE.upper(),
+        wanted=Wanted(NOW, 17),
+        kind=SeenKind(NOW, Kind.AKI),
+    )
+    bound = Bound(NOW, IMAGE)
+    part = Range(span=Span(bound, bound), print=Print(10**6, 2**61))
+    answer = messages.Answer(
+        id="x" * messages.MAX_ID,
+        claims=(claim,) * 10_000,
+        ranges=(part,) * messages.MAX_PARTS,
+        rest=(part.span,) * messages.MAX_PARTS,
+    )
+
+    assert received(*sent(answer)) == answer
 
 
 @pytest.mark.parametrize("value", ["\ud800", "x\udfff"])
