@@ -4,7 +4,8 @@ import logging
 import os
 
 from ec2map_sync.agent.host import Host
-from ec2map_sync.agent.parts import POLL, Parts, loop_of
+from ec2map_sync.agent.parts import POLL, Parts
+from ec2map_sync.agent.writers import Writers
 from ec2map_sync.glance.attempts import Attempts
 from ec2map_sync.glance.audit import Auditor
 from ec2map_sync.glance.broker import Queues, broker_address
@@ -19,21 +20,17 @@ from ec2map_sync.monitor.status import Examination, Line
 from ec2map_sync.monitor.views import seen_from_here
 from ec2map_sync.peers import bus
 from ec2map_sync.peers.answerer import Answerer
+from ec2map_sync.peers.canary import Canary
 from ec2map_sync.peers.follower import Follower
 from ec2map_sync.peers.notary import Notary
 from ec2map_sync.peers.publisher import Publisher
 from ec2map_sync.rules import names
-from ec2map_sync.rules.names import sink_of
 from ec2map_sync.rules.stamps import wall_clock
 from ec2map_sync.running.loop import Loop
-from ec2map_sync.running.threads import Fan, Threads
+from ec2map_sync.running.threads import Threads
 from ec2map_sync.settings.config import Config
 from ec2map_sync.settings.services import loops
-from ec2map_sync.settings.values import Cell, NovaApi, Peer
-from ec2map_sync.sinks import Sink
-from ec2map_sync.sinks.audit import SinkAuditor, Sweep
-from ec2map_sync.sinks.cells import Roster
-from ec2map_sync.sinks.memos import MemoWorker
+from ec2map_sync.settings.values import Peer
 
 LOG = logging.getLogger(__name__)
 
@@ -48,12 +45,6 @@ LOOKOUT = 20.0
 
 BOOKKEEPING = 1.0
 """Seconds between two pages of rows of which the copies are looked at."""
-
-MEMO_POLL = 0.25
-"""Seconds between two looks whether Nova's memos are to be deleted."""
-
-FAN_INTERVAL = 3600.0
-"""Seconds between two wake-ups of all sinks without a cause: they poll."""
 
 PATIENCE = 0.5
 """Seconds that a Follower waits for a message before it looks up."""
@@ -204,6 +195,8 @@ def publisher(config: Config, host: Host) -> Threads:
         parts.loop(names.ANSWERER, answerer.step, release=answerer.close),
         _notary(parts),
     ]
+    if options.canary_interval:
+        threads.append(_canary(parts))
     return Threads(threads)
 
 
@@ -223,6 +216,20 @@ def _notary(parts: Parts) -> Loop:
             worker.step()
 
     return parts.loop(names.NOTARY, step)
+
+
+def _canary(parts: Parts) -> Loop:
+    worker = Canary(
+        parts.ledger,
+        parts.config.region,
+        interval=parts.region.bus.canary_interval,
+        recorded=parts.host.publisher.set,
+        clock=wall_clock,
+    )
+    gate = parts.gate()
+    return parts.loop(
+        names.CANARY, lambda: worker.step() if gate.is_open() else None
+    )
 
 
 def follower(config: Config, host: Host) -> Threads:
@@ -249,7 +256,7 @@ def _follow(parts: Parts, peer: Peer) -> Loop:
 
 def writer(config: Config, host: Host) -> Threads:
     """Carries the ledger's numbers into every sink."""
-    writers = _Writers(Parts(config, host))
+    writers = Writers(Parts(config, host))
     for cell in config.cells:
         writers.start_cell(cell)
     if config.nova_api is not None:
@@ -257,87 +264,3 @@ def writer(config: Config, host: Host) -> Threads:
     if config.ec2api is not None:
         writers.start(writers.region.ec2api(config.ec2api))
     return writers.threads
-
-
-class _Writers:
-    """A loop for each sink; those of cells may come and go."""
-
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
-        self.region = parts.region
-        self._fan = Fan()
-        self._loops: dict[str, list[Loop]] = {}
-        self._gate = parts.gate()
-        wake_ups = loop_of(
-            "wake-ups",
-            self._fan.step,
-            wake=parts.host.writer,
-            interval=FAN_INTERVAL,
-        )
-        self.threads = Threads([wake_ups])
-
-    def start_cell(self, cell: Cell) -> None:
-        self.start(self.region.cell(cell))
-
-    def end_cell(self, cell: Cell) -> None:
-        sink = sink_of(cell.name)
-        self._fan.forget(sink)
-        for loop in self._loops.pop(sink, []):
-            self.threads.end(loop)
-        self._parts.ledger.cursors.forget(sink)
-
-    def follow_cells(self, api: NovaApi) -> None:
-        roster = Roster(
-            self.region.open(api.url, "[nova] api_connection"),
-            api.template,
-            start=self.start_cell,
-            end=self.end_cell,
-        )
-        self.threads.add(
-            self._parts.loop(names.CELLS, roster.step, interval=api.interval)
-        )
-
-    def start(self, sink: Sink) -> None:
-        parts = self._parts
-        worker = self.region.writer(sink)
-        sweeper = SinkAuditor(
-            Sweep(
-                parts.ledger,
-                sink,
-                worker,
-                asking=lambda: self.region.gate(wall_clock()).is_open,
-            ),
-            sink.name,
-            # Not while the Writer fills a new sink, nor beside another
-            # host's: what is missing then is not amiss.
-            may_begin=lambda: self._gate.is_open() and worker.caught_up,
-            interval=parts.config.sink_audit_interval,
-        )
-        self._loops[sink.name] = [
-            # Behind the gate: what a restored ledger is told before it has
-            # compared may settle otherwise than all that it has lost.
-            parts.loop(
-                names.writer_of(sink.name),
-                lambda: self._gate.is_open() and worker.step(),
-                wake=self._fan.nudge(sink.name),
-                release=sink.close,
-            ),
-            parts.loop(names.audit_of(sink.name), sweeper.step),
-        ]
-        if servers := parts.config.memcached(sink.name):
-            memos = MemoWorker(
-                parts.ledger,
-                sink,
-                servers,
-                tls=parts.config.memcached_tls(sink.name),
-                clock=wall_clock,
-            )
-            self._loops[sink.name].append(
-                parts.loop(
-                    names.memo_of(sink.name),
-                    memos.step,
-                    interval=MEMO_POLL,
-                )
-            )
-        for loop in self._loops[sink.name]:
-            self.threads.add(loop)

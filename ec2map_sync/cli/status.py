@@ -27,12 +27,13 @@ COLUMNS = (
 _FIGURES = {
     "service": {"position", "lag_seconds"},
     "peer": {"position", "lag", "lag_seconds"},
+    "canary": {"position", "lag_seconds"},
     "sink": {"lag", "lag_seconds"},
     "publisher": {"lag", "lag_seconds"},
 }
 """What each line should have; None there is unknown, elsewhere nothing."""
 
-_TIMES = frozenset({"service", "peer"})
+_TIMES = frozenset({"service", "peer", "canary"})
 """What has a time as position; the others a revision or a count."""
 
 
@@ -43,16 +44,19 @@ class Status(RegionLister):
     for programs), and what there is none of stays empty. For services,
     lag_seconds is the age of their last sign of life; for peers that of the
     last heartbeat, and position the time until which both sides are known
-    to agree; for sinks and the publisher, position is a revision of the
-    ledger, lag what they have not come to yet, and lag_seconds the age of
-    the oldest of that.
+    to agree; for canaries, which there are with [canary] interval, position
+    is when the newest was made that a peer has, and lag_seconds how long it
+    took until we were told so; for sinks and the publisher, position is a
+    revision of the ledger, lag what they have not come to yet, and
+    lag_seconds the age of the oldest of that.
 
     With [notifications] management_url, a queue of Glance's that a policy
     empties, or that nobody reads, has a line as well.
 
     Loops that the configuration no longer asks for are listed for a day.
     Exit code 1 if somebody has to look: a service is silent or waits, a
-    peer is silent or has differed for a minute, a sink does not move, a
+    peer is silent or has differed for a minute, a canary does not come back,
+    a sink does not move, a
     queue may lose what is in it. What
     lies in quarantine is shown and leaves the exit code alone. 2 if the
     ledger does not answer.

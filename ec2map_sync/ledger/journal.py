@@ -39,6 +39,16 @@ class PeerState:
     missing_there: int | None = None
     sees: str | None = None
     """How it sees its peers, as it has written that."""
+    canary: Stamp | None = None
+    """When the newest of its canaries that is recorded here was made."""
+    canary_at: Stamp | None = None
+    """When it was recorded, by our clock."""
+    echoed: Stamp | None = None
+    """When the newest of our canaries that it has was made."""
+    echoed_there_at: Stamp | None = None
+    """When that was recorded there, by its clock."""
+    echoed_at: Stamp | None = None
+    """When we were told so, by ours."""
 
     @property
     def clock(self) -> str | None:

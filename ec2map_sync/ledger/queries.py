@@ -12,6 +12,7 @@ from ec2map_sync.ledger.allowance import lately
 from ec2map_sync.ledger.known import MAPPED, UUID, claim_of_row, wish_of
 from ec2map_sync.ledger.part import Part
 from ec2map_sync.ledger.ranges import within
+from ec2map_sync.rules.canaries import SPACE
 from ec2map_sync.rules.claims import Bound, Claim, Span, Stamp
 from ec2map_sync.rules.ec2id import MAX_NUMBER
 from ec2map_sync.rules.settle import Wish
@@ -159,9 +160,12 @@ class Queries(Part):
     def mappings(
         self, span: Span, limit: int, *, moved: bool = False
     ) -> list[Mapped]:
-        """Returns the first mappings of a span, by (claimed_at, image)."""
+        """Returns the first mappings of a span, by (claimed_at, image).
+
+        Canaries are no images.
+        """
         c, m = tables.claims, tables.moves
-        conditions = within(span)
+        conditions = [*within(span), ~c.c.image.startswith(SPACE)]
         if moved:
             conditions.append(c.c.image.in_(sa.select(m.c.image)))
         return self._mapped(*conditions, limit=limit)

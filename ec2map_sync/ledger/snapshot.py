@@ -20,6 +20,7 @@ from ec2map_sync.ledger.known import (
 )
 from ec2map_sync.ledger.rehearsal import Rehearsal
 from ec2map_sync.protocol import canonical
+from ec2map_sync.rules.canaries import SPACE, is_canary
 from ec2map_sync.rules.claims import (
     BEGINNING,
     EVERYTHING,
@@ -147,7 +148,8 @@ class Snapshot:
         if (wanted_at or 0) >= until and number == wanted:
             number = self._derived(Wish(at, image))
         entry = canonical.entry(text, number)
-        settled = latest < until and number is not None
+        seated = number is not None or is_canary(image)
+        settled = latest < until and seated
         return text.encode(), entry.encode(), hash_, settled
 
     def _packed(self, span: Span, until: Stamp, limit: int) -> Leaves:
@@ -202,7 +204,10 @@ def _packed(span: Span, until: Stamp, limit: int) -> sa.Select[Any]:
     state = sa.case(
         (sa.and_(c.wanted_at >= until, c.number == c.wanted), _ADOPTED_LATER),
         (sa.or_(c.wanted_at >= until, c.kind_at >= until), _UNSETTLED),
-        (c.number.is_(None), _UNSETTLED),
+        (
+            sa.and_(c.number.is_(None), ~c.image.startswith(SPACE)),
+            _UNSETTLED,
+        ),
         else_=_SETTLED,
     )
     number = sa.func.coalesce(c.number, "null")

@@ -122,6 +122,11 @@ peers = sa.Table(
     sa.Column("missing_here", sa.BigInteger),
     sa.Column("missing_there", sa.BigInteger),
     sa.Column("sees", sa.Text),
+    sa.Column("canary", sa.BigInteger),
+    sa.Column("canary_at", sa.BigInteger),
+    sa.Column("echoed", sa.BigInteger),
+    sa.Column("echoed_there_at", sa.BigInteger),
+    sa.Column("echoed_at", sa.BigInteger),
     comment="What each peer last said, and what comparing has found.",
 )
 

@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ec2map_sync.ledger import PUBLISHING, Ledger
 from ec2map_sync.ledger.queries import Backlog
+from ec2map_sync.monitor.canaries import canary_views
 from ec2map_sync.monitor.views import peer_views, seconds_since
 from ec2map_sync.rules.claims import Stamp
 from ec2map_sync.rules.errors import Ec2MapError
@@ -100,6 +101,21 @@ PEER_CONTRADICTS = Gauge(
     "1 if a peer has signed what contradicts what it had signed before.",
     ("peer",),
 )
+CANARY_THERE = Gauge(
+    "canary_delivery_seconds",
+    "What our newest canary that a peer has took to get there.",
+    ("peer",),
+)
+CANARY_BACK = Gauge(
+    "canary_echo_seconds",
+    "What it took until the peer had told us so.",
+    ("peer",),
+)
+CANARY_OVERDUE = Gauge(
+    "canary_overdue_seconds",
+    "Since when the peer should have told us of another one.",
+    ("peer",),
+)
 SINK_LAG = Gauge(
     "sink_lag_numbers", "Numbers that a sink has not come to yet.", ("sink",)
 )
@@ -172,6 +188,7 @@ class LedgerGauges(Collector):
         yield MOVES, queries.move_count(), ()
         yield from self._copies()
         yield from self._peers()
+        yield from self._canaries()
         cursors = queries.cursors()
         sinks = self._sinks()
         for sink in sinks:
@@ -213,6 +230,13 @@ class LedgerGauges(Collector):
             yield PEER_HELD, view.held, (peer,)
             yield PEER_CONTRADICTS, float(view.contradicts), (peer,)
             yield PEER_EVICTIONS, evictions.get(peer, 0), (peer,)
+
+    def _canaries(self) -> Iterator[Measured]:
+        for view in canary_views(self._ledger, self._bus, self.clock()):
+            yield CANARY_THERE, view.there_after, (view.peer,)
+            yield CANARY_BACK, view.back_after, (view.peer,)
+            overdue = math.inf if view.overdue is None else view.overdue
+            yield CANARY_OVERDUE, overdue, (view.peer,)
 
     def _loops(self, sinks: Sequence[str]) -> Iterator[Measured]:
         now = self.clock()

@@ -11,6 +11,7 @@ from ec2map_sync.ledger import (
     ServiceState,
 )
 from ec2map_sync.ledger.queries import Backlog
+from ec2map_sync.monitor.canaries import canary_views
 from ec2map_sync.monitor.views import (
     SILENT_AFTER,
     TOLERATED,
@@ -76,6 +77,7 @@ class Examination:
             self._copies_line(),
             *self._service_lines(services),
             *self._peer_lines(head),
+            *self._canary_lines(),
             *self._reader_lines(services),
             self._quarantine_line(),
         ]
@@ -118,6 +120,20 @@ class Examination:
                 )
             )
         return lines
+
+    def _canary_lines(self) -> list[Line]:
+        views = canary_views(self._ledger, self._bus, self._clock())
+        return [
+            Line(
+                what="canary",
+                name=view.peer,
+                state=view.state,
+                healthy=view.healthy,
+                position=view.made_at,
+                lag_seconds=view.back_after,
+            )
+            for view in views
+        ]
 
     def _reader_lines(self, services: Sequence[ServiceState]) -> list[Line]:
         readers = [

@@ -125,6 +125,8 @@ def seen_from_here(ledger: Ledger, bus: Bus, now: Stamp) -> list[Seen]:
             state=view.fresh_state,
             agrees_until=view.known.agrees_until,
             lag=claims_differing(view, count),
+            canary=view.known.canary,
+            canary_at=view.known.canary_at,
         )
         for view in peer_views(ledger, bus, now)
         if view.state in STATES

@@ -8,6 +8,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from ec2map_sync.ledger import Ledger
 from ec2map_sync.ledger.queries import Mapped
 from ec2map_sync.outages import describe, said as answered
+from ec2map_sync.rules.canaries import is_canary
 from ec2map_sync.rules.claims import END, Bound, Claim, Span
 from ec2map_sync.rules.ec2id import DERIVED, LEGACY
 from ec2map_sync.rules.settle import Wish, wishes
@@ -152,6 +153,9 @@ class Explanation:
         yield "kind", kind
 
     def _derivation(self) -> Iterator[Step]:
+        if is_canary(self._claim.image):
+            yield "derivation", "none: it is a canary, which no sink gets"
+            return
         scheme = self._ledger.scheme
         band = scheme.band
         key = "the hash_key" if scheme.hash_key else "an empty hash_key"

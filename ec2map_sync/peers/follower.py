@@ -15,6 +15,7 @@ from ec2map_sync.peers.addressee import Addressee
 from ec2map_sync.peers.agreement import Agreement
 from ec2map_sync.peers.bus import Inlet
 from ec2map_sync.peers.compare import Pull
+from ec2map_sync.peers.echoes import Echoes
 from ec2map_sync.peers.intake import Intake, Taken
 from ec2map_sync.peers.refusals import Refusals
 from ec2map_sync.peers.throttle import KNOWN, REFUSED, Throttle
@@ -120,6 +121,9 @@ class Follower:
         )
         self._intake = Intake(ledger, self._refusals, allowance, monotonic)
         self._throttle = throttle or Throttle()
+        self._echoes = Echoes(
+            ledger, region=pen.region, peer=peer.sender, clock=pen.clock
+        )
 
     def step(self) -> bool:
         """Takes in what has come; waits a little if nothing has."""
@@ -211,6 +215,7 @@ class Follower:
         if taken.news:
             self._recorded()
             counters.CLAIMS.add(taken.news, "peers")
+            self._echoes.recorded(chain.from_iterable(batches))
         return taken
 
     def _judge_time(
@@ -240,6 +245,7 @@ class Follower:
         if heard.new:
             self._look_at_clock(heard.clock)
             fields["sees"] = json.dumps(seen_to_json(heartbeat.sees))
+            self._echoes.heard(heartbeat)
         self._ledger.journal.note_peer(
             self._peer.sender,
             total=heartbeat.total.count,

@@ -28,11 +28,19 @@ class Seen:
     agrees_until: Stamp | None = None
     lag: int | None = None
     """Claims by which they differ."""
+    canary: Stamp | None = None
+    """When the newest of its canaries that is recorded there was made."""
+    canary_at: Stamp | None = None
+    """When it was recorded, by the clock there."""
 
 
 def seen_to_json(views: Iterable[Seen]) -> list[list[Any]]:
     """Returns them as they stand in heartbeats."""
-    return [[v.name, v.state, v.agrees_until, v.lag] for v in views]
+    return [
+        [v.name, v.state, v.agrees_until, v.lag]
+        + ([v.canary, v.canary_at] if v.canary else [])
+        for v in views
+    ]
 
 
 def seen_from_json(value: Any) -> tuple[Seen, ...]:
@@ -44,14 +52,18 @@ def seen_from_json(value: Any) -> tuple[Seen, ...]:
 
 def _read(value: Any) -> Seen | None:
     match value:
-        case [str(name), str(state), until, lag, *_] if (
+        case [str(name), str(state), until, lag, *more] if (
             0 < len(name) <= _LONGEST and state in STATES
         ):
+            # Releases of before say nothing of canaries.
+            canary, canary_at, *_ = *more, None, None
             return Seen(
                 name=name,
                 state=state,
                 agrees_until=_number(until),
                 lag=_number(lag),
+                canary=_number(canary),
+                canary_at=_number(canary_at),
             )
     return None
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import NamedTuple
 
+from ec2map_sync.rules.canaries import is_canary
 from ec2map_sync.rules.ec2id import (
     Kind,
     format_id,
@@ -13,6 +14,7 @@ from ec2map_sync.rules.ec2id import (
     kind_of,
     wanted_number,
 )
+from ec2map_sync.rules.errors import BadId
 
 HASH_BITS = 40
 """So that the sum over millions of claims fits a signed 64-bit column."""
@@ -242,10 +244,13 @@ def sighting_of(
     ``ec2_id`` is the id that ec2-api has given it, if any; ``wanted`` the
     number of one that it has in a sink.
 
-    :raises BadId: ``uuid`` is none.
+    :raises BadId: ``uuid`` is none, or that of a canary.
     """
+    image = image_key(uuid)
+    if is_canary(image):
+        raise BadId(f"{uuid} is the UUID of a canary, which no image may have")
     return Sighting(
-        image=image_key(uuid),
+        image=image,
         uuid=uuid,
         kind=kind_of(container_format),
         wanted=wanted_number(ec2_id) if wanted is None else wanted,

@@ -72,6 +72,7 @@ LISTENERS_WATCH = LoopName("listener's watch")
 AUDITOR = LoopName("auditor")
 PUBLISHER = LoopName("publisher")
 NOTARY = LoopName("notary")
+CANARY = LoopName("canary")
 ANSWERER = LoopName("answerer")
 CELLS = LoopName("cells")
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import NamedTuple
 
+from ec2map_sync.rules.canaries import is_canary
 from ec2map_sync.rules.claims import Claim, Stamp
 from ec2map_sync.rules.ec2id import Scheme
 
@@ -39,7 +40,12 @@ class Wish(NamedTuple):
 
 
 def wishes(claim: Claim) -> list[Wish]:
-    """Returns what a claim wishes for: a derived number, and a wanted one."""
+    """Returns what a claim wishes for: a derived number, and a wanted one.
+
+    A canary's wishes for nothing.
+    """
+    if is_canary(claim.image):
+        return []
     derived = Wish(claim.claimed_at, claim.image)
     if claim.wanted is None:
         return [derived]
@@ -155,9 +161,11 @@ class Board:
     def has_trace(self, image: str) -> bool:
         """Returns whether an image has sat, or gone by, where it likes best.
 
-        After `prepare`, of one of those in the queue. If nothing is known of
-        it, somebody has taken its claim away.
+        After `prepare`. If nothing is known of it, somebody has taken its
+        claim away; or it wishes for nothing.
         """
+        if image not in self._first:
+            return False
         first = self.slot(self._first[image])
         if first.wish is None and not first.passed:
             return False

@@ -104,6 +104,7 @@ class Config:
             broker=self._broker(conf.url, "[bus] url") if conf.url else None,
             key=self._signing_key(needed=bool(peers)),
             peers=peers,
+            canary_interval=int(self.conf.canary.interval),
         )
 
     @property

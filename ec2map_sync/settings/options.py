@@ -268,6 +268,20 @@ _agreement = [
     ),
 ]
 
+_canary = [
+    cfg.IntOpt(
+        "interval",
+        default=0,
+        min=0,
+        max=86400,
+        help="Seconds between two canaries: markers that this region claims "
+        "to see how long they take to each peer, and back; 0 for none. "
+        "They stay in the ledgers of all regions, as images do, and no sink "
+        "gets them: 300 make 105,000 in a year. Not before all regions have "
+        "a release that knows them.",
+    ),
+]
+
 _metrics = [
     cfg.StrOpt(
         "listen",
@@ -289,6 +303,7 @@ GROUPS: Mapping[str | None, Sequence[cfg.Opt]] = {
     "images": _images,
     "glance": glance.OPTIONS,
     "agreement": _agreement,
+    "canary": _canary,
     "metrics": _metrics,
     "api": api.OPTIONS,
 }

@@ -51,7 +51,11 @@ SERVICES = (
     Service(
         name="publisher",
         count=lambda config: int(config.bus.publishes),
-        loops=lambda _config, _sinks: [names.PUBLISHER, names.ANSWERER],
+        loops=lambda config, _sinks: [
+            names.PUBLISHER,
+            names.ANSWERER,
+            *([names.CANARY] if config.bus.canary_interval else []),
+        ],
     ),
     Service(
         name="follower",

@@ -53,6 +53,8 @@ class Bus:
     queue_expires: int
     batch_size: int
     peers: tuple[Peer, ...]
+    canary_interval: int
+    """Seconds between two canaries; 0 for none."""
 
     @property
     def publishes(self) -> bool:

@@ -22,18 +22,18 @@ WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z][a-z0-9]*|[A-Z]+")
 _ORDINARY = """
 addressee agreed amqp answer answered api argument aside asker attempt bad
 batch busy cannot channel class client clock command comparison consumer count
-counter crowded delay derive difference eater ec2 ending entry envelope error
-examination exchange explanation exported fan fault fed finding fleet foreseen
-from front gauge glance gone guard happening held help histogram http interrupt
-item joining known late leaves line listen lister long lookout lookup management
-many map mapped meaning mention misfit mismatch missing moving name no note
-nova nudge numbered one operation outcome pace page parameter part pause
-picture place plain position process program proof proposal public queries
-queue received recorded recorder refused rehearsal replacement reporter retrial
-root route run sample says schema screen seen server shared side signature
-signing silent snapshot spread ssl stage state step story survey taken tally
-terms text thread throttle time tls too trace transfer transport tree unknown unmeasured
-verdict view virtual waiting wake watchdog worker wrong
+counter crowded delay derive difference eater ec2 echoes ending entry envelope
+error examination exchange explanation exported fan fault fed finding fleet
+foreseen from front gauge glance gone guard happening held help histogram http
+interrupt item joining known late leaves line listen lister long lookout lookup
+management many map mapped meaning mention misfit mismatch missing moving name
+no note nova nudge numbered one operation outcome pace page parameter part
+pause picture place plain position process program proof proposal public
+queries queue received recorded recorder refused rehearsal replacement reporter
+retrial root route run sample says schema screen seen server shared side
+signature signing silent snapshot spread ssl stage state step story survey
+taken tally terms text thread throttle time tls too trace transfer transport
+tree unknown unmeasured verdict view virtual waiting wake watchdog worker wrong
 """
 ORDINARY = set(_ORDINARY.split())
 
