@@ -43,6 +43,7 @@ def inlet(address):
         queue_max_bytes=1_000_000,
         queue_expires=60_000,
         batch_size=1,
+        canary_interval=0,
         peers=(),
     )
     peer = Peer(name="one", broker=address, keys=(), exchange="ec2map_sync")
