@@ -1,6 +1,7 @@
 """The Answerer: answers the questions of peers that compare with us."""
 
 from collections.abc import Mapping
+from functools import partial
 
 from kombu.message import Message
 
@@ -10,6 +11,7 @@ from ec2map_sync.peers import compare
 from ec2map_sync.peers.addressee import Answered
 from ec2map_sync.peers.bus import Inbox, Outlet
 from ec2map_sync.peers.refusals import Refusals
+from ec2map_sync.peers.throttle import AMONG_OTHERS, Throttle
 from ec2map_sync.protocol import wire
 from ec2map_sync.rules.errors import BadMessage
 from ec2map_sync.rules.names import REQUESTS
@@ -30,6 +32,7 @@ class Answerer:
         trusted: Mapping[str, wire.Trust],
         *,
         patience: float,
+        throttle: Throttle | None = None,
     ) -> None:
         self._ledger = ledger
         self._inbox = inbox
@@ -39,12 +42,19 @@ class Answerer:
         self._patience = patience
         self._answered = Answered(pen)
         self._refusals = Refusals(ledger, "among the questions to us")
+        self._throttle = throttle or Throttle()
 
     def step(self) -> bool:
-        """Answers what has been asked; waits a little if nothing has."""
+        """Answers what has been asked; waits a little if nothing has.
+
+        After what it has refused, it rests: the Publisher shares its
+        process.
+        """
+        if self._throttle.rest(self._patience):
+            return True
         arrived = self._inbox.read(QUESTIONS, self._patience)
         for message in arrived:
-            self._answer(message)
+            self._throttle.spend(partial(self._answer, message))
         self._inbox.acknowledge(arrived)
         self._outlet.pump()
         return True
@@ -54,7 +64,8 @@ class Answerer:
         self._inbox.close()
         self._outlet.close()
 
-    def _answer(self, message: Message) -> None:
+    def _answer(self, message: Message) -> float:
+        """Answers a question; how long to rest for each second it took."""
         body = body_of(message)
         try:
             received = wire.decode(
@@ -69,11 +80,12 @@ class Answerer:
                 headers=message.headers or {},
             )
             self._refusals.put_away([bad])
-            return
+            return AMONG_OTHERS
         if self._answered.knows(received, body):
-            return
+            return AMONG_OTHERS
         reply = compare.answer(self._ledger, question)
         self._outlet.send(
             f"answer.{received.sender}", *wire.encode(reply, self._pen)
         )
         self._answered.note(received, body)
+        return 0

@@ -14,6 +14,10 @@ tenth of the time is all that anybody can waste."""
 KNOWN = 1.0
 """The same, spent on what was known already."""
 
+AMONG_OTHERS = 1.0
+"""The same, spent on what was refused where others wait behind it: each rest
+is one for them as well."""
+
 MOST = 5.0
 """Seconds: RabbitMQ ends a connection that takes nothing for 15."""
 
@@ -37,8 +41,8 @@ class Throttle:
     def spend(self, work: Callable[[], float]) -> None:
         """Does some work, which tells what it was good for.
 
-        It returns how many seconds of rest are due for each that it took:
-        `REFUSED`, `KNOWN`, or none at all.
+        It returns how many seconds of rest are due for each that it took,
+        such as `REFUSED`; or none at all.
         """
         begun = self._cpu()
         rests = work()
