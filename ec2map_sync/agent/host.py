@@ -1,11 +1,13 @@
 """What the processes of one agent share: wake-ups, and a roll of who lives."""
 
 import logging
+from collections.abc import Sequence
 from contextlib import suppress
 
 from ec2map_sync.rules.stamps import wall_clock
 from ec2map_sync.running import counters
 from ec2map_sync.running.loop import Wake
+from ec2map_sync.running.pulse import Pulse
 from ec2map_sync.running.roll import Roll
 
 LOG = logging.getLogger(__name__)
@@ -15,21 +17,25 @@ class Host:
     """What the services of a region share on one host, across processes.
 
     A wake-up that is lost, and what other hosts do, is found by polling.
-    Without a roll nothing is counted, and nobody can tell who lives.
+    Without a roll nothing is counted, and nobody can tell at once who lives.
     """
 
-    def __init__(self, roll: Roll | None = None) -> None:
+    def __init__(
+        self, roll: Roll | None = None, expected: Sequence[str] = ()
+    ) -> None:
         self.started_at = wall_clock()
         self.publisher = Wake()
         self.writer = Wake()
         self.roll = roll
-        self.expected: list[str] = []
+        self.expected = expected
         """The names of the processes that there should be."""
+        self.pulse = Pulse(expected)
         self._process = ""
 
     def enter(self, process: str, service: str) -> None:
         """Is one of this host's processes."""
         self._process = process
+        self.beat()
         if self.roll is None:
             return
         try:
@@ -44,6 +50,10 @@ class Host:
             LOG.warning("%s counts nothing: %s", process, error)
         else:
             counters.STARTS.add(1, service)
+
+    def beat(self) -> None:
+        """Lets the other processes know that the loops of this one run."""
+        self.pulse.beat(self._process)
 
     def tell(self, what: str) -> None:
         """Lets the other processes know how far this one has come."""

@@ -3,6 +3,7 @@
 import gc
 import logging
 import multiprocessing
+import os
 import signal
 import sys
 import threading
@@ -16,6 +17,7 @@ from oslo_log import log
 
 from ec2map_sync.agent import api, metrics, secrecy, services
 from ec2map_sync.agent.host import Host
+from ec2map_sync.agent.watchdog import sentry
 from ec2map_sync.broker import inside
 from ec2map_sync.glance import listener
 from ec2map_sync.rules.errors import Ec2MapError
@@ -50,6 +52,7 @@ class Worker(cotyledon.Service):
         super().__init__(worker_id)
         self._done = threading.Event()
         host.enter(f"{self.name}-{worker_id}", str(self.name))
+        self._beat = host.beat
         # After the fork: no connection is shared between processes.
         self._service = type(self).build(conf, host)
         # Batches are many small values without cycles: by default Python
@@ -60,7 +63,7 @@ class Worker(cotyledon.Service):
     def run(self) -> None:
         """Runs the service."""
         LOG.info("%s started", self.name)
-        self._service.run()
+        self._service.run(self._beat)
         self._done.set()
 
     def terminate(self) -> None:
@@ -107,7 +110,7 @@ def workers(conf: Config) -> list[tuple[type[Worker], int]]:
 def run(conf: Config) -> None:
     """Runs a region's services until SIGTERM."""
     with made_roll(conf.state_path) if conf.metrics else nullcontext() as roll:
-        _run(conf, Host(roll))
+        _run(conf, Host(roll, processes(conf)))
 
 
 def _run(conf: Config, host: Host) -> None:
@@ -116,9 +119,11 @@ def _run(conf: Config, host: Host) -> None:
         # Python 3.14 no longer forks unless asked to.
         mp_context=multiprocessing.get_context("fork"),
     )
-    host.expected = processes(conf)
     for service, count in workers(conf):
         manager.add(service, workers=count, args=(conf, host))
+    # Before cotyledon, which takes systemd's address out of the environment.
+    if watchdog := sentry(os.environ, host.pulse.silent):
+        watchdog.start()
     manager.run()
 
 

@@ -25,6 +25,9 @@ from ec2map_sync.settings.config import Config
 PATIENCE = 5
 """Seconds for the ledger to answer: Prometheus waits for ten by default."""
 
+SILENCE = 30.0
+"""Seconds after which a process that lives is taken to hang."""
+
 QUEUE_INTERVAL = 5.0
 """Seconds between two looks at how many notifications wait."""
 
@@ -43,6 +46,7 @@ def exporter(config: Config, host: Host) -> Threads:
         info,
         waiting,
         partial(_trouble, region.ledger, LISTENER),
+        silent=partial(host.pulse.silent, SILENCE),
     )
 
     def lacking() -> list[str]:

@@ -40,7 +40,8 @@ class CannotListen(Ec2MapError):
 class Agent(Collector):
     """How the agent's processes are, told by their roll.
 
-    ``trouble`` says in a line what the listeners wait for, if that is known.
+    ``trouble`` says in a line what the listeners wait for, if that is known;
+    ``silent`` names the processes of which nothing is heard.
     """
 
     def __init__(
@@ -50,6 +51,8 @@ class Agent(Collector):
         info: tuple[str, str],
         waiting: "Waiting | None",
         trouble: Callable[[], str | None] = lambda: None,
+        *,
+        silent: Callable[[], Sequence[str]] = tuple,
     ) -> None:
         self._roll = roll
         # Without a roll nobody can tell who lives.
@@ -57,11 +60,15 @@ class Agent(Collector):
         self._info = info
         self._waiting = waiting
         self._trouble = trouble
+        self._silent = silent
 
     def dead(self) -> list[str]:
-        """Says which processes should live and do not."""
+        """Says which processes should live, or do something, and do not."""
+        gone = [p for p in self._expected if not self._has(p)]
+        hung = [p for p in self._silent() if p not in gone]
         return [
-            f"{p} does not run" for p in self._expected if not self._has(p)
+            *(f"{process} does not run" for process in gone),
+            *(f"nothing is heard of {process}" for process in hung),
         ]
 
     def deaf(self) -> list[str]:

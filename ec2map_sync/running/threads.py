@@ -5,6 +5,9 @@ from collections.abc import Callable, Iterable
 
 from ec2map_sync.running.loop import Loop, Nudge
 
+BEAT_INTERVAL = 1.0
+"""Seconds between two looks whether every loop has its thread."""
+
 
 class Threads:
     """Runs loops until it is stopped; others may be added meanwhile."""
@@ -20,13 +23,18 @@ class Threads:
         self._threads = {loop: self._thread(loop) for loop in loops}
         self._running = False
 
-    def run(self) -> None:
-        """Runs all loops until `stop`, and to their end."""
+    def run(self, beat: Callable[[], None] = lambda: None) -> None:
+        """Runs all loops until `stop`, and to their end.
+
+        ``beat`` is called every second while none has ended by itself.
+        """
         with self._lock:
             self._running = True
             for thread in self._threads.values():
                 thread.start()
-        self._stopping.wait()
+        while not self._stopping.wait(BEAT_INTERVAL):
+            if self._all_run():
+                beat()
         for loop, thread in self._threads.items():
             loop.stop()
             thread.join()
@@ -54,6 +62,10 @@ class Threads:
             self._stopping.set()
         for loop in self._threads:
             loop.stop()
+
+    def _all_run(self) -> bool:
+        with self._lock:
+            return all(t.is_alive() for t in self._threads.values())
 
     @staticmethod
     def _thread(loop: Loop) -> threading.Thread:

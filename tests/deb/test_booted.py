@@ -55,6 +55,14 @@ def installation(machine, rabbit_a):
         print(machine.journal()[-8000:])
 
 
+def drop(machine: Machine, name: str, line: str) -> None:
+    """Add a line to the unit, as an operator would."""
+    place = machine.place / f"etc/systemd/system/{UNIT}.service.d"
+    place.mkdir(exist_ok=True)
+    (place / name).write_text(f"[Service]\n{line}\n")
+    machine.systemctl("daemon-reload")
+
+
 def test_systemd_starts_it(installation):
     assert installation.root.unit("ActiveState") == "active"
 
@@ -66,14 +74,9 @@ def test_the_unit_keeps_it_from_what_it_does_not_need(installation):
     shutil.copy(PROBE, machine.place / "usr/local/lib")
     (machine.place / "srv").chmod(0o777)
     probe = [PYTHON, "/usr/local/lib/probe.py"]
-    dropin = machine.place / f"etc/systemd/system/{UNIT}.service.d/probe.conf"
-    dropin.parent.mkdir()
-    dropin.write_text(
-        "[Service]\nExecStartPost=sh -c"
-        f" '{' '.join(probe)} >$STATE_DIRECTORY/probe.json'\n"
-    )
+    probing = f"{' '.join(probe)} >$STATE_DIRECTORY/probe.json"
+    drop(machine, "probe.conf", f"ExecStartPost=sh -c '{probing}'")
 
-    machine.systemctl("daemon-reload")
     machine.systemctl("restart", UNIT)
 
     told = (machine.place / STATE / "probe.json").read_text()
@@ -97,6 +100,29 @@ def test_killed_it_is_started_anew(installation):
         60,
     )
     assert machine.unit("NRestarts") == "1"
+    installation.maps_images()
+
+
+def test_started_anew_when_one_of_its_processes_hangs(installation):
+    machine = installation.root
+    drop(machine, "watchdog.conf", "WatchdogSec=8")
+    machine.systemctl("restart", UNIT)
+    installation.maps_images()
+    first = machine.unit("MainPID")
+    children = f"cat /proc/{first}/task/*/children"
+    hung = machine.run("sh", "-c", children).split()[-1]
+
+    machine.run("kill", "-STOP", hung)
+
+    wait_until(
+        lambda: (
+            machine.unit("MainPID") not in {"0", first}
+            and machine.unit("ActiveState") == "active"
+        ),
+        120,
+    )
+    assert "Watchdog timeout" in machine.journal()
+    machine.run("test", "-e", f"/proc/{hung}", code=1)
     installation.maps_images()
 
 

@@ -28,9 +28,9 @@ foreseen from front gauge glance gone guard happening held help histogram http
 interrupt item joining known late leaves line listen lister long lookout lookup
 management many map mapped meaning mention misfit mismatch missing moving name
 no note nova nudge numbered one operation outcome pace page parameter part
-pause picture place plain position process program proof proposal public
+pause picture place plain position process program proof proposal public pulse
 queries queue received recorded recorder refused rehearsal replacement reporter
-retrial root route run sample says schema screen seen server shared side
+retrial root route run sample says schema screen seen sentry server shared side
 signature signing silent snapshot spread ssl stage state step story survey
 taken tally terms text thread throttle time tls too trace transfer transport
 tree unknown unmeasured verdict view virtual waiting wake watchdog worker wrong

@@ -51,6 +51,7 @@ NOTHING_TO_DO = {
     ),
     "%s: %d rows of others have given way to what is settled; Nova "
     "may remember old ids for up to a week": "it was asked for",
+    "systemd's watchdog is not told: %s": "systemd starts the agent anew",
     "py-amqp %s, kombu %s and oslo.messaging %s are used as they are, since "
     "we do not know: %s": "it tells what that costs; a newer release may know",
 }

@@ -12,7 +12,7 @@ from scraping import Response, get
 from servers import free_port
 
 from ec2map_sync.monitor.exporter import Agent, CannotListen, Front, answers
-from ec2map_sync.running.roll import roll
+from ec2map_sync.running.roll import Roll, roll
 from ec2map_sync.settings import addresses
 
 
@@ -27,6 +27,18 @@ def test_where_nobody_can_tell_no_process_is_called_dead(
 
     assert (agent.dead(), agent.deaf()) == ([], [])
     assert [f.name for f in agent.collect()] == ["ec2map_sync_info"]
+
+
+def test_who_lives_and_is_not_heard_of_is_named_beside_the_dead(tmp_path):
+    there = Roll(tmp_path)
+    there.enter("writer-0")
+    expected = ["listener-0", "writer-0"]
+    agent = Agent(there, expected, ("one", "s"), None, silent=lambda: expected)
+
+    assert agent.dead() == [
+        "listener-0 does not run",
+        "nothing is heard of writer-0",
+    ]
 
 
 @pytest.fixture(params=["127.0.0.1", "::1"])

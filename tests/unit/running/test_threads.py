@@ -86,3 +86,51 @@ def test_a_fan_wakes_every_thread_but_those_forgotten():
     thread.join(SECONDS)
     assert not thread.is_alive()
     assert loops["b"].steps == 1
+
+
+class Looked(Threads):
+    """Counts how often it has looked whether every loop has its thread."""
+
+    def __init__(self, loops):
+        super().__init__(loops)
+        self.looks = threading.Semaphore(0)
+
+    def _all_run(self):
+        try:
+            return super()._all_run()
+        finally:
+            self.looks.release()
+
+
+class Ended(Loop):
+    """A loop that has ended by itself."""
+
+    def run(self):
+        pass
+
+
+def test_a_beat_tells_that_no_loop_has_ended_by_itself(monkeypatch):
+    monkeypatch.setattr("ec2map_sync.running.threads.BEAT_INTERVAL", 0.01)
+    heard = threading.Event()
+    threads = Looked([Counted().loop])
+    thread = threading.Thread(
+        target=threads.run, args=[heard.set], daemon=True
+    )
+    thread.start()
+    assert heard.wait(SECONDS)
+
+    ended = Ended("ended", list, interval=1, describe=lambda _: None)
+    threads.add(ended)
+    threads._threads[ended].join(SECONDS)
+    # The look that was under way, and one that sees it.
+    for _ in range(2):
+        while threads.looks.acquire(blocking=False):
+            pass
+        assert threads.looks.acquire(timeout=SECONDS)
+    heard.clear()
+
+    assert threads.looks.acquire(timeout=SECONDS)
+    assert not heard.is_set()
+    threads.stop()
+    thread.join(SECONDS)
+    assert not thread.is_alive()
