@@ -1,5 +1,5 @@
-# What unpacks packages of Debian 13 beside the machine's, for the programs of
-# this directory that source it from the tree's root. Nothing is installed, nor run
+# What unpacks packages of another Debian beside the machine's, for the programs
+# of this directory that source it from the tree's root. Nothing is installed, nor run
 # here: the packages get a root directory of their own, and `enter` beside it
 # runs a program there, which sees this machine's /tmp, /proc, /dev and where
 # it is run.
@@ -16,15 +16,16 @@ apt_of_its_own() {
         -o Dir::Cache="$scratch" -o APT::Sandbox::User="$(id -un)" "$@" >&2
 }
 
-unpack() { # what package…
+unpack() { # suite what package…
+    suite=$1
     mirror=$(find_mirror)
-    say "Unpacking $1 into $venv"
-    shift
+    say "Unpacking $2 into $venv"
+    shift 2
     rm -rf "$venv"
     mkdir -p "$venv/root" "$scratch/lists/partial" \
         "$scratch/archives/partial" "$scratch/preferences.d"
     : >"$scratch/status"
-    echo "deb [signed-by=$keys] $mirror trixie main" >"$scratch/sources.list"
+    echo "deb [signed-by=$keys] $mirror $suite main" >"$scratch/sources.list"
     apt_of_its_own update
     # Without what Debian takes for granted, little is there.
     apt_of_its_own install --yes --download-only --no-install-recommends \
@@ -49,9 +50,13 @@ unset EC2MAP_SYNC_ENTERED
 root=$(dirname -- "$0")/root
 here=$PWD
 mount --rbind "$root" "$root"
-for place in /dev /proc /tmp "$here"; do
+for place in /dev /proc /sys /tmp "$here"; do
     mkdir -p "$root$place"
     mount --rbind "$place" "$root$place"
+done
+# Whom this machine trusts, and whom it asks for names.
+for place in /etc/ssl/certs /etc/resolv.conf /etc/hosts; do
+    [ ! -e "$root$place" ] || mount --bind "$place" "$root$place"
 done
 cd "$root"
 # Not chroot, behind which nobody may become another user than this one.
@@ -62,8 +67,8 @@ END
 }
 
 # Makes $venv what it should be, and prints where that is.
-provide() { # what package…
-    stamp=$(cat "tools/$(basename -- "$0")" tools/trixie.sh | cksum)
+provide() { # suite what package…
+    stamp=$(cat "tools/$(basename -- "$0")" tools/debian.sh | cksum)
     is_made || {
         unpack "$@"
         write_enter
