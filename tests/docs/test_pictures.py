@@ -1,6 +1,8 @@
 """The pictures of the pages are what their script draws."""
 
+import importlib
 import runpy
+import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -16,6 +18,21 @@ def test_a_drawing_is_as_it_is_drawn(name):
     assert (PICTURES / name).read_text() == DRAWINGS[name](), (
         "run python doc/pictures.py"
     )
+
+
+def test_a_plot_is_of_what_was_measured(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "doc")
+    for name in ("pictures", "plots"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    plots = importlib.import_module("plots").PLOTS
+
+    old = {
+        name
+        for name, draw in plots.items()
+        if (PICTURES / name).read_text() != draw()
+    }
+
+    assert old == set(), "run python doc/plots.py"
 
 
 @pytest.mark.parametrize("path", sorted(PICTURES.glob("*.svg")), ids=str)
