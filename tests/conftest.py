@@ -35,7 +35,7 @@ def pytest_configure() -> None:
 def _lasts(item: pytest.Item) -> bool:
     """Tells whether a file takes long, however few its tests are."""
     served = item.get_closest_marker("services") is not None
-    return served or "convergence" in item.path.parts
+    return served or item.path.parent.name in {"convergence", "world"}
 
 
 def _leave_out(config: pytest.Config, items: list[pytest.Item]) -> None:

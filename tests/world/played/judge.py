@@ -1,0 +1,228 @@
+"""The judge: what must be so when all is quiet, and what always."""
+
+import sqlite3
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+from ec2map_sync.ledger import PUBLISHING
+from ec2map_sync.monitor.status import Examination
+from ec2map_sync.operate.verify import check_ledger, check_sink
+from ec2map_sync.region import Region as Opened
+from ec2map_sync.rules.claims import (
+    Claim,
+    SeenKind,
+    Wanted,
+    join_all,
+    print_of,
+)
+from ec2map_sync.rules.ec2id import Kind, Scheme, kind_of
+from ec2map_sync.rules.names import sink_of
+from ec2map_sync.rules.settle import settle
+from ec2map_sync.settings.services import loops
+from ec2map_sync.sinks.verify import SinkCheck
+from played.region import Region
+
+_CLAIMS = (
+    "SELECT image, spelling, claimed_at, wanted_at, wanted, kind_at, kind, "
+    "number, hash FROM claims"
+)
+
+
+def read(region: Region, statement: str) -> list[tuple[Any, ...]]:
+    """Reads a ledger as it is, past the package."""
+    with closing(sqlite3.connect(region.ledger.path)) as connection:
+        return list(connection.execute(statement))
+
+
+def claim_of(row: Sequence[Any]) -> Claim:
+    """Reads a claim from a row, apart from the package's own reading."""
+    image, spelling, claimed_at, wanted_at, wanted, kind_at, kind = row[:7]
+    return Claim(
+        claimed_at=claimed_at,
+        image=image,
+        spelling=spelling or "",
+        wanted=None if wanted_at is None else Wanted(wanted_at, wanted),
+        kind=None if kind_at is None else SeenKind(kind_at, Kind(kind)),
+    )
+
+
+def complaints(regions: Sequence[Region], scheme: Scheme) -> Iterator[str]:
+    """Says what is not as it must be when all is quiet."""
+    rows = {one.name: read(one, _CLAIMS) for one in regions}
+    claims = {n: [claim_of(r) for r in found] for n, found in rows.items()}
+    common = join_all(c for found in claims.values() for c in found)
+    mapping = settle(common.values(), scheme)
+    for region in regions:
+        name = region.name
+        own = {claim.image: claim for claim in claims[name]}
+        yield from _differing(own, common, f"2: the claims of {name}")
+        numbers = {r[0]: r[7] for r in rows[name] if r[7] is not None}
+        yield from _differing(numbers, mapping, f"2: the numbers of {name}")
+        yield from _untold(region, common)
+        yield from _totals(region, common)
+        for cell in region.cells:
+            found = {n: uuid.lower() for n, uuid in cell.rows().items()}
+            settled = {number: image for image, number in mapping.items()}
+            expected = settled | cell.made  # Nova's own stay
+            yield from _differing(
+                found, expected, f"1, 5: the rows of {name}, {cell.name}"
+            )
+        yield from _behind(region)
+
+
+def unhealthy(region: Region) -> Iterator[str]:
+    """Says what `status` finds amiss, as the package itself looks."""
+    host = next(host for host in region.hosts if host.up)
+    opened = Opened(host.config)
+    try:
+        examination = Examination(
+            opened.ledger,
+            opened.bus,
+            sinks := opened.sink_names,
+            expected=loops(host.config, sinks),
+            clock=host.now,
+        )
+        for line in examination.lines():
+            if not line.healthy:
+                yield (
+                    f"status of {region.name}: {line.what} {line.name}: "
+                    f"{line.state} ({line.last_error})"
+                )
+    finally:
+        opened.close()
+
+
+def contradictions(region: Region) -> Iterator[str]:
+    """Says what `verify` finds in the ledger and the cells."""
+    host = next(host for host in region.hosts if host.up)
+    opened = Opened(host.config)
+    try:
+        verdicts = [
+            check_ledger(
+                opened.ledger,
+                region.name,
+                repair=False,
+                advance=lambda _rows: None,
+            ),
+            *(
+                check_sink(
+                    SinkCheck(opened.ledger, sink),
+                    sink.name,
+                )
+                for sink in opened.sinks
+            ),
+        ]
+        for verdict in verdicts:
+            # What Nova has made is foreign, and stays.
+            if verdict.missing or verdict.different:
+                yield f"verify of {region.name}: {verdict}"
+    finally:
+        opened.close()
+
+
+@dataclass
+class Memory:
+    """What a region held in the evening, for the next one."""
+
+    numbers: dict[str, int | None]
+    last_move: int
+    restored: bool = False
+
+
+def remembered(region: Region) -> Memory:
+    """Returns what a region holds now."""
+    found = read(region, _CLAIMS)
+    (last,) = read(region, "SELECT max(id) FROM moves")[0]
+    return Memory({row[0]: row[7] for row in found}, last or 0)
+
+
+def moved(region: Region, before: Memory) -> Iterator[str]:
+    """Says which numbers have changed, and no move is recorded."""
+    reached = dict(before.numbers)
+    for image, old, new in read(
+        region,
+        "SELECT image, old, new FROM moves "
+        f"WHERE id > {before.last_move} ORDER BY id",
+    ):
+        if image in reached and reached[image] != old:
+            yield f"3: {region.name}: {image} moved from {old}, elsewhere"
+        reached[image] = new
+    for image, number in remembered(region).numbers.items():
+        if reached.get(image, number) not in {None, number}:
+            yield (
+                f"3: {region.name}: {image} went from {reached[image]} to "
+                f"{number}, and no move is recorded"
+            )
+
+
+def unsteady(region: Region, before: Memory) -> Iterator[str]:
+    """Says which numbers of yesterday are others today.
+
+    Who claims today has heard of all of yesterday, and stamps it later.
+    """
+    now = remembered(region).numbers
+    for image, number in before.numbers.items():
+        if number is not None and now.get(image) != number:
+            yield (
+                f"3: {region.name}: {image} had {number} in the evening, and "
+                f"has {now.get(image)} now"
+            )
+
+
+def strangers(
+    regions: Sequence[Region], images: Collection[str]
+) -> Iterator[str]:
+    """Says which images have claims though nobody has them."""
+    for region in regions:
+        for (image,) in read(region, "SELECT image FROM claims"):
+            if image not in images:
+                yield f"6: {region.name} has a claim of {image}: whose?"
+
+
+def overfull(regions: Sequence[Region]) -> Iterator[str]:
+    """Says which queues have held more than they may."""
+    for region in regions:
+        for queue in region.broker.queues.values():
+            limit = queue.arguments.get("x-max-length-bytes")
+            if limit is not None and queue.most_bytes > limit:
+                yield f"8: {queue.name} held {queue.most_bytes} bytes"
+
+
+def _untold(region: Region, common: Mapping[str, Claim]) -> Iterator[str]:
+    for image, form in region.told.items():
+        claim = common.get(image.lower())
+        if claim is None:
+            yield f"4: {region.name} was told of {image}: no claim"
+        elif kind_of(form) and claim.kind is None:
+            yield f"4: {region.name} was told {form} of {image}: no kind"
+
+
+def _totals(region: Region, common: Mapping[str, Claim]) -> Iterator[str]:
+    found = read(region, "SELECT total_count, total_sum FROM head")[0]
+    whole = print_of(common.values())
+    expected = (whole.count, whole.sum)
+    if tuple(map(int, found)) != tuple(map(int, expected)):
+        yield f"7: the total of {region.name}: {found}, not {expected}"
+
+
+def _behind(region: Region) -> Iterator[str]:
+    """Says which readers of the feeds have something left to read."""
+    own = read(region, "SELECT max(own_revision) FROM claims")[0][0] or 0
+    numbers = read(region, "SELECT max(revision) FROM numbers")[0][0] or 0
+    at = dict(read(region, "SELECT name, revision FROM cursors"))
+    wanted = {PUBLISHING: own}
+    wanted |= {sink_of(cell.name): numbers for cell in region.cells}
+    for name, newest in wanted.items():
+        if at.get(name, 0) < newest:
+            yield f"{region.name}: {name} is at {at.get(name)} of {newest}"
+
+
+def _differing(
+    found: Mapping[Any, Any], expected: Mapping[Any, Any], what: str
+) -> Iterator[str]:
+    for key in sorted({*found, *expected}):
+        one, other = found.get(key), expected.get(key)
+        if one != other:
+            yield f"{what} ({key}): {one}, and not {other}"

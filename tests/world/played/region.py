@@ -1,0 +1,446 @@
+"""A region: its databases, its broker, its Glance and Nova, and its hosts.
+
+A host runs what the agent runs: the services that `agent.services` builds
+from a configuration file, a process each, started anew when one dies.
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from datetime import UTC, datetime
+from functools import cache
+from hashlib import blake2b
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from ec2map_sync.agent import services
+from ec2map_sync.agent.host import Host as SharedHost
+from ec2map_sync.agent.main import BUILDERS
+from ec2map_sync.glance import listener
+from ec2map_sync.glance.catalogue import Image
+from ec2map_sync.ledger import schema
+from ec2map_sync.protocol.signing import SigningKey
+from ec2map_sync.rules.ec2id import DERIVED, ON_DEMAND, Band, Scheme
+from ec2map_sync.settings.config import Config
+from ec2map_sync.settings.loading import load
+from ec2map_sync.settings.services import SERVICES
+from ec2map_sync.sql.database import create_engine, parse_url
+from played import nature
+from played.rabbit import Broker
+from played.scheduler import Clock, Process, Scheduler
+from played.sqlite import Database
+
+HEARTBEAT = 10.0
+START_AGAIN = 1.0
+"""Seconds after which a service that has died is started anew."""
+
+GLANCE = "glance"
+TOPIC = "ec2map_sync"
+
+_CONF = """
+[DEFAULT]
+region = {name}
+peers = {peers}
+state_path = {state}
+transport_url = rabbit://guest:guest@{name}:5672/
+[oslo_messaging_rabbit]
+amqp_durable_queues = true
+[notifications]
+exchange = glance
+topics = ec2map_sync
+batch_size = 20
+[ec2_ids]
+hash_key = world
+[ledger]
+connection = sqlite:///{ledger}
+[bus]
+url = amqp://guest:guest@{name}:5672/
+signing_key_file = {directory}/{name}.key
+heartbeat_interval = {heartbeat}
+batch_size = 20
+queue_max_bytes = 1048576
+queue_expires = 3600
+max_moves = 1000000
+max_evictions = 1000000
+[nova]
+cells = {cells}
+audit_interval = 120
+[glance]
+endpoint_override = http://{name}/
+auth_type = none
+"""
+_CELL = """
+[cell:{cell}]
+connection = sqlite:///{path}
+"""
+_PEER = """
+[peer:{name}]
+url = amqp://guest:guest@{name}:5672/
+public_keys = {key}
+"""
+_NOVA = (
+    "CREATE TABLE s3_images (created_at DATETIME, updated_at DATETIME, "
+    "deleted_at DATETIME, id INTEGER NOT NULL PRIMARY KEY, "
+    "uuid VARCHAR(36) NOT NULL, deleted INTEGER)"
+)
+
+
+class SmallBand(Config):
+    """A configuration whose band is so small that images meet in it."""
+
+    band = DERIVED
+
+    @property
+    def scheme(self) -> Scheme:
+        """How ids are derived."""
+        return Scheme(b"world", self.band)
+
+
+@cache
+def key_of(region: str) -> SigningKey:
+    """Returns a region's key, always the same."""
+    seed = blake2b(region.encode(), digest_size=32).digest()
+    return SigningKey(Ed25519PrivateKey.from_private_bytes(seed))
+
+
+@cache
+def empty_ledger() -> sqlite3.Connection:
+    """Makes a ledger by the package's migrations, once."""
+    with TemporaryDirectory() as directory:
+        path = Path(directory) / "empty"
+        with sqlite3.connect(path):
+            pass
+        Database(path, None)  # type: ignore[arg-type]
+        engine = create_engine(parse_url(f"sqlite:///{path}", "a world"))
+        schema.upgrade(engine)
+        engine.dispose()
+        copy = sqlite3.connect(":memory:")
+        source = sqlite3.connect(path)
+        source.backup(copy)
+        source.close()
+        return copy
+
+
+class Cell:
+    """A Nova cell's database, and Nova's own view of it."""
+
+    def __init__(self, name: str, database: Database) -> None:
+        self.name = name
+        self.database = database
+        self.made: dict[int, str] = {}
+        """Rows that Nova made."""
+        with sqlite3.connect(database.path) as connection:
+            connection.execute(_NOVA)
+        connection.close()
+
+    def rows(self) -> dict[int, str]:
+        """Returns all rows, by number."""
+        connection = sqlite3.connect(self.database.path)
+        found = dict(connection.execute("SELECT id, uuid FROM s3_images"))
+        connection.close()
+        return found
+
+    def lose(self, numbers: Sequence[int]) -> None:
+        """Forgets rows, as a restored server does."""
+        with closing(sqlite3.connect(self.database.path)) as connection:
+            connection.executemany(
+                "DELETE FROM s3_images WHERE id = ?",
+                [(number,) for number in numbers],
+            )
+            connection.commit()
+
+    def make(self, image: str) -> None:
+        """Makes a row, as Nova does where there is none."""
+        number = ON_DEMAND.first + len(self.made)
+        with closing(sqlite3.connect(self.database.path)) as connection:
+            connection.execute(
+                "INSERT INTO s3_images (id, uuid, deleted) VALUES (?, ?, 0)",
+                (number, image),
+            )
+            connection.commit()
+        self.made[number] = image
+
+
+class Catalogue:
+    """Glance's API, as the Auditor asks it."""
+
+    def __init__(self, conf: Any, _options: Any) -> None:
+        self._region = conf.region
+        self.told_at: datetime | None = None
+
+    def images(
+        self,
+        *,
+        hidden: bool,
+        created_since: str | None = None,
+        updated_since: str | None = None,
+    ) -> Iterator[Image]:
+        """Lists images, the oldest first."""
+        for image in [] if hidden else self._ask():
+            if (image.created_at or "") >= (created_since or "") and (
+                image.updated_at or ""
+            ) >= (updated_since or ""):
+                yield image
+
+    def newest_update(self) -> str | None:
+        """Returns when an image was last changed."""
+        return max((i.updated_at or "" for i in self._ask()), default=None)
+
+    def close(self) -> None:
+        """Drops nothing."""
+
+    def _ask(self) -> list[Image]:
+        scheduler = nature.scheduler()
+        scheduler.park(2 * scheduler.travel())
+        self.told_at = datetime.fromtimestamp(int(scheduler.now), UTC)
+        found = known[self._region].catalogue.values()
+        return sorted(found, key=lambda i: (i.created_at or "", i.uuid))
+
+
+known: dict[str, "Region"] = {}
+"""The regions of the world that is being lived."""
+
+
+def install() -> None:
+    """Lets the Auditor ask the Glances of this world."""
+    services.Catalogue = Catalogue  # type: ignore[misc, assignment]
+
+
+class Host:
+    """One machine: the agent's services, a process each."""
+
+    def __init__(self, region: "Region", name: str, clock: Clock) -> None:
+        self.region = region
+        self.name = name
+        self.clock = clock
+        self.up = False
+        self.ended = False
+        """Whether a service was ended for good."""
+        self.processes: dict[str, Process] = {}
+        self._shared: SharedHost | None = None
+        self._state = region.directory / name
+        self._state.mkdir()
+        self._file = region.directory / f"{name}.conf"
+
+    def configure(self, text: str) -> None:
+        """Writes the configuration of its agent."""
+        self._file.write_text(text.replace("{state}", str(self._state)))
+
+    def start(self) -> None:
+        """Starts the agent."""
+        self.up, self.ended = True, False
+        conf = load(
+            [], files=[str(self._file)], prepare=listener.register_options
+        ).conf
+        config = SmallBand(conf)
+        config.band = self.region.band
+        self.config = config
+        agent = Process(f"{self.name} agent", self.clock, host=self.name)
+        self.processes = {"agent": agent}
+        # In a task, so that it starts by the host's own clock.
+        self.region.scheduler.start(agent, "agent", self._start_all)
+
+    def _start_all(self) -> None:
+        self._shared = SharedHost()
+        for service in SERVICES:
+            if service.count(self.config):
+                self._start(service.name)
+
+    def _start(self, service: str) -> None:
+        scheduler = self.region.scheduler
+        process = Process(f"{self.name} {service}", self.clock, host=self.name)
+        self.processes[service] = process
+
+        def run() -> None:
+            assert self._shared is not None
+            BUILDERS[service](self.config, self._shared).run()
+
+        def again() -> None:
+            if self.up and self.processes.get(service) is process:
+                self._start(service)
+
+        process.at_death.append(
+            lambda: scheduler.at(scheduler.now + START_AGAIN, again)
+        )
+        scheduler.start(process, service, run)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it runs all that it should."""
+        return self.up and not self.ended
+
+    def end(self, service: str) -> None:
+        """Ends a service, and nobody starts it anew."""
+        self.ended = True
+        process = self.processes.pop(service, None)
+        if process is not None:
+            self.region.scheduler.kill(process)
+
+    def now(self) -> int:
+        """Returns the time by its clock, in microseconds."""
+        return int(self.clock.time(self.region.scheduler.now) * 1_000_000)
+
+    def kill(self) -> None:
+        """Takes its power away."""
+        self.up = False
+        for process in list(self.processes.values()):
+            self.region.scheduler.kill(process)
+        self.processes.clear()
+
+
+class Region:
+    """One region of a world."""
+
+    def __init__(
+        self, name: str, directory: Path, scheduler: Scheduler, band: Band
+    ) -> None:
+        self.name = name
+        known[name] = self
+        self.directory = directory
+        self.scheduler = scheduler
+        self.band = band
+        self.broker = Broker(name, scheduler)
+        self.ledger = Database(directory / f"{name}.ledger", scheduler)
+        self.new_ledger()
+        self.cells: list[Cell] = []
+        self.hosts: list[Host] = []
+        self.backups: list[sqlite3.Connection] = []
+        self.catalogue: dict[str, Image] = {}
+        """What Glance's API lists."""
+        self.told: dict[str, str] = {}
+        """What Glance has answered 201 to: image, container format."""
+        path = directory / f"{name}.key"
+        key_of(name).save(path)
+
+    def new_ledger(self) -> None:
+        """Puts an empty ledger in the place of what there is."""
+        self.ledger.replace(empty_ledger())
+        with sqlite3.connect(self.ledger.path) as connection:
+            identity = f"ledger {self.scheduler.now}"
+            connection.execute("UPDATE head SET identity = ?", (identity,))
+        connection.close()
+
+    def add_cell(self) -> None:
+        """Adds a Nova cell."""
+        name = f"cell{len(self.cells) + 1}"
+        path = self.directory / f"{self.name}.{name}"
+        self.cells.append(Cell(name, Database(path, self.scheduler)))
+
+    def add_host(self, clock: Clock) -> None:
+        """Adds a machine; it is not started yet."""
+        name = f"{self.name}-{len(self.hosts) + 1}"
+        self.hosts.append(Host(self, name, clock))
+
+    def configure(self, regions: Sequence["Region"]) -> None:
+        """Writes the configuration of all hosts."""
+        peers = [one for one in regions if one is not self]
+        text = _CONF.format(
+            name=self.name,
+            peers=",".join(peer.name for peer in peers),
+            state="{state}",
+            directory=self.directory,
+            ledger=self.ledger.path,
+            heartbeat=HEARTBEAT,
+            cells=",".join(cell.name for cell in self.cells),
+        )
+        for cell in self.cells:
+            text += _CELL.format(cell=cell.name, path=cell.database.path)
+        for peer in peers:
+            text += _PEER.format(name=peer.name, key=key_of(peer.name).public)
+        for host in self.hosts:
+            host.configure(text)
+
+    @property
+    def is_up(self) -> bool:
+        """Whether anybody can ask here."""
+        return any(host.up for host in self.hosts)
+
+    @property
+    def processes(self) -> list[Process]:
+        """All that run."""
+        return [
+            process
+            for host in self.hosts
+            for process in host.processes.values()
+            if process.alive
+        ]
+
+    def restore(self, content: sqlite3.Connection | None) -> None:
+        """Puts a backup, or an empty ledger, in the ledger's place."""
+        up = [host for host in self.hosts if host.up]
+        for host in up:
+            host.kill()
+        if content is None:
+            self.new_ledger()
+        else:
+            self.ledger.replace(content)
+        for host in up:
+            host.start()
+
+    # Glance.
+
+    def start_glance(self) -> None:
+        """Lets Glance make its exchange and queue, as it first notifies."""
+        self.broker.exchanges[GLANCE] = True
+        queue = f"{TOPIC}.info"
+        self.broker.declare(
+            queue, passive=False, durable=True, arguments={}, owner=None
+        )
+        if (GLANCE, queue, queue) not in self.broker.bindings:
+            self.broker.bindings.append((GLANCE, queue, queue))
+
+    def has(self, image: str, form: str | None) -> None:
+        """Lets Glance's API list an image."""
+        known = self.catalogue.get(image)
+        now = datetime.fromtimestamp(self.scheduler.now, UTC)
+        moment = f"{now:%Y-%m-%dT%H:%M:%SZ}"
+        self.catalogue[image] = Image(
+            uuid=image,
+            container_format=form
+            or (known.container_format if known else None),
+            created_at=known.created_at if known else moment,
+            updated_at=moment,
+            visibility="public",
+        )
+
+    def tell(self, image: str, form: str | None, name: str) -> bool:
+        """Lets Glance tell of an image; False if its broker is away."""
+        self.has(image, form)
+        self.told[image] = form or self.told.get(image, "")
+        if not self.broker.up:
+            return False
+        self.start_glance()
+        now = datetime.fromtimestamp(self.scheduler.now, UTC)
+        payload = {
+            "id": image,
+            "status": "active",
+            "container_format": form,
+            "visibility": "public",
+            "created_at": f"{now:%Y-%m-%dT%H:%M:%SZ}",
+            "updated_at": f"{now:%Y-%m-%dT%H:%M:%SZ}",
+            "properties": {},
+        }
+        message = {
+            "message_id": image,
+            "publisher_id": f"image.{self.name}",
+            "event_type": name,
+            "priority": "INFO",
+            "payload": payload,
+            "timestamp": f"{now:%Y-%m-%d %H:%M:%S.%f}",
+        }
+        body = {"oslo.version": "2.0", "oslo.message": json.dumps(message)}
+        self.broker.publish(
+            GLANCE,
+            f"{TOPIC}.info",
+            json.dumps(body).encode(),
+            {
+                "content_type": "application/json",
+                "content_encoding": "utf-8",
+                "delivery_mode": 2,
+            },
+        )
+        return True

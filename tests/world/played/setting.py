@@ -1,0 +1,14 @@
+"""Puts the world in the place of all that the package would meet outside."""
+
+from played import ear, listening, locks, nature, rabbit, region, sqlite
+
+
+def install() -> None:
+    """Does so, for as long as the process lives."""
+    nature.possess()
+    listening.install()
+    rabbit.install()
+    sqlite.install()
+    locks.install()
+    region.install()
+    ear.listen()

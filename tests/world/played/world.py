@@ -1,0 +1,229 @@
+"""All regions of a history, and how they come to rest."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from random import Random
+from uuid import UUID
+
+from ec2map_sync.rules.ec2id import DERIVED, Band, Scheme
+from played import judge
+from played.region import Region
+from played.scheduler import Clock, Process, Scheduler, Wrong
+
+QUIET = 30.0
+"""Seconds for which all has to stay as it must be."""
+DEADLINE = 300.0
+"""Seconds after the last fault within which all is as it must be."""
+LOOK = 3.0
+BROKEN = 150.0
+"""Seconds after which `status` has to say that something is broken."""
+ANSWER = 60.0
+"""Seconds that an operator waits for an answer."""
+_IMAGES = "SELECT image FROM claims"
+
+
+class World:
+    """All regions, and what befalls them."""
+
+    def __init__(
+        self, seed: int, directory: Path, log: list[str] | None = None
+    ) -> None:
+        rng = Random(f"world {seed}")
+        self.seed = seed
+        self.scheduler = Scheduler(seed)
+        self.scheduler.log = log
+        size = rng.choice([64, 256, 4096])
+        self.band = Band(DERIVED.first, DERIVED.first + size)
+        self.scheme = Scheme(b"world", self.band)
+        self.regions: list[Region] = []
+        self.images: list[str] = []
+        self.unannounced: list[str] = []
+        """Images of which Nova alone knows."""
+        self.evening: dict[str, judge.Memory] = {}
+        self.tampered = False
+        """Whether rows were taken from a cell today."""
+        self.restored: set[str] = set()
+        """Regions whose ledger was put back today."""
+        self.lived = self.longest = 0.0
+        for place in range(rng.choice([2, 2, 2, 3])):
+            region = Region(
+                f"R{place + 1}", directory, self.scheduler, self.band
+            )
+            region.add_cell()
+            for _ in range(rng.choice([1, 1, 2])):
+                clock = Clock(
+                    rate=rng.choice([1.0, rng.uniform(0.999, 1.001)])
+                )
+                region.add_host(clock)
+            self.regions.append(region)
+        for region in self.regions:
+            region.configure(self.regions)
+            region.start_glance()
+            for host in region.hosts:
+                host.start()
+        self.most = size * 5 // 8
+
+    def say(self, text: str) -> None:
+        """Notes what happens."""
+        self.scheduler.trace(f"-- {text}")
+
+    def heal(self) -> None:
+        """Ends all faults."""
+        for region in self.regions:
+            broker = region.broker
+            broker.up = True
+            broker.closed_to.clear()
+            for connection in list(broker.connections):
+                connection.resume()
+            for database in (
+                region.ledger,
+                *(c.database for c in region.cells),
+            ):
+                database.up, database.read_only = True, False
+            for host in region.hosts:
+                host.clock.set_right(self.scheduler.now)
+                if not host.is_whole:
+                    host.kill()
+                    host.start()
+            for process in region.processes:
+                process.strikes.clear()
+
+    def wrong(self) -> str | None:
+        """Returns what is not as it must be when all is quiet, if anything."""
+        found = next(judge.complaints(self.regions, self.scheme), None)
+        if found is None:
+            images = {row[0] for row in judge.read(self.regions[0], _IMAGES)}
+            unseen = [i for i in self.unannounced if i not in images]
+            found = f"nobody has seen {unseen[0]}" if unseen else None
+        return found or self._asked(judge.unhealthy)
+
+    def _asked(self, look: Callable[[Region], Iterator[str]]) -> str | None:
+        """Lets somebody look in each region; gives what is wrong, if any is.
+
+        It takes its time, as all else does.
+        """
+        found: list[str] = []
+        if not self._all(lambda region: found.extend(look(region))):
+            return f"{look.__name__} comes to no end"
+        return found[0] if found else None
+
+    def _all(self, act: Callable[[Region], object]) -> bool:
+        """Lets an operator do something in each region; tells if it ended."""
+        tasks = [
+            self.scheduler.start(
+                Process("operator", region.hosts[0].clock),
+                region.name,
+                partial(act, region),
+            )
+            for region in self.regions
+            if region.is_up
+        ]
+        until = self.scheduler.now + ANSWER
+        while not all(task.done for task in tasks):
+            if self.scheduler.now > until:
+                return False
+            self.pass_time(0.1)
+        return True
+
+    def quiet(self) -> None:
+        """Heals, and waits until all is as it must be, and stays so.
+
+        :raises Wrong: it does not come, or does not stay.
+        """
+        self.heal()
+        began = self.scheduler.now
+        while wrong := self.wrong():
+            if self.scheduler.now - began > DEADLINE:
+                raise Wrong(f"{DEADLINE:.0f} s after the last fault: {wrong}")
+            self.pass_time(LOOK)
+        self.longest = max(self.longest, self.scheduler.now - began)
+        self.say("all is as it must be")
+        self.pass_time(QUIET)
+        if wrong := self.wrong():
+            raise Wrong(f"after a quiet moment: {wrong}")
+        self._look_back()
+
+    def _look_back(self) -> None:
+        """Judges what has become of yesterday.
+
+        :raises Wrong: something that must not be.
+        """
+        images = {*self.images, *self.unannounced}
+        found = [
+            *judge.strangers(self.regions, images),
+            *judge.overfull(self.regions),
+        ]
+        if not self.tampered:
+            found += self.scheduler.missed
+        for region in self.regions:
+            before = self.evening.get(region.name)
+            if before is not None:
+                if region.name not in self.restored:
+                    found += judge.moved(region, before)
+                if not self.scheduler.blind:
+                    found += judge.unsteady(region, before)
+            self.evening[region.name] = judge.remembered(region)
+        for wrong in found:
+            raise Wrong(wrong)
+        self.scheduler.missed.clear()
+        self.scheduler.blind = self.tampered = False
+        self.restored.clear()
+        for region in self.regions:
+            region.backups.append(region.ledger.copy())
+
+    def doubt(self, rng: Random) -> None:
+        """Breaks one thing, and sees that `status` says so.
+
+        :raises Wrong: it says that all is well.
+        """
+        region, other = rng.sample(self.regions, 2)
+        match rng.choice(["peer", "service", "sink"]):
+            case "peer":
+                what = f"peer {other.name}"
+                for host in other.hosts:
+                    host.kill()
+            case "service":
+                what = "service"
+                for host in region.hosts:
+                    host.end(rng.choice(["follower", "publisher", "writer"]))
+            case _:
+                what = "sink nova:cell1"
+                region.cells[0].database.stop()
+                image = str(UUID(int=rng.getrandbits(128), version=4))
+                self.images.append(image)
+                region.tell(image, "bare", "image.create")
+        self.say(f"{what} of {region.name} is broken")
+        self.pass_time(BROKEN)
+        found: list[str] = []
+        self._all(lambda one: found.extend(judge.unhealthy(one)))
+        found = [one for one in found if f"of {region.name}:" in one]
+        if not any(f": {what}" in line for line in found):
+            raise Wrong(
+                f"{BROKEN:.0f} s after {what} was broken, status of "
+                f"{region.name} says of it that all is well: {found}"
+            )
+
+    def verify(self) -> None:
+        """Holds everything against everything, as `verify` does.
+
+        :raises Wrong: it finds something.
+        """
+        if wrong := self._asked(judge.contradictions):
+            raise Wrong(wrong)
+
+    def pass_time(self, seconds: float) -> None:
+        """Lets the world go on.
+
+        :raises Wrong: something of the package's own has failed.
+        """
+        self.lived += seconds
+        self.scheduler.run(self.scheduler.now + seconds)
+        for mistake in self.scheduler.mistakes:
+            raise Wrong(mistake)
+
+    def end(self) -> None:
+        """Lets nobody do anything more."""
+        for region in self.regions:
+            for host in region.hosts:
+                host.kill()
