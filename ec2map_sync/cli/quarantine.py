@@ -19,6 +19,7 @@ from ec2map_sync.cli.regional import RegionLister, RegionShowOne
 from ec2map_sync.cli.values import entry_id, moment
 from ec2map_sync.ledger import Quarantined
 from ec2map_sync.operate.quarantine import Retrial
+from ec2map_sync.protocol import wire
 from ec2map_sync.rules.errors import BadMessage
 from ec2map_sync.rules.stamps import earlier, wall_clock
 
@@ -75,7 +76,7 @@ class ShowQuarantined(RegionShowOne):
             (
                 *_row(entry, entry.reason),
                 entry.headers and json.dumps(entry.headers),
-                entry.body.decode(errors="backslashreplace"),
+                _text(entry).decode(errors="backslashreplace"),
             ),
         )
 
@@ -178,6 +179,14 @@ class DropQuarantined(_Each):
             self.region.ledger.quarantine.release([e.id for e in entries])
         done = "would be dropped" if parsed_args.dry_run else "dropped"
         return COLUMNS, [_row(e, f"{done}: {e.reason}") for e in entries]
+
+
+def _text(entry: Quarantined) -> bytes:
+    """Returns what was said, readable where a peer has deflated it."""
+    try:
+        return wire.text_of(entry.headers or {}, entry.body)
+    except ValueError:
+        return entry.body
 
 
 def _row(entry: Quarantined, reason: str) -> Sequence[Any]:

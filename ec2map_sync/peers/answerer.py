@@ -85,7 +85,8 @@ class Answerer:
             return AMONG_OTHERS
         reply = compare.answer(self._ledger, question)
         self._outlet.send(
-            f"answer.{received.sender}", *wire.encode(reply, self._pen)
+            f"answer.{received.sender}",
+            *wire.encode(reply, self._pen, reads=question.reads),
         )
         self._answered.note(received, body)
         return 0

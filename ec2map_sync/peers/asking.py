@@ -140,6 +140,7 @@ class Asker:
             question = messages.Compare(
                 id=uuid.uuid4().hex,
                 ranges=tuple(Range(span=s, print=nothing) for s in spans),
+                reads=wire.DEFLATED,
             )
             self._ask(question)
             found += self._answer(question.id).claims

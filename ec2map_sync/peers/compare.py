@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Callable, Sequence
 
 from ec2map_sync.ledger import Ledger
-from ec2map_sync.protocol import messages
+from ec2map_sync.protocol import messages, wire
 from ec2map_sync.rules.claims import (
     EVERYTHING,
     Bound,
@@ -198,6 +198,7 @@ class Pull:
                     Range(span=span, print=own)
                     for span, own in zip(self._asked, prints, strict=True)
                 ),
+                reads=wire.DEFLATED,
             )
         )
         self._asked_at = self._monotonic()

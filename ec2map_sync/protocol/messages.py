@@ -85,6 +85,8 @@ class Compare:
     """Who is asked; empty where one of the first releases asks."""
     until: Stamp = 0
     """Until when, by the clock of who is asked; 0 as above."""
+    reads: int = 1
+    """The newest version of messages that who asks can read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -287,6 +289,7 @@ def _compare_to_json(message: Compare) -> tuple[str, Json]:
         "id": message.id,
         "ranges": [_range_to_json(r) for r in message.ranges],
         **address,
+        **({"reads": message.reads} if message.reads > 1 else {}),
     }
 
 
@@ -296,6 +299,7 @@ def _compare_from_json(fields: Json, _now: Stamp) -> Compare:
         ranges=_ranges_from_json(fields["ranges"], MAX_ASKED),
         to=str(fields.get("to", "")),
         until=integer(fields.get("until", 0), 0, 2**63, "until"),
+        reads=integer(fields.get("reads", 1), 1, 2**31, "reads"),
     )
 
 

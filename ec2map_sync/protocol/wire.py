@@ -7,6 +7,7 @@ follows our scheme and is well formed, so that nobody checks keys further on.
 import base64
 import binascii
 import json
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,11 +25,20 @@ from ec2map_sync.rules.errors import BadMessage
 from ec2map_sync.rules.names import UNREADABLE
 
 VERSION = 1
+"""What everybody reads."""
+DEFLATED = 2
+"""The same with a deflated body, for those who say that they read it."""
 MAX_BODY = 4 * 1024 * 1024
 """Bytes; a page of 5,000 claims has about 700,000."""
 MAX_COMMAS = 200_000
 """In a body; a page of 5,000 claims has 35,000. As long as all of it is being
 parsed, no other thread of the process runs."""
+MAX_INFLATED = 1024 * 1024
+"""Bytes of what was deflated: so many messages in hand are no more to read
+than as many long ones."""
+MAX_INFLATION = 64
+"""Times a deflated body may grow. Claims grow four times; what grows a
+thousand times would let a peer, with few bytes, give us much to read."""
 
 Headers = Mapping[str, Any]
 
@@ -62,12 +72,23 @@ class Pen:
     clock: Callable[[], Stamp]
 
 
-def encode(message: Message, pen: Pen) -> tuple[dict[str, Any], bytes]:
-    """Returns the headers and the body of a message."""
+def encode(
+    message: Message, pen: Pen, reads: int = VERSION
+) -> tuple[dict[str, Any], bytes]:
+    """Returns the headers and the body of a message.
+
+    ``reads`` is the newest version that those read whom it is for; the body
+    is deflated where they can read that, and it saves bytes.
+    """
     kind, fields = TO_JSON[type(message)](message)
+    version = VERSION
     body = json.dumps(fields, separators=(",", ":")).encode()
+    if reads >= DEFLATED:
+        deflated = zlib.compress(body)
+        if len(deflated) < len(body) <= _most_of(deflated):
+            version, body = DEFLATED, deflated
     headers = {
-        "version": VERSION,
+        "version": version,
         "type": kind,
         "sender": pen.region,
         "scheme": pen.scheme,
@@ -91,8 +112,7 @@ def decode(
     """
     if len(body) > MAX_BODY:
         raise BadMessage(f"the body has {len(body)} bytes")
-    if (commas := body.count(b",")) > MAX_COMMAS:
-        raise BadMessage(f"the body has {commas} commas, as none of ours has")
+    _require_few_commas(body)
     trust = _verify(headers, body, trusted)
     kind = headers["type"]
     if kind not in FROM_JSON:
@@ -100,13 +120,47 @@ def decode(
             f"unknown type {str(kind)[:40]!r}: a newer release may know it"
         )
     try:
-        message = FROM_JSON[kind](_parse(body), now)
+        text = text_of(headers, body)
+        _require_few_commas(text)
+        message = FROM_JSON[kind](_parse(text), now)
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise BadMessage(f"malformed {kind}: {reason[:200]}") from error
     return Received(
         sender=trust.sender, sent_at=headers["sent_at"], message=message
     )
+
+
+def _require_few_commas(text: bytes) -> None:
+    commas = text.count(b",")
+    if commas > MAX_COMMAS:
+        raise BadMessage(f"the body has {commas} commas, as none of ours has")
+
+
+def text_of(headers: Headers, body: bytes) -> bytes:
+    """Returns what a body says, inflated where it is deflated.
+
+    :raises ValueError: it is cut off, followed by something else, no
+        deflated text at all, or longer than it may be. No more of it than
+        that has been inflated then.
+    """
+    if headers.get("version") != DEFLATED:
+        return body
+    most = _most_of(body)
+    inflater = zlib.decompressobj()
+    try:
+        text = inflater.decompress(body, most + 1)
+    except zlib.error as error:
+        raise ValueError(f"it cannot be inflated: {error}") from error
+    if len(text) > most:
+        raise ValueError(f"it inflates to more than {most} bytes")
+    if not inflater.eof or inflater.unused_data:
+        raise ValueError("its end is not where its bytes end")
+    return text
+
+
+def _most_of(deflated: bytes) -> int:
+    return min(MAX_INFLATED, MAX_INFLATION * len(deflated))
 
 
 def _signed(headers: Headers, body: bytes) -> bytes:
@@ -174,9 +228,10 @@ def _verify(
 def _require_version(headers: Headers) -> None:
     """Tells on which side the older release is, before anything is read."""
     version = headers.get("version")
-    if version == VERSION and type(version) is int:
+    if type(version) is int and version in {VERSION, DEFLATED}:
         return
-    reason = f"version {ascii(version)[:20]}, we speak {VERSION}"
+    ours = f"{VERSION} and {DEFLATED}"
+    reason = f"version {ascii(version)[:20]}, we speak {ours}"
     if type(version) is int:
         where = "here" if version > VERSION else "in the sender's region"
         reason += f": upgrade ec2map-sync {where}"

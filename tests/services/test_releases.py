@@ -68,18 +68,19 @@ def test_two_releases_understand_each_other_s_claims_and_answers(regions):
 
 def test_another_version_is_refused_and_made_up_for_later(regions):
     one, two = regions
-    upgraded(two, 2)
+    upgraded(two, 3)
     with running(one, two):
-        two.await_log("version 1, we speak 2: upgrade ec2map-sync in the", 60)
+        two.await_log("version 1, we speak 3 and 2: upgrade ec2map-sync", 60)
         images = two.glance.create(10)
         two.await_images(images, 60)
         await_published(two)
-        one.await_log("version 2, we speak 1: upgrade ec2map-sync here", 60)
+        reason = "version 3, we speak 1 and 2: upgrade ec2map-sync here"
+        one.await_log(reason, 60)
         own = one.glance.create(3)
         one.await_images(own)
         assert not images & set(one.uuids("cell1"))
         refused = quarantined(one)
-        assert refused == {"version 2, we speak 1: upgrade ec2map-sync here"}
+        assert refused == {reason}
 
         two.stop()
         upgraded(two, 1)

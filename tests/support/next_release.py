@@ -31,10 +31,10 @@ def saying_more(write: Writing) -> Writing:
 
 
 def encode(
-    message: messages.Message, pen: wire.Pen
+    message: messages.Message, pen: wire.Pen, reads: int = 1
 ) -> tuple[Mapping[str, Any], bytes]:
     """Add headers to those of today."""
-    headers, body = todays_encode(message, pen)
+    headers, body = todays_encode(message, pen, reads)
     return headers | {"trace": "a", "hops": 1}, body
 
 

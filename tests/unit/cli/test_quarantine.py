@@ -189,6 +189,31 @@ def test_a_question_of_the_past_is_no_longer_waited_for(region):
     assert act(region, "retry", "1") == [(1, "nobody waits for it any more")]
 
 
+def test_what_a_peer_has_deflated_is_shown_inflated(region):
+    pen = wire.Pen(
+        region="RegionTwo",
+        scheme=region.scheme.fingerprint,
+        key=region.peer_key,
+        clock=wall_clock,
+    )
+    said = messages.Answer(id="x" * 60)
+    headers, body = wire.encode(said, pen, reads=wire.DEFLATED)
+    cut = body[:-1]
+    for one in (body, cut):
+        entry = Quarantined(
+            source="requests", reason="x", body=one, headers=headers
+        )
+        keep(region, entry)
+
+    shown = [
+        json.loads(region.run("quarantine", "show", i, "-f", "json").stdout)
+        for i in ("1", "2")
+    ]
+
+    assert json.loads(shown[0]["body"])["id"] == "x" * 60
+    assert shown[1]["body"] == cut.decode(errors="backslashreplace")
+
+
 def test_drop_drops(region):
     keep(region, notification(), notification(), notification())
 

@@ -145,6 +145,35 @@ def test_whom_a_question_is_for_stands_where_older_releases_do_not_look():
     assert received(*golden("compare-addressed")) == question
 
 
+def test_what_the_asker_reads_stands_where_older_releases_do_not_look():
+    question = replace(MESSAGES["compare"], reads=wire.DEFLATED)
+    headers, body = wire.encode(question, PEN)
+    old_headers, old_body = golden("compare")
+
+    assert headers.keys() == old_headers.keys()
+    assert json.loads(body) == json.loads(old_body) | {"reads": 2}
+    assert received(headers, body) == question
+    assert received(*golden("compare")).reads == wire.VERSION
+
+
+def test_an_answer_that_was_deflated_is_understood():
+    kept = json.loads((FOLDER / "2-answer.json").read_text())
+    body = base64.b64decode(kept["body"])
+
+    assert received(kept["headers"], body) == MESSAGES["answer"]
+
+
+@pytest.mark.parametrize("kind", MESSAGES)
+def test_only_for_those_who_read_it_is_anything_deflated(kind):
+    plain = wire.encode(MESSAGES[kind], PEN)
+    headers, body = wire.encode(MESSAGES[kind], PEN, reads=wire.DEFLATED)
+
+    assert plain[0]["version"] == wire.VERSION
+    assert headers["version"] == wire.DEFLATED
+    assert len(body) < len(plain[1])
+    assert received(headers, body) == received(*plain) == MESSAGES[kind]
+
+
 def test_a_note_stands_where_older_releases_do_not_look():
     signed = replace(MESSAGES["heartbeat"], **SIGNED)
     headers, body = wire.encode(signed, PEN)
@@ -169,7 +198,7 @@ def test_what_only_a_newer_release_knows_is_ignored(kind):
 @pytest.mark.parametrize(
     ("version", "advice"),
     [
-        (wire.VERSION + 1, "upgrade ec2map-sync here"),
+        (wire.DEFLATED + 1, "upgrade ec2map-sync here"),
         (wire.VERSION - 1, "upgrade ec2map-sync in the sender's region"),
     ],
 )
@@ -184,7 +213,7 @@ def test_another_version_says_on_which_side_to_upgrade(version, advice):
 def test_what_is_no_version_is_refused(version):
     headers, body = golden("claims")
 
-    with pytest.raises(BadMessage, match=f"we speak {wire.VERSION}$"):
+    with pytest.raises(BadMessage, match=r"we speak 1 and 2$"):
         received(signed({**headers, "version": version}, body), body)
 
 

@@ -3,7 +3,11 @@
 import base64
 import contextlib
 import dataclasses
+import gzip
 import json
+import random
+import tracemalloc
+import zlib
 
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
@@ -186,6 +190,110 @@ def test_one_bad_claim_costs_only_itself(bad):
 def test_a_malformed_body_is_refused(body):
     with pytest.raises(BadMessage):
         received(*signed(body))
+
+
+@given(st.lists(claims, min_size=3))
+def test_deflated_claims_come_back_as_they_went(batch):
+    message = messages.Claims(claims=tuple(batch))
+    headers, body = wire.encode(message, PEN, reads=wire.DEFLATED)
+
+    assert headers["version"] == wire.DEFLATED
+    assert received(headers, body) == message
+
+
+def test_what_deflating_would_make_longer_stays_as_it_is():
+    message = messages.Claims(claims=())
+
+    assert wire.encode(message, PEN, reads=wire.DEFLATED) == sent(message)
+
+
+def test_what_deflates_too_well_stays_as_it_is():
+    """It would be taken for a bomb."""
+    same = (Claim(claimed_at=1, image=IMAGE),) * 5000
+    message = messages.Claims(claims=same)
+    headers, body = wire.encode(message, PEN, reads=wire.DEFLATED)
+
+    assert headers["version"] == wire.VERSION
+    assert received(headers, body) == message
+
+
+def bomb(size: int) -> bytes:
+    return zlib.compress(b'{"claims": []' + b" " * size + b"}", 9)
+
+
+@pytest.mark.parametrize("size", [2**20, 2**22, 2**28])
+def test_a_bomb_is_refused_before_it_goes_off(size):
+    headers, body = signed(bomb(size), version=wire.DEFLATED)
+    tracemalloc.start()
+
+    try:
+        with pytest.raises(BadMessage, match="it inflates to more than"):
+            received(headers, body)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert most < 3 * wire.MAX_INFLATED
+
+
+def test_no_more_is_inflated_than_a_body_may_have():
+    noise = random.Random(1).randbytes(wire.MAX_INFLATED // 2).hex()
+    text = json.dumps({"claims": [], "noise": noise}).encode()
+    headers, body = signed(zlib.compress(text), version=wire.DEFLATED)
+    assert len(text) < wire.MAX_INFLATION * len(body)
+
+    with pytest.raises(BadMessage, match=f"than {wire.MAX_INFLATED} bytes"):
+        received(headers, body)
+
+
+GOOD = zlib.compress(b'{"claims": []}')
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b'{"claims": []}',
+        GOOD[:-1],
+        GOOD + b"x",
+        GOOD + GOOD,
+        GOOD[:5] + bytes([GOOD[5] ^ 1]) + GOOD[6:],
+        GOOD[2:-4],  # without its head
+        gzip.compress(b'{"claims": []}', mtime=0),
+        zlib.compress(GOOD),
+        zlib.compress(b"[]"),
+        zlib.compress(b"[" * 20_000 + b"x" * 20),
+        b"\x78\xbb" + bytes(10),  # asks for a dictionary
+    ],
+)
+def test_what_is_deflated_and_malformed_is_refused(body):
+    with pytest.raises(BadMessage, match="malformed claims"):
+        received(*signed(body, version=wire.DEFLATED))
+
+
+def test_nothing_is_inflated_that_no_peer_has_signed(monkeypatch):
+    headers, body = signed(bomb(2**20), version=wire.DEFLATED)
+    monkeypatch.delattr(wire.zlib, "decompressobj")
+
+    with pytest.raises(BadMessage, match="signed with a key"):
+        received(headers, body + b" ")
+    with pytest.raises(BadMessage, match="signed with a key"):
+        received(headers | {"version": wire.VERSION}, body)
+
+
+@given(st.binary(max_size=200))
+def test_any_deflated_bytes_are_read_or_refused(text):
+    for body in (text, zlib.compress(text)):
+        with contextlib.suppress(BadMessage):
+            received(*signed(body, version=wire.DEFLATED))
+
+
+@pytest.mark.parametrize("reads", [0, -1, True, "2", None, 2**31, [2]])
+def test_what_is_no_version_that_somebody_reads_is_refused(reads):
+    body = json.dumps({"id": "x", "ranges": [], "reads": reads}).encode()
+
+    with pytest.raises(BadMessage, match="reads is"):
+        received(*signed(body, type="compare"))
 
 
 @pytest.mark.parametrize("kind", ["claims", "answer"])
