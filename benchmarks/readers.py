@@ -132,7 +132,8 @@ class Reader:
         """Be answered, after those who have asked before."""
         if self.down:
             return
-        reply = compare.answer(self._peer.shelf, question)
+        # A shelf makes no sketches: this is what comparing costs without.
+        reply = compare.answer(self._peer.shelf, replace(question, reads=1))
         counted = sum(r.print.count for r in question.ranges)
         work = (
             COSTS.message

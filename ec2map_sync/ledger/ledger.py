@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 from sqlalchemy.engine import Engine
 
-from ec2map_sync.ledger import ranges, tables
+from ec2map_sync.ledger import ranges, sketches, tables
 from ec2map_sync.ledger.allowance import Allowance
 from ec2map_sync.ledger.copies import Copies
 from ec2map_sync.ledger.divergences import Divergences
@@ -46,6 +46,7 @@ from ec2map_sync.rules.copies import Suspects
 from ec2map_sync.rules.ec2id import Scheme
 from ec2map_sync.rules.errors import Contradicted
 from ec2map_sync.rules.rows import Numbered
+from ec2map_sync.rules.sketches import Shape, Sketch
 from ec2map_sync.rules.stamps import wall_clock
 from ec2map_sync.sql.clock import NOW
 from ec2map_sync.sql.errors import again
@@ -208,6 +209,18 @@ class Ledger(Part):
         """Returns the first claims of a span, in order."""
         with self._engine.connect() as connection:
             return ranges.page(connection, span, limit)
+
+    def sketch_of(self, spans: Sequence[Span], shape: Shape) -> Sketch:
+        """Returns the sketch of the claims in some spans."""
+        with self._engine.connect() as connection:
+            return sketches.sketch_of(connection, spans, shape)
+
+    def hashed(
+        self, spans: Sequence[Span], hashes: Iterable[int]
+    ) -> list[Claim]:
+        """Returns the claims in some spans that have one of the hashes."""
+        with self._engine.connect() as connection:
+            return sketches.hashed(connection, spans, hashes)
 
     def snapshot(self) -> AbstractContextManager[Snapshot]:
         """Opens all of the ledger as it is at this moment."""

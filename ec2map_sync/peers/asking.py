@@ -159,7 +159,7 @@ class Asker:
 
     def _ask(self, question: messages.Compare) -> None:
         addressed = self._addressee.address(question)
-        headers, body = wire.encode(addressed, self._pen)
+        headers, body = wire.encode(addressed, self._pen, question.version)
         try:
             self._inlet.ask(headers, body)
         except link.BROKEN as error:

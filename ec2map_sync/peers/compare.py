@@ -2,13 +2,16 @@
 
 Range-based set reconciliation (A. Meyer, "Range-Based Set Reconciliation",
 SRDS 2023): prints of ranges are compared, those that differ are split, and
-the claims of small ones are pulled. The reader drives it, one question at a
-time, so nothing floods; whatever is cut off begins again from what is there.
+the claims of small ones are pulled. Where a sketch of what is left is shorter
+than that, one is asked with. The reader drives it, one question at a time, so
+nothing floods; whatever is cut off begins again from what is there.
 """
 
 import logging
 import uuid
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate, takewhile
 
 from ec2map_sync.ledger import Ledger
 from ec2map_sync.protocol import messages, wire
@@ -20,6 +23,7 @@ from ec2map_sync.rules.claims import (
     Span,
 )
 from ec2map_sync.rules.errors import BadMessage
+from ec2map_sync.rules.sketches import Shape, Sketch
 
 LOG = logging.getLogger(__name__)
 
@@ -37,6 +41,15 @@ PENDING = 100_000
 """Spans that may wait to be asked about. Ledgers that differ everywhere need
 a thousand for each level of splitting, and some twenty levels."""
 
+MOST_DIFFERENCES = PAGE
+"""Differences that one sketch is made for."""
+
+FAILURES = 2
+"""Sketches that may be too small for a span before it is split."""
+
+BUCKETS_OF_A_CLAIM = 4
+"""A claim takes as many bytes in an answer."""
+
 FIRST_PATIENCE = 5.0
 LONGEST_PATIENCE = 60.0
 """Seconds until a question without an answer is asked again."""
@@ -44,6 +57,8 @@ LONGEST_PATIENCE = 60.0
 
 def answer(ledger: Ledger, question: messages.Compare) -> messages.Answer:
     """Answers a peer's question from our ledger."""
+    if question.sketch:
+        return _answer_to_sketch(ledger, question, question.sketch)
     claims: list[Claim] = []
     ranges: list[Range] = []
     rest: list[Span] = []
@@ -78,7 +93,58 @@ def answer(ledger: Ledger, question: messages.Compare) -> messages.Answer:
         ranges=tuple(ranges),
         claims=tuple(claims),
         rest=tuple(rest),
+        reads=_reads(question),
     )
+
+
+def _answer_to_sketch(
+    ledger: Ledger, question: messages.Compare, sketch: Sketch
+) -> messages.Answer:
+    """Answers with what is missing there, or by how much too much that is."""
+    spans = [asked.span for asked in question.ranges]
+    difference = ledger.sketch_of(spans, sketch.shape) - sketch
+    peeled = difference.peel()
+    missing = peeled[0] if peeled else set()
+    claims = ledger.hashed(spans, missing)
+    if peeled is None or len(claims) < len(missing):
+        return messages.Answer(
+            id=question.id,
+            differences=difference.differences,
+            reads=_reads(question),
+        )
+    return messages.Answer(
+        id=question.id,
+        claims=tuple(claims[:PAGE]),
+        rest=tuple(spans if len(claims) > PAGE else ()),
+        reads=_reads(question),
+    )
+
+
+def _reads(question: messages.Compare) -> int:
+    """Returns what to say that we read: nothing to releases of before."""
+    return min(question.reads, wire.DEFLATED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Part:
+    """A span to be asked about, and what is known of it."""
+
+    span: Span
+    held: int = 0
+    """Claims that we hold there."""
+    differences: int = 0
+    """By how many the two ledgers differ there, at least."""
+    failures: int = 0
+    """Sketches that were too small for that."""
+
+    @property
+    def is_sketched(self) -> bool:
+        """Whether a sketch may be shorter than splitting it, or all of it."""
+        return (
+            0 < self.differences <= MOST_DIFFERENCES
+            and 2 * self.differences < self.held
+            and self.failures < FAILURES
+        )
 
 
 class Pull:
@@ -107,8 +173,12 @@ class Pull:
         self._send = send
         self._monotonic = monotonic
         self._patience = FIRST_PATIENCE
-        self._pending = [span]
-        self._asked: Sequence[Span] = ()
+        self._pending = [_Part(span=span)]
+        self._asked: Sequence[_Part] = ()
+        self._shape: Shape | None = None
+        """That of the sketch that was asked with."""
+        self._reads = wire.VERSION
+        """The newest version that the peer can read, as far as we know."""
         self._id = ""
         self._asked_at = 0.0
 
@@ -128,7 +198,7 @@ class Pull:
             if self._monotonic() - self._asked_at < self._patience:
                 return
             self._patience = min(2 * self._patience, LONGEST_PATIENCE)
-            self._put()
+            self._put(None)  # another host there may be of a release before
         elif self._pending:
             self._ask()
 
@@ -147,58 +217,104 @@ class Pull:
         if not self._asked or reply.id != self._id:
             return False
         self._check(reply)
-        self._asked = ()
+        asked, self._asked = self._asked, ()
+        self._reads = reply.reads
         # As slow as this one may the next answer be: on a slow link, a
         # question that is repeated too soon makes all the others later.
         took = self._monotonic() - self._asked_at
         self._patience = min(max(FIRST_PATIENCE, 2 * took), LONGEST_PATIENCE)
-        self._pending += reply.rest
-        ours = self._ledger.prints_of([r.span for r in reply.ranges])
-        self._pending += [
-            theirs.span
-            for theirs, own in zip(reply.ranges, ours, strict=True)
-            if own != theirs.print
-        ]
+        self._pending += [_Part(span=span) for span in reply.rest]
+        self._pending += self._differing(reply.ranges)
+        if reply.differences:
+            self._pending += _failed(asked, reply.differences)
         self.step()
         return True
+
+    def _differing(self, theirs: Sequence[Range]) -> list[_Part]:
+        ours = self._ledger.prints_of([part.span for part in theirs])
+        return [
+            _Part(
+                span=part.span,
+                held=own.count,
+                differences=max(abs(part.print.count - own.count), 1),
+            )
+            for part, own in zip(theirs, ours, strict=True)
+            if own != part.print
+        ]
 
     def _check(self, reply: messages.Answer) -> None:
         """Makes sure that an answer leads on: else it would never end."""
         brought = reply.claims or reply.bad or reply.ranges
+        if reply.differences and (not self._shape or brought or reply.rest):
+            raise BadMessage("an answer to a sketch that was not asked for")
         if reply.rest and not brought:
             raise BadMessage("an answer that brings nothing")
         if len(self._pending) > PENDING:
             raise BadMessage("an answer that splits without an end")
         parts = [r.span for r in reply.ranges]
+        spans = [part.span for part in self._asked]
         for span in (*parts, *reply.rest):
-            if not any(asked.holds(span) for asked in self._asked):
+            if not any(asked.holds(span) for asked in spans):
                 raise BadMessage("an answer about ranges that were not asked")
-        if any(part in self._asked for part in parts):
+        if any(part in spans for part in parts):
             raise BadMessage("an answer that splits nothing")
 
     def _ask(self) -> None:
         # From the end: first what was split last, so that the list stays
         # short however large the set.
-        asked, self._pending = self._pending[-RANGES:], self._pending[:-RANGES]
+        some = self._pending[-RANGES:]
+        self._shape, self._asked = self._choose(some)
+        del self._pending[-len(self._asked) :]
         self._id = uuid.uuid4().hex
-        self._asked = asked
         self.asked_at = self._monotonic()
-        self._put()
+        self._put(self._shape)
 
-    def _put(self) -> None:
+    def _choose(self, some: list[_Part]) -> tuple[Shape | None, list[_Part]]:
+        """Returns which of the last parts to ask about, and how."""
+        if self._reads < wire.DEFLATED:
+            return None, some
+        sketched = some[-1].is_sketched
+        some = list(takewhile(lambda p: p.is_sketched == sketched, some[::-1]))
+        if not sketched:
+            return None, some
+        sums = accumulate(part.differences for part in some)
+        some = some[: sum(found <= MOST_DIFFERENCES for found in sums)]
+        differences = sum(part.differences for part in some)
+        claims = differences + sum(part.held for part in some)
+        shape = Shape.draw(differences)
+        pays = shape.buckets < BUCKETS_OF_A_CLAIM * claims
+        return (shape if pays else None), some
+
+    def _put(self, shape: Shape | None) -> None:
         """Puts the question; again under the same id, if it had no answer.
 
         So an answer counts also if it is late.
         """
-        prints = self._ledger.prints_of(self._asked)
+        spans = [part.span for part in self._asked]
+        prints = self._ledger.prints_of(spans)
         self._send(
             messages.Compare(
                 id=self._id,
                 ranges=tuple(
                     Range(span=span, print=own)
-                    for span, own in zip(self._asked, prints, strict=True)
+                    for span, own in zip(spans, prints, strict=True)
                 ),
                 reads=wire.DEFLATED,
+                sketch=self._ledger.sketch_of(spans, shape) if shape else None,
             )
         )
         self._asked_at = self._monotonic()
+
+
+def _failed(parts: Sequence[_Part], differences: int) -> list[_Part]:
+    """Returns what is known of parts after a sketch was too small for them."""
+    guessed = sum(part.differences for part in parts)
+    more = max(differences, guessed)
+    return [
+        replace(
+            part,
+            differences=-(-part.differences * more // guessed),
+            failures=part.failures + 1,
+        )
+        for part in parts
+    ]

@@ -283,7 +283,7 @@ class Follower:
 
     def _ask(self, question: messages.Compare) -> None:
         addressed = self._addressee.address(question)
-        self._inlet.ask(*wire.encode(addressed, self._pen))
+        self._inlet.ask(*wire.encode(addressed, self._pen, question.version))
 
     def _answered(self, reply: messages.Answer) -> None:
         pull = self._pull

@@ -34,3 +34,13 @@ def stamp(value: Any, limit: Stamp, what: str) -> Stamp:
             f"{what} {_short(value)} is more than 24 h ahead of our clock"
         )
     return integer(value, 1, limit, what)
+
+
+def list_of(value: Any) -> list[Any]:
+    """Reads a list.
+
+    :raises TypeError: it is none.
+    """
+    if not isinstance(value, list):
+        raise TypeError("a list is missing")
+    return value

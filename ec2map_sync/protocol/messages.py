@@ -1,16 +1,22 @@
 """What regions say to each other: the values, and their shapes in JSON."""
 
 import json
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ec2map_sync.protocol.fields import integer, stamp
+from ec2map_sync.protocol.fields import integer, list_of, stamp
 from ec2map_sync.protocol.seen import Seen, seen_from_json, seen_to_json
+from ec2map_sync.protocol.spans import (
+    print_from_json,
+    range_to_json,
+    ranges_from_json,
+    sketch_from_json,
+    sketch_to_json,
+    span_from_json,
+    span_to_json,
+)
 from ec2map_sync.rules.claims import (
-    END,
-    Bound,
     Claim,
     Print,
     Range,
@@ -21,6 +27,7 @@ from ec2map_sync.rules.claims import (
 )
 from ec2map_sync.rules.ec2id import DERIVED, Kind, image_key
 from ec2map_sync.rules.errors import BadId, BadMessage
+from ec2map_sync.rules.sketches import Sketch
 from ec2map_sync.rules.stamps import MAX_AHEAD
 
 MAX_ID = 64
@@ -33,7 +40,6 @@ MAX_SIGNED = 2048
 """Characters of a note in a heartbeat; one with its signature has 300."""
 MAX_BAD = 100
 """Bad claims of one message that are kept, each by itself."""
-_BOUND = re.compile(r"[0-9a-f-]{0,40}")
 
 Json = dict[str, Any]
 
@@ -87,6 +93,14 @@ class Compare:
     """Until when, by the clock of who is asked; 0 as above."""
     reads: int = 1
     """The newest version of messages that who asks can read."""
+    sketch: Sketch | None = None
+    """Of all that who asks holds in the ranges together. The answer is what
+    is missing there, if it can be told from that."""
+
+    @property
+    def version(self) -> int:
+        """The newest that who is asked reads for sure, for it reads this."""
+        return 2 if self.sketch else 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +108,8 @@ class Answer:
     """What a ledger holds in the ranges that differ.
 
     Small ranges come as ``claims``, large ones split into ``ranges``; what
-    did not fit into one message is to be asked again (``rest``).
+    did not fit into one message is to be asked again (``rest``). About so
+    many ``differences`` there are, if a sketch was too small for them.
     """
 
     id: str
@@ -102,6 +117,9 @@ class Answer:
     claims: tuple[Claim, ...] = ()
     rest: tuple[Span, ...] = ()
     bad: tuple[BadClaim, ...] = ()
+    differences: int = 0
+    reads: int = 1
+    """The newest version that who answers can read, sketches included."""
 
 
 Message = Claims | Heartbeat | Compare | Answer
@@ -159,14 +177,8 @@ def _claims_to_json(message: Claims) -> tuple[str, Json]:
 
 
 def _claims_from_json(fields: Json, now: Stamp) -> Claims:
-    good, bad = _sort_claims(_list(fields["claims"]), now)
+    good, bad = _sort_claims(list_of(fields["claims"]), now)
     return Claims(claims=good, bad=bad)
-
-
-def _list(value: Any) -> list[Any]:
-    if not isinstance(value, list):
-        raise TypeError("a list is missing")
-    return value
 
 
 def _sort_claims(
@@ -212,8 +224,8 @@ def _heartbeat_from_json(fields: Json, now: Stamp) -> Heartbeat:
     limit = now + MAX_AHEAD
     return Heartbeat(
         until=stamp(fields["until"], limit, "until"),
-        before=_print(fields, "count", "sum"),
-        total=_print(fields, "total", "total_sum"),
+        before=print_from_json(fields, "count", "sum"),
+        total=print_from_json(fields, "total", "total_sum"),
         newest=_newest(fields["newest"], limit),
         note=_signed(fields.get("note")),
         statement=_signed(fields.get("statement")),
@@ -230,11 +242,6 @@ def _signed(value: Any) -> str:
     return value if fits else ""
 
 
-def _print(fields: Json, *names: str) -> Print:
-    count, total = (integer(fields[name], 0, 2**62, name) for name in names)
-    return Print(count, total)
-
-
 def _newest(value: Any, limit: Stamp) -> Stamp:
     """Reads the largest stamp of a ledger; one that is absurd says nothing.
 
@@ -246,80 +253,65 @@ def _newest(value: Any, limit: Stamp) -> Stamp:
     return newest if newest < limit else 0
 
 
-def _range_to_json(r: Range) -> list[Any]:
-    return [*_span_to_json(r.span), r.print.count, r.print.sum]
-
-
-def _range_from_json(value: Any) -> Range:
-    start, stop, count, total = value
-    return Range(
-        span=_span_from_json((start, stop)),
-        print=_print({"count": count, "sum": total}, "count", "sum"),
-    )
-
-
-def _ranges_from_json(value: Any, most: int) -> tuple[Range, ...]:
-    ranges = _list(value)
-    if len(ranges) > most:
-        raise BadMessage(f"{len(ranges)} ranges, where {most} may be")
-    return tuple(map(_range_from_json, ranges))
-
-
-def _span_to_json(span: Span) -> list[Any]:
-    return [list(span.start), list(span.stop)]
-
-
-def _span_from_json(value: Any) -> Span:
-    start, stop = (_bound_from_json(bound) for bound in value)
-    if start > stop:
-        raise BadMessage("a range ends before it begins")
-    return Span(start, stop)
-
-
-def _bound_from_json(value: Any) -> Bound:
-    at, image = value
-    if not isinstance(image, str) or not _BOUND.fullmatch(image):
-        raise BadMessage(f"a range ends at {str(image)[:40]!r}")
-    return Bound(integer(at, 0, END.at + 1, "a bound"), image)
-
-
 def _compare_to_json(message: Compare) -> tuple[str, Json]:
     address = {"to": message.to, "until": message.until} if message.to else {}
     return "compare", {
         "id": message.id,
-        "ranges": [_range_to_json(r) for r in message.ranges],
+        "ranges": [range_to_json(r) for r in message.ranges],
         **address,
-        **({"reads": message.reads} if message.reads > 1 else {}),
+        **_reads_to_json(message.reads),
+        **(
+            {"sketch": sketch_to_json(message.sketch)}
+            if message.sketch
+            else {}
+        ),
     }
 
 
+def _reads_to_json(reads: int) -> Json:
+    return {"reads": reads} if reads > 1 else {}
+
+
+def _reads_from_json(fields: Json) -> int:
+    return integer(fields.get("reads", 1), 1, 2**31, "reads")
+
+
 def _compare_from_json(fields: Json, _now: Stamp) -> Compare:
+    sketch = fields.get("sketch")
     return Compare(
         id=_id(fields["id"]),
-        ranges=_ranges_from_json(fields["ranges"], MAX_ASKED),
+        ranges=ranges_from_json(fields["ranges"], MAX_ASKED),
         to=str(fields.get("to", "")),
         until=integer(fields.get("until", 0), 0, 2**63, "until"),
-        reads=integer(fields.get("reads", 1), 1, 2**31, "reads"),
+        reads=_reads_from_json(fields),
+        sketch=None if sketch is None else sketch_from_json(sketch),
     )
 
 
 def _answer_to_json(message: Answer) -> tuple[str, Json]:
+    differences = {"differences": message.differences}
     return "answer", {
         "id": message.id,
-        "ranges": [_range_to_json(r) for r in message.ranges],
+        "ranges": [range_to_json(r) for r in message.ranges],
         "claims": [claim_to_json(c) for c in message.claims],
-        "rest": [_span_to_json(span) for span in message.rest],
+        "rest": [span_to_json(span) for span in message.rest],
+        **(differences if message.differences else {}),
+        **_reads_to_json(message.reads),
     }
 
 
 def _answer_from_json(fields: Json, now: Stamp) -> Answer:
-    claims, bad = _sort_claims(_list(fields["claims"]), now)
+    claims, bad = _sort_claims(list_of(fields["claims"]), now)
     return Answer(
         id=_id(fields["id"]),
-        ranges=_ranges_from_json(fields["ranges"], MAX_PARTS),
+        ranges=ranges_from_json(fields["ranges"], MAX_PARTS),
         claims=claims,
-        rest=tuple(_span_from_json(span) for span in _list(fields["rest"])),
+        rest=tuple(span_from_json(span) for span in list_of(fields["rest"])),
         bad=bad,
+        differences=integer(
+            fields.get("differences", 0), 0, 2**62, "differences"
+        ),
+        reads=_reads_from_json(fields),
     )
 
 

@@ -16,11 +16,17 @@ def costs(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    ("name", "times"), [("in one hour", 10), ("spread over all time", 100)]
+    ("name", "times"),
+    [
+        ("in one hour", 4),
+        ("spread over all time", 4),
+        ("on either side, over all time", 9),
+    ],
 )
 def test_few_differences_among_many_claims_cost_few_bytes(costs, name, times):
+    """Of so few, what is said around them is the larger part."""
     cost = costs[name]
 
-    assert cost.found == 20
+    assert cost.found == (10 if "either" in name else 20)
     assert 1 < cost.ratio <= times
-    assert cost.questions <= 10
+    assert cost.questions <= 3 or cost.questions == 4  # a sketch may fail

@@ -12,6 +12,7 @@ from ec2map_sync.protocol.canonical import entry, line_of
 from ec2map_sync.rules.claims import (
     BEGINNING,
     END,
+    EVERYTHING,
     Bound,
     Claim,
     SeenKind,
@@ -27,6 +28,7 @@ from ec2map_sync.rules.errors import (
     TooManyEvictions,
 )
 from ec2map_sync.rules.settle import settle
+from ec2map_sync.rules.sketches import Shape, sketch_of
 from ec2map_sync.rules.stamps import wall_clock
 from ec2map_sync.sql.database import create_engine, parse_url
 
@@ -316,6 +318,30 @@ def test_ranges_break_where_they_break_in_python(ledger):
             assert part.print == print_of(some)
             inside = [c for c in inside if c not in some]
         assert inside == []
+
+
+def test_the_database_sketches_as_python_does(ledger):
+    known = [
+        Claim(claimed_at=1 + n // 3, image=image(7919 * n)) for n in range(300)
+    ]
+    ledger.record(known)
+    known.sort(key=lambda claim: claim.bound)
+    bounds = [BEGINNING, known[10].bound, known[31].after, Bound(60), END]
+    spans = [Span(*pair) for pair in combinations(bounds, 2)]
+
+    for some in ([EVERYTHING], *combinations(spans, 2)):
+        shape = Shape.draw(20)
+        inside = [
+            claim
+            for claim in known
+            if any(span.start <= claim.bound < span.stop for span in some)
+        ]
+        told = ledger.sketch_of(some, shape)
+        assert told == sketch_of((c.hash for c in inside), shape)
+        wanted = {claim.hash for claim in known[5:90:4]}
+        found = ledger.hashed(some, {*wanted, 7})
+        assert found == [c for c in inside if c.hash in wanted]
+    assert ledger.hashed([EVERYTHING], []) == []
 
 
 claims = st.builds(

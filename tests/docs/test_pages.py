@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from ec2map_sync.protocol import messages, wire
 from ec2map_sync.protocol.signing import PublicKey, SigningKey
 from ec2map_sync.rules.ec2id import Kind, Scheme, format_id
+from ec2map_sync.rules.sketches import Shape
 from ec2map_sync.settings.options import list_opts
 
 IDS = "doc/source/ids.rst"
@@ -66,12 +67,29 @@ def test_the_fingerprints_are_the_package_s(read):
         assert Scheme(key.encode()).fingerprint == fingerprint
 
 
+def named(name, blocks):
+    """Give a function that stands on the page of the protocol."""
+    names: dict[str, object] = {}
+    for language, block in blocks(PROTOCOL):
+        if language == "python":
+            exec(block, names)
+    return names[name]
+
+
+def test_a_hash_falls_into_buckets_as_the_page_says(blocks):
+    shape = Shape.draw(100)
+    square = named("square", blocks)
+
+    for hash_ in (0, 1, 2**31, 327540463227, 2**40 - 1):
+        for table in range(3):
+            found = square(shape.keys, table, hash_)
+            assert found == shape.square(table, hash_)
+
+
 def test_the_example_message_is_as_the_package_writes_it(read, blocks):
     page = dict(blocks(PROTOCOL))
     headers, body = json.loads(page["json"]), page["text"].strip().encode()
-    names: dict[str, object] = {}
-    exec(page["python"], names)
-    data = names["signed"](headers, body)
+    data = named("signed", blocks)(headers, body)
     public = re.search(r"ed25519:\S+=", read(PROTOCOL))[0]
     key = SigningKey(Ed25519PrivateKey.from_private_bytes(bytes(32)))
 

@@ -8,7 +8,7 @@ same histories on SQLite come to the same, which a test shows.
 
 from bisect import bisect_left
 from collections import namedtuple
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import accumulate, count
@@ -43,6 +43,7 @@ from ec2map_sync.rules.claims import (
     Stamp,
 )
 from ec2map_sync.rules.ec2id import Scheme
+from ec2map_sync.rules.sketches import Shape, Sketch, sketch_of
 from simulation.region import Files, copy_into
 
 Rows = dict[Any, list[Any]]
@@ -368,6 +369,21 @@ class InMemory(Ledger):
     def page(self, span: Span, limit: int) -> list[Claim]:
         """Give the first claims of a span."""
         return self._within(span)[:limit]
+
+    def sketch_of(self, spans: Sequence[Span], shape: Shape) -> Sketch:
+        """Give the sketch of some spans."""
+        return sketch_of((c.hash for c in self._in_any(spans)), shape)
+
+    def hashed(
+        self, spans: Sequence[Span], hashes: Iterable[int]
+    ) -> list[Claim]:
+        """Give the claims in some spans that have one of the hashes."""
+        wanted = set(hashes)
+        return [c for c in self._in_any(spans) if c.hash in wanted]
+
+    def _in_any(self, spans: Sequence[Span]) -> list[Claim]:
+        found = {c.image: c for span in spans for c in self._within(span)}
+        return sorted(found.values(), key=_bound)
 
     def _read(self) -> None:
         if self._read_at == self.tables.head.revision:

@@ -178,11 +178,12 @@ class Member:
             question = self.answered.checked(received)
         except BadMessage:
             return ()
-        return [self.write(compare.answer(self.ledger, question))]
+        reply = compare.answer(self.ledger, question)
+        return [self.write(reply, question.reads)]
 
-    def write(self, message: messages.Message) -> Mail:
-        """Sign a message."""
-        return Mail(*wire.encode(message, self.pen))
+    def write(self, message: messages.Message, reads: int = 1) -> Mail:
+        """Sign a message, for those who read so new a version."""
+        return Mail(*wire.encode(message, self.pen, reads))
 
     def heartbeat(self) -> Mail:
         """Say what there is, as the Publisher does."""

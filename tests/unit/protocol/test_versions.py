@@ -34,6 +34,7 @@ from ec2map_sync.rules.claims import (
 )
 from ec2map_sync.rules.ec2id import Kind, Scheme
 from ec2map_sync.rules.errors import BadMessage
+from ec2map_sync.rules.sketches import Shape, sketch_of
 
 FOLDER = Path(__file__).parents[2] / "data" / "messages"
 NOW = 1_767_225_600_000_007
@@ -154,6 +155,36 @@ def test_what_the_asker_reads_stands_where_older_releases_do_not_look():
     assert json.loads(body) == json.loads(old_body) | {"reads": 2}
     assert received(headers, body) == question
     assert received(*golden("compare")).reads == wire.VERSION
+
+
+SKETCHED = replace(
+    MESSAGES["compare"],
+    reads=2,
+    sketch=sketch_of(
+        [claim.hash for claim in CLAIMS],
+        Shape(size=8, keys=(2**30, 2**31 - 1, 1_500_000_001)),
+    ),
+)
+
+
+def test_a_sketch_stands_where_older_releases_do_not_look():
+    headers, body = wire.encode(SKETCHED, PEN)
+    _, old_body = golden("compare")
+
+    assert json.loads(body) == json.loads(body) | json.loads(old_body)
+    assert received(headers, body) == SKETCHED
+    assert received(*golden("compare-sketched")) == SKETCHED
+
+
+def test_how_much_differs_stands_where_older_releases_do_not_look():
+    answer = replace(MESSAGES["answer"], differences=7, reads=2)
+    _, body = wire.encode(answer, PEN)
+    _, old_body = golden("answer")
+
+    assert json.loads(body) == json.loads(old_body) | {
+        "differences": 7,
+        "reads": 2,
+    }
 
 
 def test_an_answer_that_was_deflated_is_understood():

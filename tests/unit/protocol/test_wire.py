@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 
 from ec2map_sync.protocol import messages, wire
 from ec2map_sync.protocol.signing import PublicKey, SigningKey
+from ec2map_sync.protocol.spans import sketch_to_json
 from ec2map_sync.rules.claims import (
     Bound,
     Claim,
@@ -25,6 +26,7 @@ from ec2map_sync.rules.claims import (
 )
 from ec2map_sync.rules.ec2id import Kind
 from ec2map_sync.rules.errors import BadMessage
+from ec2map_sync.rules.sketches import Shape, sketch_of
 
 NOW = 1_800_000_000_000_000
 KEY = SigningKey.generate()
@@ -296,6 +298,60 @@ def test_what_is_no_version_that_somebody_reads_is_refused(reads):
         received(*signed(body, type="compare"))
 
 
+@given(st.sets(st.integers(0, 2**40 - 1), max_size=30), st.integers(0, 40))
+def test_a_sketch_comes_back_as_it_went(hashes, differences):
+    sketch = sketch_of(hashes, Shape.draw(differences))
+    question = messages.Compare(id="x", ranges=(), reads=2, sketch=sketch)
+
+    for reads in (1, 2):
+        assert received(*wire.encode(question, PEN, reads)) == question
+
+
+SKETCH = sketch_to_json(sketch_of([1, 2, 3], Shape(size=9, keys=(2**30,) * 3)))
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"size": 10},
+        {"size": 0},
+        {"size": 3001},
+        {"size": 10**9},
+        {"size": True},
+        {"size": None},
+        {"keys": [2**30] * 2},
+        {"keys": [2**30] * 4},
+        {"keys": [2**30, 2**30, 1]},
+        {"keys": [2**30, 2**30, 0]},
+        {"keys": [2**30, 2**30, 2**31]},
+        {"keys": [2**30, 2**30, "7"]},
+        {"keys": 7},
+        {"buckets": ""},
+        {"buckets": "%%%"},
+        {"buckets": "\u00e4" * 360},
+        {"buckets": 7},
+        {"buckets": SKETCH["buckets"] + "AAAA"},
+        {"buckets": "B" + SKETCH["buckets"][1:]},  # of other claims
+    ],
+)
+def test_what_is_no_sketch_is_refused_before_anything_is_counted(changed):
+    fields = {"id": "x", "ranges": [], "sketch": SKETCH | changed}
+    body = json.dumps(fields).encode()
+
+    with pytest.raises(BadMessage):
+        received(*signed(body, type="compare"))
+    good = json.dumps(fields | {"sketch": SKETCH}).encode()
+    received(*signed(good, type="compare"))
+
+
+@pytest.mark.parametrize("sketch", [7, [], {}, "x", True])
+def test_what_is_not_even_like_a_sketch_is_refused(sketch):
+    body = json.dumps({"id": "x", "ranges": [], "sketch": sketch}).encode()
+
+    with pytest.raises(BadMessage):
+        received(*signed(body, type="compare"))
+
+
 @pytest.mark.parametrize("kind", ["claims", "answer"])
 def test_a_claim_nested_as_deep_as_can_be_costs_only_itself(kind):
     deep = "[" * 900 + "]" * 900
@@ -379,8 +435,8 @@ json_values = st.recursive(
 FIELDS = {
     "claims": ["claims"],
     "heartbeat": ["until", "count", "sum", "total", "total_sum", "newest"],
-    "compare": ["id", "ranges"],
-    "answer": ["id", "ranges", "claims", "rest"],
+    "compare": ["id", "ranges", "sketch"],
+    "answer": ["id", "ranges", "claims", "rest", "differences"],
     "nonsense": ["claims"],
 }
 odd_numbers = st.sampled_from([0, 1, NOW, 2**30, 2**62, 2**63, 10**40, -1])
