@@ -105,14 +105,14 @@ def test_killed_it_is_started_anew(installation):
 
 def test_started_anew_when_one_of_its_processes_hangs(installation):
     machine = installation.root
-    drop(machine, "watchdog.conf", "WatchdogSec=8")
+    drop(machine, "watchdog.conf", "WatchdogSec=20")
     machine.systemctl("restart", UNIT)
     installation.maps_images()
     first = machine.unit("MainPID")
     children = f"cat /proc/{first}/task/*/children"
     hung = machine.run("sh", "-c", children).split()[-1]
 
-    machine.run("kill", "-STOP", hung)
+    machine.run("sh", "-c", f"kill -STOP {hung}")
 
     wait_until(
         lambda: (
