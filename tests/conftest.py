@@ -1,5 +1,6 @@
 import os
 import signal
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -13,6 +14,10 @@ from xdist.scheduler import LoadFileScheduling
 # How long an example takes tells more of the machine than of the code.
 hypothesis.settings.register_profile("tests", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("tests")
+
+
+LONGEST = 25
+"""Files whose time is told at the end of a run."""
 
 
 class OneCloud(LoadFileScheduling):
@@ -62,6 +67,22 @@ def pytest_collection_modifyitems(
         seconds = own.args[0] if own else config.getini("timeout")
         patient = pytest.mark.timeout(within(float(seconds)))
         item.add_marker(patient, append=False)
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter,
+) -> None:
+    # A run of several processes is as long as the files that take longest.
+    if terminalreporter.config.getoption("dist") != "loadfile":
+        return
+    taken: Counter[str] = Counter()
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport):
+                taken[report.nodeid.partition("::")[0]] += report.duration
+    terminalreporter.section("seconds of a file")
+    for name, seconds in taken.most_common(LONGEST):
+        terminalreporter.line(f"{seconds:6.0f} {name}")
 
 
 def pytest_xdist_make_scheduler(
