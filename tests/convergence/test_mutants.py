@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pytest
 from histories import SKIRMISH, attempt
 from simulation.history import ANY, LOSSY, PUSHED, SERIAL, Profile
 from simulation.region import Parts
@@ -65,6 +66,7 @@ class AdvancesFirst(Publisher):
         return super().step()
 
 
+@pytest.mark.long
 def test_a_publisher_that_advances_before_it_sends_needs_comparing():
     parts = Parts(publisher=AdvancesFirst)
 
@@ -93,6 +95,7 @@ class AlwaysOpen(Gate):
         return True
 
 
+@pytest.mark.long
 def test_claims_made_before_comparing_are_caught():
     assert is_caught(SERIAL, Parts(gate=AlwaysOpen))
 
@@ -142,6 +145,7 @@ def test_an_agreement_that_is_taken_for_granted_is_caught(monkeypatch):
     assert is_caught(SKIRMISH)
 
 
+@pytest.mark.long
 def test_a_clock_that_does_not_follow_is_caught(monkeypatch):
     def next_stamp(self):
         self.last_stamp = self._clock()
