@@ -80,7 +80,7 @@ def _anywhere(spans: Sequence[Span]) -> sa.ColumnElement[bool]:
             joined.append(Span(last.start, max(last.stop, span.stop)))
         else:
             joined.append(span)
-    return sa.or_(*(sa.and_(*within(span)) for span in joined))
+    return sa.or_(sa.false(), *(sa.and_(*within(s)) for s in joined))
 
 
 def _number(value: int) -> sa.ColumnElement[int]:
