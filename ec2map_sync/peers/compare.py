@@ -44,7 +44,7 @@ a thousand for each level of splitting, and some twenty levels."""
 MOST_DIFFERENCES = PAGE
 """Differences that one sketch is made for."""
 
-FAILURES = 2
+FAILURES = 3
 """Sketches that may be too small for a span before it is split."""
 
 BUCKETS_OF_A_CLAIM = 4
@@ -309,7 +309,8 @@ class Pull:
 def _failed(parts: Sequence[_Part], differences: int) -> list[_Part]:
     """Returns what is known of parts after a sketch was too small for them."""
     guessed = sum(part.differences for part in parts)
-    more = max(differences, guessed)
+    # What is told of them may be too little, by a tenth or two.
+    more = max(differences * 5 // 4, guessed)
     return [
         replace(
             part,

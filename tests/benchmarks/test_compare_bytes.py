@@ -29,4 +29,4 @@ def test_few_differences_among_many_claims_cost_few_bytes(costs, name, times):
 
     assert cost.found == (10 if "either" in name else 20)
     assert 1 < cost.ratio <= times
-    assert cost.questions <= 3 or cost.questions == 4  # a sketch may fail
+    assert cost.questions <= 4  # one sketch of a hundred is too small

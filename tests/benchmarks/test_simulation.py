@@ -11,7 +11,7 @@ from paper import CLAIM_BYTES, ENVELOPE_BYTES, Paper, Plan, size
 from shelf import Shelf, Universe
 
 from ec2map_sync.peers.compare import Pull, answer
-from ec2map_sync.protocol import messages
+from ec2map_sync.protocol import messages, wire
 from ec2map_sync.rules.claims import EVERYTHING
 
 SHARED = 20_000
@@ -94,7 +94,9 @@ def test_claims_in_few_messages_are_counted_as_they_are_encoded():
 
 @pytest.mark.parametrize("way", [0, 1])
 def test_comparing_costs_here_what_it_costs_with_real_ledgers(way, tmp_path):
-    costs = compare_bytes.measure(tmp_path, SHARED, DIFFERENT)
+    costs = compare_bytes.measure(
+        tmp_path, SHARED, DIFFERENT, reads=wire.VERSION
+    )
     real = list(costs.values())[way]
 
     played = _compare(*_same_claims(way))
@@ -139,7 +141,7 @@ def _compare(shared, different):
     pull = Pull(ours, asked.append, span=EVERYTHING, monotonic=lambda: 0.0)
     pull.step()
     while not pull.complete:
-        question = asked[-1]
+        question = replace(asked[-1], reads=wire.VERSION)
         reply = answer(theirs, question)
         pull.take(reply)
         for run in set(reply.claims):

@@ -77,6 +77,17 @@ def test_of_too_many_differences_it_tells_how_many(rng, times, mixed):
     assert 0.6 * count < told.differences < 1.5 * count
 
 
+def test_what_it_tells_and_a_quarter_more_is_enough_for_the_next(rng):
+    some = [rng.getrandbits(40) for _ in range(1000)]
+    failed = 0
+    for _ in range(20):
+        small = difference(some[::2], some[1::2], Shape.draw(140))
+        shape = Shape.draw(small.differences * 5 // 4)
+        failed += difference(some[::2], some[1::2], shape).peel() is None
+
+    assert failed <= 3
+
+
 def test_a_hash_that_many_claims_have_is_peeled_once(rng):
     """Who looks for such claims could hold up all others otherwise."""
     same = [[rng.getrandbits(40)] * n for n in (2, 3, 50, 100)]
