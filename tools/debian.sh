@@ -33,7 +33,8 @@ unpack() { # suite what package…
     for package in "$scratch"/archives/*.deb; do
         dpkg-deb --extract "$package" "$venv/root"
     done
-    mkdir -p "$venv/root/boot"
+    mkdir -p "$venv/root/boot" "$venv/root/etc/ssl/certs"
+    : >"$venv/root/etc/resolv.conf"
     cp /etc/hosts /etc/passwd /etc/group "$venv/root/etc/"
 }
 
