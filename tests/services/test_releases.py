@@ -2,8 +2,10 @@
 
 import sys
 from pathlib import Path
+from uuid import uuid4
 
 import next_release
+import older_release
 import pytest
 from fleet import await_reading, pair, running
 from one_set import (
@@ -13,6 +15,9 @@ from one_set import (
     claim_many,
     open_ledger,
 )
+
+from ec2map_sync.rules.claims import Claim
+from ec2map_sync.rules.stamps import wall_clock
 
 pytestmark = pytest.mark.services
 
@@ -90,3 +95,27 @@ def test_another_version_is_refused_and_made_up_for_later(regions):
             region.await_images(images | own, 60)
         await_same_cells(one, two)
         assert quarantined(one) == refused  # nobody took it from there
+
+
+@pytest.mark.parametrize("older", [False, True])
+def test_whatever_release_a_peer_has_what_is_missing_is_found(regions, older):
+    """Of many claims, made at any time; this release asks with a sketch."""
+    one, two = regions
+    if older:
+        two.program = (sys.executable, older_release.__file__)
+    begun, hour = wall_clock(), 3_600_000_000
+    every = [
+        Claim(claimed_at=begun - n * hour, image=str(uuid4()))
+        for n in range(1, 801)
+    ]
+    for region, lacks in ((one, every[::90]), (two, every[51::100])):
+        open_ledger(region).record(c for c in every if c not in lacks)
+
+    with running(one, two):
+        await_equal(one, two, count=800, seconds=60)
+        one.await_log(f"{len(every[::90])} claims were missing or older", 60)
+        two.await_log(
+            f"{len(every[51::100])} claims were missing or older", 60
+        )
+
+    assert quarantined(one) == quarantined(two) == set()
