@@ -70,7 +70,7 @@ def pytest_collection_modifyitems(
 
 
 def pytest_terminal_summary(
-    terminalreporter: pytest.TerminalReporter,
+    terminalreporter: "pytest.TerminalReporter",  # not in each release
 ) -> None:
     # A run of several processes is as long as the files that take longest.
     if terminalreporter.config.getoption("dist") != "loadfile":
