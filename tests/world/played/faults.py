@@ -27,6 +27,8 @@ class Strike:
     fault: Fault
     point: str
     """The kind of point: commit, send, acknowledge, statement, call."""
+    task: str
+    """The task that is struck, of its process."""
     after: int
 
 
@@ -41,7 +43,8 @@ def passing(
 
     :raises Broken: it has been.
     """
-    fault = _due(process, point)
+    task = scheduler.current
+    fault = _due(process, point, task.name if task else "")
     if fault is None:
         return act()
     scheduler.trace(f"{process.name} {fault.value} {point}")
@@ -57,9 +60,9 @@ def passing(
     return done
 
 
-def _due(process: Process, point: str) -> Fault | None:
+def _due(process: Process, point: str, task: str) -> Fault | None:
     for strike in process.strikes:
-        if strike.point == point:
+        if (strike.point, strike.task) == (point, task):
             strike.after -= 1
             if strike.after < 0:
                 process.strikes.remove(strike)

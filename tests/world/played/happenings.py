@@ -11,7 +11,7 @@ from uuid import UUID
 from ec2map_sync.protocol import messages, wire
 from ec2map_sync.rules.claims import Claim
 from played.faults import Fault, Strike
-from played.region import key_of
+from played.region import Region, key_of
 from played.world import World
 
 Act = Callable[[World, Random], None]
@@ -19,8 +19,12 @@ Act = Callable[[World, Random], None]
 
 def see(world: World, rng: Random) -> None:
     """A user uploads images."""
-    region = rng.choice(world.regions)
-    for _ in range(rng.choice([1, 1, 2, 5])):
+    upload(world, rng, rng.choice(world.regions))
+
+
+def upload(world: World, rng: Random, region: Region) -> None:
+    """A user uploads images to a region."""
+    for _ in range(rng.choice([1, 2, 5, 8])):
         if len(world.images) >= world.most:
             return
         image = str(UUID(int=rng.getrandbits(128), version=4))
@@ -43,17 +47,28 @@ def copy(world: World, rng: Random) -> None:
 POINTS = ("commit", "commit", "send", "acknowledge", "statement", "call")
 
 
+FLOW = ("recorder", "publisher", "answerer", "follower of", "writer of")
+"""What carries an image from a notification to a row."""
+
+
 def strike(world: World, rng: Random) -> None:
-    """A process is struck at what it does next."""
+    """A task is struck at what it does next, and gets something to do."""
     region = rng.choice(world.regions)
-    processes = region.processes
-    if not processes:
+    flow = [
+        (process, task.name)
+        for process in region.processes
+        for task in process.tasks
+        if task.name.startswith(FLOW) and not task.done
+    ]
+    if not flow:
         return
-    process = rng.choice(processes)
+    process, task = rng.choice(flow)
     fault, point = rng.choice(list(Fault)), rng.choice(POINTS)
     after = rng.choice([0, 0, 1, 2, 5])
-    process.strikes.append(Strike(fault, point, after))
-    world.say(f"{process.name} {fault.value} {point}, after {after}")
+    process.strikes.append(Strike(fault, point, task, after))
+    world.say(f"{process.name} {fault.value} {point} as {task}, after {after}")
+    if rng.random() < 0.6:
+        upload(world, rng, region)
 
 
 def kill(world: World, rng: Random) -> None:
@@ -163,6 +178,8 @@ def stop_database(world: World, rng: Random) -> None:
     database = rng.choice(
         [region.ledger, *(cell.database for cell in region.cells)]
     )
+    if rng.random() < 0.6:
+        upload(world, rng, region)
     if rng.random() < 0.5:
         world.say(f"{database.name} stops")
         database.stop()
@@ -212,7 +229,7 @@ def lose_rows(world: World, rng: Random) -> None:
 def lose_notification(world: World, rng: Random) -> None:
     """Glance answers 201, and its broker does not hear of it."""
     region = rng.choice(world.regions)
-    if len(world.images) < world.most:
+    if region.audited and len(world.images) < world.most:
         image = str(UUID(int=rng.getrandbits(128), version=4))
         world.images.append(image)
         form = rng.choice(["bare", "ari"])
@@ -273,8 +290,8 @@ def leap(world: World, rng: Random) -> None:
 
 
 ACTS: Sequence[tuple[Act, int]] = (
-    (see, 20),
-    (copy, 6),
+    (see, 30),
+    (copy, 12),
     (strike, 24),
     (kill, 4),
     (power, 2),

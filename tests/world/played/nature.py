@@ -241,11 +241,13 @@ def possess() -> None:
 
 
 UNHURRIED = {
-    "ec2map_sync.agent.parts": {"POLL": 10.0},
+    "ec2map_sync.agent.parts": {"POLL": 8.0},
+    "ec2map_sync.agent.health": {"REPORT_INTERVAL": 15.0},
     "ec2map_sync.agent.services": {
-        "POLL": 10.0,
+        "POLL": 8.0,
+        "WATCH": 30.0,
         "GATE_POLL": 1.0,
-        "BOOKKEEPING": 10.0,
+        "BOOKKEEPING": 8.0,
         "LOOKOUT": 60.0,
         "PATIENCE": 5.0,
     },

@@ -7,7 +7,6 @@ from a configuration file, a process each, started anew when one dies.
 import json
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from datetime import UTC, datetime
 from functools import cache
 from hashlib import blake2b
@@ -69,6 +68,8 @@ max_evictions = 1000000
 [nova]
 cells = {cells}
 audit_interval = 120
+"""
+_GLANCE = """
 [glance]
 endpoint_override = http://{name}/
 auth_type = none
@@ -146,22 +147,16 @@ class Cell:
 
     def lose(self, numbers: Sequence[int]) -> None:
         """Forgets rows, as a restored server does."""
-        with closing(sqlite3.connect(self.database.path)) as connection:
-            connection.executemany(
-                "DELETE FROM s3_images WHERE id = ?",
-                [(number,) for number in numbers],
-            )
-            connection.commit()
+        rows = [(number,) for number in numbers]
+        self.database.write("DELETE FROM s3_images WHERE id = ?", rows)
 
     def make(self, image: str) -> None:
         """Makes a row, as Nova does where there is none."""
         number = ON_DEMAND.first + len(self.made)
-        with closing(sqlite3.connect(self.database.path)) as connection:
-            connection.execute(
-                "INSERT INTO s3_images (id, uuid, deleted) VALUES (?, ?, 0)",
-                (number, image),
-            )
-            connection.commit()
+        self.database.write(
+            "INSERT INTO s3_images (id, uuid, deleted) VALUES (?, ?, 0)",
+            [(number, image)],
+        )
         self.made[number] = image
 
 
@@ -296,13 +291,21 @@ class Region:
     """One region of a world."""
 
     def __init__(
-        self, name: str, directory: Path, scheduler: Scheduler, band: Band
+        self,
+        name: str,
+        directory: Path,
+        scheduler: Scheduler,
+        band: Band,
+        *,
+        audited: bool,
     ) -> None:
         self.name = name
         known[name] = self
         self.directory = directory
         self.scheduler = scheduler
         self.band = band
+        self.audited = audited
+        """Whether Glance's API is asked, too."""
         self.broker = Broker(name, scheduler)
         self.ledger = Database(directory / f"{name}.ledger", scheduler)
         self.new_ledger()
@@ -311,8 +314,10 @@ class Region:
         self.backups: list[sqlite3.Connection] = []
         self.catalogue: dict[str, Image] = {}
         """What Glance's API lists."""
+        self.told_before: dict[str, str] = {}
+        """The same, in the evening before."""
         self.told: dict[str, str] = {}
-        """What Glance has answered 201 to: image, container format."""
+        """What is to be heard of, told or audited: image, format."""
         path = directory / f"{name}.key"
         key_of(name).save(path)
 
@@ -347,6 +352,8 @@ class Region:
             heartbeat=HEARTBEAT,
             cells=",".join(cell.name for cell in self.cells),
         )
+        if self.audited:
+            text += _GLANCE.format(name=self.name)
         for cell in self.cells:
             text += _CELL.format(cell=cell.name, path=cell.database.path)
         for peer in peers:
@@ -370,7 +377,12 @@ class Region:
         ]
 
     def restore(self, content: sqlite3.Connection | None) -> None:
-        """Puts a backup, or an empty ledger, in the ledger's place."""
+        """Puts a backup, or an empty ledger, in the ledger's place.
+
+        What peers had not heard yet is lost, where nobody asks Glance.
+        """
+        if not self.audited:
+            self.told = dict(self.told_before)
         up = [host for host in self.hosts if host.up]
         for host in up:
             host.kill()
@@ -410,7 +422,8 @@ class Region:
     def tell(self, image: str, form: str | None, name: str) -> bool:
         """Lets Glance tell of an image; False if its broker is away."""
         self.has(image, form)
-        self.told[image] = form or self.told.get(image, "")
+        if self.broker.up or self.audited:
+            self.told[image] = form or self.told.get(image, "")
         if not self.broker.up:
             return False
         self.start_glance()

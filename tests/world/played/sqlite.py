@@ -53,6 +53,18 @@ class Database:
         for task in waiting:
             self._scheduler.wake(task)
 
+    def write(self, statement: str, rows: Sequence[Sequence[Any]]) -> None:
+        """Writes as somebody else does, once nobody is in the way."""
+        connection = sqlite3.connect(self.path, timeout=0)
+        try:
+            with connection:
+                connection.executemany(statement, rows)
+        except sqlite3.OperationalError:
+            soon = self._scheduler.now + 0.05
+            self._scheduler.at(soon, lambda: self.write(statement, rows))
+        finally:
+            connection.close()
+
     def replace(self, content: sqlite3.Connection) -> None:
         """Puts other content in the place of this one."""
         for connection in list(self.connections.values()):

@@ -11,12 +11,12 @@ from played import judge
 from played.region import Region
 from played.scheduler import Clock, Process, Scheduler, Wrong
 
-QUIET = 30.0
+QUIET = 20.0
 """Seconds for which all has to stay as it must be."""
 DEADLINE = 300.0
 """Seconds after the last fault within which all is as it must be."""
 LOOK = 3.0
-BROKEN = 150.0
+BROKEN = 110.0
 """Seconds after which `status` has to say that something is broken."""
 ANSWER = 60.0
 """Seconds that an operator waits for an answer."""
@@ -33,7 +33,7 @@ class World:
         self.seed = seed
         self.scheduler = Scheduler(seed)
         self.scheduler.log = log
-        size = rng.choice([64, 256, 4096])
+        size = rng.choice([32, 32, 64, 1024])
         self.band = Band(DERIVED.first, DERIVED.first + size)
         self.scheme = Scheme(b"world", self.band)
         self.regions: list[Region] = []
@@ -46,9 +46,14 @@ class World:
         self.restored: set[str] = set()
         """Regions whose ledger was put back today."""
         self.lived = self.longest = 0.0
+        audited = rng.random() < 0.5
         for place in range(rng.choice([2, 2, 2, 3])):
             region = Region(
-                f"R{place + 1}", directory, self.scheduler, self.band
+                f"R{place + 1}",
+                directory,
+                self.scheduler,
+                self.band,
+                audited=audited,
             )
             region.add_cell()
             for _ in range(rng.choice([1, 1, 2])):
@@ -171,6 +176,7 @@ class World:
         self.restored.clear()
         for region in self.regions:
             region.backups.append(region.ledger.copy())
+            region.told_before = dict(region.told)
 
     def doubt(self, rng: Random) -> None:
         """Breaks one thing, and sees that `status` says so.
