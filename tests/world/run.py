@@ -38,7 +38,7 @@ from collections.abc import Iterator  # noqa: E402
 from dataclasses import asdict  # noqa: E402
 from itertools import count  # noqa: E402
 
-from played import history, setting, shrinking  # noqa: E402
+from played import history, mutants, setting, shrinking  # noqa: E402
 from played.scheduler import Wrong  # noqa: E402
 
 
@@ -67,6 +67,8 @@ def parsed() -> argparse.Namespace:
     )
     parser.add_argument("--days", type=int, default=history.DAYS)
     parser.add_argument("--log", action="store_true", help="tell everything")
+    parser.add_argument("--mutants", action="store_true", help="name them")
+    parser.add_argument("--mutant", help="put a fault into the package first")
     parser.add_argument("--leave-out", default="", help="happenings: 3,17,21")
     parser.add_argument(
         "--outcomes", action="store_true", help="a line of JSON for each"
@@ -89,6 +91,12 @@ def main() -> int:
     """Lives what the command line asks for."""
     options = parsed()
     setting.install()
+    if options.mutants:
+        for name, change in mutants.ALL.items():
+            print(f"{name}: {(change.__doc__ or '').splitlines()[0]}")
+        return 0
+    if options.mutant:
+        mutants.ALL[options.mutant]()
     left_out = [int(n) for n in options.leave_out.split(",") if n]
     days = 0
     for seed in seeds(options):
@@ -97,7 +105,10 @@ def main() -> int:
             outcome = history.run(seed, left_out, options.days, log)
         except Wrong as error:
             print(f"seed {seed}, commit {commit()}: {error}", flush=True)
-            if options.log:
+            if options.mutant:
+                spent = time.process_time() / 60
+                print(f"minutes spent: {spent:.3f}")
+            elif options.log:
                 print("\n".join(log or ()))
             else:
                 print(shrinking.told(seed, options.days))

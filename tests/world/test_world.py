@@ -15,15 +15,20 @@ FIRST_SEED = int(os.environ.get("EC2MAP_SYNC_FIRST_SEED", "0"))
 pytestmark = pytest.mark.timeout(900 + 4 * 60 * MINUTES)
 
 
-def run(*arguments: object) -> str:
+def lived(*arguments: object) -> subprocess.CompletedProcess[str]:
     # In a process of its own: time there is not that of the tests.
     done = subprocess.run(
-        [sys.executable, RUN, *map(str, arguments)],
+        [sys.executable, *map(str, arguments)],
         capture_output=True,
         text=True,
         check=False,
     )
     print(done.stdout, done.stderr)
+    return done
+
+
+def run(*arguments: object) -> str:
+    done = lived(RUN, *arguments)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -48,3 +53,21 @@ def test_a_seed_is_one_history_to_the_last_switch():
     assert one == other
     assert one["switches"] > 1000
     assert one["fingerprint"] != another["fingerprint"]
+
+
+def test_a_batch_of_which_only_the_first_counts_is_found():
+    done = lived(
+        *(RUN, "--mutant", "take_the_first_of_a_batch"),
+        *("--minutes", 1, "--days", 1),
+    )
+
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert done.stdout.startswith("seed ")
+
+
+@pytest.mark.long
+@pytest.mark.timeout(4 * 3600)
+def test_the_judge_finds_every_mutant():
+    done = lived(RUN.with_name("mutate.py"), "--minutes", 3)
+
+    assert done.returncode == 0, done.stdout + done.stderr
