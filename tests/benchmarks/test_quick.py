@@ -39,6 +39,7 @@ ALL = os.environ.get("EC2MAP_SYNC_BENCHMARK") == "all"
 PARTS = ALWAYS | OTHERS if ALL else ALWAYS
 
 
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_the_quick_benchmark_measures_every_line(tmp_path):
     output = tmp_path / "run.json"

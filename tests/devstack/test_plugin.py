@@ -213,6 +213,7 @@ def test_clean_leaves_nothing(host):
         assert host.rows(cell)  # Nova's tables are Nova's
 
 
+@pytest.mark.long
 def test_a_disabled_service_changes_nothing(make_devstack):
     host = make_devstack()
     host.configure("disable_service ec2map-sync-agent")

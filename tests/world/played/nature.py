@@ -24,6 +24,7 @@ _real = SimpleNamespace(
     time_ns=time.time_ns,
     monotonic=time.monotonic,
     sleep=time.sleep,
+    thread_time=time.thread_time,
     urandom=os.urandom,
 )
 _now: list[Scheduler] = []
@@ -59,6 +60,11 @@ def _time_ns() -> int:
     return int(_time() * 1_000_000) * 1000 if _now else _real.time_ns()
 
 
+def _thread_time() -> float:
+    """What a task works takes none of its world's time."""
+    return 0.0 if _now else _real.thread_time()
+
+
 def _sleep(seconds: float) -> None:
     if current() is None:
         _real.sleep(seconds)
@@ -79,6 +85,7 @@ def install() -> None:
     """Lets time and chance be the world's, once there is one."""
     time.time, time.time_ns = _time, _time_ns
     time.monotonic, time.sleep = _monotonic, _sleep
+    time.thread_time = _thread_time
     os.urandom = _urandom
 
 
@@ -156,6 +163,10 @@ class Thread:
         except Exception as error:
             raise Wrong(f"thread {self._name!r} has died") from error
         self._ended.set()
+
+    def is_alive(self) -> bool:
+        """Returns whether it has not ended."""
+        return not self._ended.is_set()
 
     def join(self, seconds: float | None = None) -> None:
         """Waits until it has ended."""
@@ -252,6 +263,7 @@ UNHURRIED = {
         "PATIENCE": 5.0,
     },
     "ec2map_sync.peers.bus": {"SILENCE": 20.0},
+    "ec2map_sync.running.threads": {"BEAT_INTERVAL": 15.0},
 }
 """What the package does by polling, in seconds; whoever is woken does not
 wait for it."""
