@@ -1,11 +1,6 @@
-"""The benchmark works: every line of it is measured. No times are judged.
-
-Of its parts, these runs have some; with EC2MAP_SYNC_BENCHMARK=all, as `tox -e
-everything` has it, every one.
-"""
+"""The benchmark works: every line of it is measured. No times are judged."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -17,12 +12,10 @@ pytestmark = pytest.mark.services
 
 BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "run.py"
 
-ALWAYS = {
+PARTS = {
     "batch": {"batch", "batch limit", "statements"},
     "notes": {"note", "next note"},
     "verify": {"verify"},
-}
-OTHERS = {
     "ingest": {"ingest", "ingest two", "cpu", "published"},
     "apply": {"apply"},
     "latency": {
@@ -35,8 +28,6 @@ OTHERS = {
     "take-over": {"take-over", "memory"},
     "questions": {"questions.rate", "questions.p99", "questions.cpu"},
 }
-ALL = os.environ.get("EC2MAP_SYNC_BENCHMARK") == "all"
-PARTS = ALWAYS | OTHERS if ALL else ALWAYS
 
 
 @pytest.mark.long
