@@ -15,6 +15,11 @@ class Ec2MapError(Exception):
     at_once = False
     """Whether it is said at once, also in the place of another trouble."""
 
+    def __str__(self) -> str:
+        """Writes it as one line, whatever it quotes."""
+        text = super().__str__()
+        return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
 
 class BadId(Ec2MapError):
     """A text is neither an image UUID nor an EC2 image id."""

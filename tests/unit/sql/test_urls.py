@@ -275,7 +275,30 @@ def test_whatever_an_option_says_there_is_a_line_or_none_is_needed(
         said = describe(error, database=OPTION)
         assert said.startswith(OPTION)
         assert "SECRET" not in said
-        assert "\n" not in said
+        assert len(said.splitlines()) == 1
+
+
+BREAKS = ["\n", "a\nb", "\r", "\x85", "\u2028", "\x0b", "\x1e", "\ud800"]
+
+
+@pytest.mark.parametrize("text", BREAKS)
+def test_what_an_error_quotes_does_not_break_its_line(text):
+    said = str(ConfigError(f"[ledger] connection: {text}: no such file"))
+
+    assert len(said.splitlines()) == 1
+    assert said.encode()
+    assert said.startswith("[ledger] connection: ")
+
+
+@pytest.mark.parametrize("option", ["ssl_cipher", "ssl_ca"])
+@pytest.mark.parametrize("text", BREAKS[:-1])
+def test_an_option_s_value_does_not_break_the_line(option, text):
+    url = f"mysql://u:SECRET@127.0.0.1:1/nova?{option}={quote(text)}"
+
+    with pytest.raises(ConfigError, match=option) as caught:
+        create_engine(parse_url(url, OPTION)).connect()
+
+    assert len(str(caught.value).splitlines()) == 1
 
 
 def test_several_hosts_are_more_than_the_driver_takes():
