@@ -2,6 +2,7 @@
 
 import base64
 import re
+from itertools import pairwise
 from typing import Any
 
 from ec2map_sync.protocol.fields import integer, list_of
@@ -44,12 +45,18 @@ def _range_from_json(value: Any) -> Range:
 def ranges_from_json(value: Any, most: int) -> tuple[Range, ...]:
     """Reads ranges.
 
-    :raises BadMessage: they are too many, or one is none.
+    However many there are, whoever looks at them looks at each claim once.
+
+    :raises BadMessage: they are too many, or overlap, or one is none.
     """
-    ranges = list_of(value)
-    if len(ranges) > most:
-        raise BadMessage(f"{len(ranges)} ranges, where {most} may be")
-    return tuple(map(_range_from_json, ranges))
+    items = list_of(value)
+    if len(items) > most:
+        raise BadMessage(f"{len(items)} ranges, where {most} may be")
+    ranges = tuple(map(_range_from_json, items))
+    spans = sorted(one.span for one in ranges)
+    if any(one.stop > other.start for one, other in pairwise(spans)):
+        raise BadMessage("ranges that overlap")
+    return ranges
 
 
 def span_to_json(span: Span) -> list[Any]:

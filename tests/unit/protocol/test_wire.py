@@ -425,6 +425,23 @@ def test_more_ranges_than_anybody_asks_for_are_refused(kind):
         received(*signed(body, type=kind))
 
 
+@pytest.mark.parametrize("kind", ["compare", "answer"])
+@pytest.mark.parametrize(
+    "spans",
+    [
+        [((0, ""), (9, "")), ((0, ""), (9, ""))],
+        [((5, ""), (9, "")), ((0, ""), (5, "0"))],
+        [((0, ""), (1, "")), ((2, ""), (9, "")), ((3, ""), (4, ""))],
+    ],
+)
+def test_nobody_is_made_to_look_at_claims_more_than_once(kind, spans):
+    ranges = [[start, stop, 1, 1] for start, stop in spans]
+    fields = {"id": "x", "ranges": ranges, "claims": [], "rest": []}
+
+    with pytest.raises(BadMessage, match="overlap"):
+        received(*signed(json.dumps(fields).encode(), type=kind))
+
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
