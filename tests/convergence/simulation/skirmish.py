@@ -463,11 +463,11 @@ def judge(field: Field) -> None:
     """
     for outlaw in field.outlaws:
         outlaw.hears = False
-    # What is stamped as far ahead as just may be is refused by those whose
-    # clock is behind the others', until it has come as far.
     skews = [member.skew for member in field.honest]
-    field.now += max(skews) - min(skews)
     for decided in range(DECISIONS):
+        # What is stamped as far ahead as just may be is refused by those
+        # whose clock is behind the others', until it has come as far.
+        field.now += max(skews) - min(skews)
         field.outcome.rounds = decided
         tell_each_other(field)
         held = False
