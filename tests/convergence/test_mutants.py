@@ -47,7 +47,7 @@ def test_a_follower_that_never_pulls_is_caught():
 class AcknowledgesFirst(Follower):
     def _take(self, messages):
         self._inlet.acknowledge(messages)
-        super()._take(messages)
+        return super()._take(messages)
 
 
 def test_a_follower_that_acknowledges_before_it_records_is_caught():

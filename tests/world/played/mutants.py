@@ -218,7 +218,7 @@ def pull_outlives_its_connection() -> None:
 @mutant
 def answer_nobody() -> None:
     """The Answerer takes every question for one that it has answered."""
-    put(answerer.Answerer, "_answer", lambda _self, _message: None)
+    put(answerer.Answerer, "_answer", lambda _self, _message: 0.0)
 
 
 @mutant
