@@ -18,15 +18,19 @@ def costs(tmp_path_factory):
 @pytest.mark.parametrize(
     ("name", "times"),
     [
-        ("in one hour", 4),
-        ("spread over all time", 4),
-        ("on either side, over all time", 9),
+        ("in one hour", 7),
+        ("spread over all time", 7),
+        ("on either side, over all time", 14),
     ],
 )
 def test_few_differences_among_many_claims_cost_few_bytes(costs, name, times):
-    """Of so few, what is said around them is the larger part."""
+    """Of so few, what is said around them is the larger part.
+
+    Keys are drawn by chance: one sketch of fifty is too small, and is drawn
+    again, which costs as many bytes once more.
+    """
     cost = costs[name]
 
     assert cost.found == (10 if "either" in name else 20)
     assert 1 < cost.ratio <= times
-    assert cost.questions <= 4  # one sketch of a hundred is too small
+    assert cost.questions <= 5
