@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from questions import Arrived, Inbox, Outlet
 
 from ec2map_sync.peers.addressee import TIME_LIMIT, Addressee
 from ec2map_sync.peers.answerer import Answerer
@@ -14,37 +15,6 @@ SECOND = 1_000_000
 HOUR = 3600 * SECOND
 KEY = SigningKey.generate()
 QUESTION = messages.Compare(id="q", ranges=())
-
-
-class Arrived:
-    def __init__(self, headers, body):
-        self.headers, self.body = headers, body
-
-
-class Inbox:
-    def __init__(self):
-        self.arrived = []
-
-    def read(self, _limit, _seconds):
-        arrived, self.arrived = self.arrived, []
-        return arrived
-
-    def acknowledge(self, _arrived):
-        pass
-
-
-class Outlet:
-    def __init__(self):
-        self.sent = []
-        self.broken = False
-
-    def send(self, routing_key, _headers, _body):
-        if self.broken:
-            raise ConnectionResetError
-        self.sent.append(routing_key)
-
-    def pump(self):
-        pass
 
 
 class Region:

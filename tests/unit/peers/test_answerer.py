@@ -1,6 +1,7 @@
 """The Answerer: questions are answered, what is none costs a rest."""
 
 import pytest
+from questions import Arrived, Inbox, Outlet
 
 from ec2map_sync.peers.answerer import Answerer
 from ec2map_sync.peers.throttle import Throttle
@@ -9,38 +10,6 @@ from ec2map_sync.protocol.signing import PublicKey, SigningKey
 
 NOW = 1_800_000_000_000_000
 QUESTION = messages.Compare(id="a", ranges=(), to="one", until=NOW + 10**7)
-
-
-class Arrived:
-    def __init__(self, headers, body):
-        self.headers, self.body = headers, body
-
-
-class Inbox:
-    """What has been asked."""
-
-    def __init__(self):
-        self.arrived = []
-
-    def read(self, _limit, _seconds):
-        arrived, self.arrived = self.arrived, []
-        return arrived
-
-    def acknowledge(self, arrived):
-        pass
-
-
-class Outlet:
-    """What is answered."""
-
-    def __init__(self):
-        self.sent = []
-
-    def send(self, key, *_message):
-        self.sent.append(key)
-
-    def pump(self):
-        pass
 
 
 @pytest.fixture
