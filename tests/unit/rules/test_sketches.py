@@ -45,7 +45,7 @@ def test_what_is_peeled_is_the_difference(shared, ours, theirs):
 def test_as_many_as_it_was_made_for_are_nearly_always_peeled(
     rng, count, mixed
 ):
-    rounds = max(3, 300 // count)
+    rounds = max(8, 300 // count)
     failed = 0
     for _ in range(rounds):
         some = [rng.getrandbits(40) for _ in range(count)]
@@ -53,7 +53,8 @@ def test_as_many_as_it_was_made_for_are_nearly_always_peeled(
         found = difference(ours, theirs, Shape.draw(count)).peel()
         failed += found != (set(ours), set(theirs))
 
-    assert failed <= 1 + rounds // 10
+    # With two of a hundred, once in a million runs by chance.
+    assert failed <= 4 + rounds // 13
 
 
 def test_it_takes_as_few_buckets_as_the_paper_has():
