@@ -174,6 +174,18 @@ def test_the_commands_are_in_it(region):
     assert "RegionOne" in told
 
 
+def test_postgresql_can_have_the_ledger(region, postgresql):
+    url = postgresql.create_database("contained")
+    text = region.config_file.read_text()
+    elsewhere = region.directory / "postgresql.conf"
+    elsewhere.write_text(text.replace(region.ledger, url))
+    elsewhere.chmod(0o644)
+
+    region.run("ec2map-sync", "db", "upgrade", "--config-file", str(elsewhere))
+
+    assert postgresql.execute("SELECT revision FROM head", "contained")
+
+
 def test_nobody_in_it_is_root_and_nothing_can_be_written(region):
     assert region.run("python3", "-c", ASK) == "42490\n"
 
