@@ -1,11 +1,13 @@
 """Comparing by sketches: what is missing comes in two or three questions."""
 
 import random
+import shutil
 from dataclasses import replace
 
 import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings, strategies as st
+from sqlalchemy.engine import Engine
 
 from ec2map_sync.ledger import Ledger, schema
 from ec2map_sync.peers import compare
@@ -29,24 +31,43 @@ def claim(n, at=0, kind=None):
     )
 
 
+SHARED = [claim(n) for n in range(0, 20_000, 2)]
+
+
+def opened(path, claims) -> tuple[Engine, Ledger]:
+    engine = create_engine(parse_url(f"sqlite:///{path}", "x"))
+    schema.upgrade(engine)
+    ledger = Ledger(engine, SCHEME)
+    ledger.record(claims)
+    return engine, ledger
+
+
+@pytest.fixture(scope="module")
+def shared_file(tmp_path_factory):
+    """A ledger of what is shared: sooner copied than filled."""
+    path = tmp_path_factory.mktemp("shared") / "db"
+    engine, _ = opened(path, SHARED)
+    with engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    engine.dispose()
+    return path
+
+
 @pytest.fixture
-def new_ledger(tmp_path):
+def new_ledger(tmp_path, shared_file):
     engines = []
 
-    def make(*claims) -> Ledger:
+    def make(*claims, shared=False) -> Ledger:
         path = tmp_path / f"db{len(engines)}"
-        engines.append(create_engine(parse_url(f"sqlite:///{path}", "x")))
-        schema.upgrade(engines[-1])
-        ledger = Ledger(engines[-1], SCHEME)
-        ledger.record(claims)
+        if shared:
+            shutil.copy(shared_file, path)
+        engine, ledger = opened(path, claims)
+        engines.append(engine)
         return ledger
 
     yield make
     for engine in engines:
         engine.dispose()
-
-
-SHARED = [claim(n) for n in range(0, 20_000, 2)]
 
 
 def told(question, *, older=False):
@@ -72,7 +93,7 @@ def pull_into(ours, theirs, *, older=False, asked=None, span=EVERYTHING):
 
 def test_what_is_missing_anywhere_comes_with_the_second_answer(new_ledger):
     extra = [claim(n, 1) for n in range(1, 20_000, 200)]
-    ours, theirs = new_ledger(*SHARED), new_ledger(*SHARED, *extra)
+    ours, theirs = new_ledger(shared=True), new_ledger(*extra, shared=True)
 
     pull, asked, answers = pull_into(ours, theirs)
 
@@ -85,7 +106,7 @@ def test_what_is_missing_anywhere_comes_with_the_second_answer(new_ledger):
 def test_what_either_lacks_comes_with_the_third_answer(new_ledger):
     one = [claim(n, 1) for n in range(1, 20_000, 200)]
     two = [claim(n, 2) for n in range(101, 20_000, 200)]
-    ours, theirs = new_ledger(*SHARED, *one), new_ledger(*SHARED, *two)
+    ours, theirs = new_ledger(*one, shared=True), new_ledger(*two, shared=True)
 
     pull, asked, _ = pull_into(ours, theirs)
     pull_into(theirs, ours)
@@ -97,7 +118,7 @@ def test_what_either_lacks_comes_with_the_third_answer(new_ledger):
 
 def test_claims_that_say_different_things_are_told_apart(new_ledger):
     newer = [claim(n, 0, Kind.AKI) for n in range(0, 20_000, 400)]
-    ours, theirs = new_ledger(*SHARED), new_ledger(*SHARED, *newer)
+    ours, theirs = new_ledger(shared=True), new_ledger(*newer, shared=True)
 
     pull, asked, _ = pull_into(ours, theirs)
 
@@ -111,7 +132,7 @@ def test_more_than_one_sketch_can_tell_comes_with_several(
 ):
     monkeypatch.setattr(compare, "MOST_DIFFERENCES", 30)
     extra = [claim(n, 1) for n in range(1, 20_000, 200)]
-    ours, theirs = new_ledger(*SHARED), new_ledger(*SHARED, *extra)
+    ours, theirs = new_ledger(shared=True), new_ledger(*extra, shared=True)
 
     pull, asked, _ = pull_into(ours, theirs)
 
@@ -125,7 +146,7 @@ def test_more_than_one_sketch_can_tell_comes_with_several(
 
 def test_a_peer_of_a_release_before_is_asked_as_ever(new_ledger):
     extra = [claim(n, 1) for n in range(1, 20_000, 1000)]
-    ours, theirs = new_ledger(*SHARED), new_ledger(*SHARED, *extra)
+    ours, theirs = new_ledger(shared=True), new_ledger(*extra, shared=True)
 
     pull, asked, answers = pull_into(ours, theirs, older=True)
 
@@ -225,7 +246,7 @@ def test_a_peer_that_can_tell_nothing_of_sketches_is_asked_for_all(
 
 def test_a_claim_that_was_changed_by_hand_is_told_to_nobody(new_ledger):
     extra = [claim(n, 1) for n in range(1, 2000, 100)]
-    ours, theirs = new_ledger(*SHARED), new_ledger(*SHARED, *extra)
+    ours, theirs = new_ledger(shared=True), new_ledger(*extra, shared=True)
     edit = f"UPDATE claims SET wanted = 7, wanted_at = 7 {WHERE}"
     with theirs._engine.begin() as connection:
         connection.execute(sa.text(edit), {"image": extra[3].image})
@@ -238,7 +259,7 @@ def test_a_claim_that_was_changed_by_hand_is_told_to_nobody(new_ledger):
 
 def test_of_what_is_asked_about_only_that_is_answered(new_ledger):
     extra = [claim(n, 1) for n in range(1, 20_000, 200)]
-    ours, theirs = new_ledger(*SHARED), new_ledger(*SHARED, *extra)
+    ours, theirs = new_ledger(shared=True), new_ledger(*extra, shared=True)
     span = Span(claim(3001).bound, claim(9000).bound)
 
     pull, _, _ = pull_into(ours, theirs, span=span)

@@ -106,18 +106,18 @@ def histories(count: int, seed: int):
         ]
 
 
-def wrong_histories(board: type[Board], count: int, seed: int) -> int:
-    wrong = 0
+def goes_wrong(board: type[Board], count: int, seed: int) -> bool:
     for history in histories(count, seed):
         memory = Memory(SMALL, board)
         for batch in history:
             memory.record(batch)
-        wrong += memory.mapping != settle(memory.claims.values(), SMALL)
-    return wrong
+        if memory.mapping != settle(memory.claims.values(), SMALL):
+            return True
+    return False
 
 
 def test_a_thousand_crowded_histories_settle_as_from_scratch():
-    assert wrong_histories(Board, 1000, seed=20240501) == 0
+    assert not goes_wrong(Board, 1000, seed=20240501)
 
 
 class ForgetsToLookAgain(Board):
@@ -143,11 +143,11 @@ class LooksAgainOnlyIfFree(Board):
 
 
 def test_a_board_that_forgets_to_look_again_is_caught():
-    assert wrong_histories(ForgetsToLookAgain, 300, seed=1) > 0
+    assert goes_wrong(ForgetsToLookAgain, 300, seed=1)
 
 
 def test_a_board_that_looks_again_only_at_free_seats_is_caught():
-    assert wrong_histories(LooksAgainOnlyIfFree, 300, seed=1) > 0
+    assert goes_wrong(LooksAgainOnlyIfFree, 300, seed=1)
 
 
 def test_claims_that_come_in_order_never_move_a_number():
@@ -214,7 +214,7 @@ def test_every_number_that_somebody_has_lost_is_an_eviction(history):
 
 def test_without_who_is_blamed_the_rest_of_a_batch_evicts_nobody():
     looks = []
-    for history in histories(1000, seed=20240503):
+    for history in histories(300, seed=20240503):
         memory = Memory(SMALL)
         for batch in history:
             rest = join_all(batch)
@@ -228,7 +228,7 @@ def test_without_who_is_blamed_the_rest_of_a_batch_evicts_nobody():
                 rest = {i: c for i, c in rest.items() if i not in blamed}
             memory.record(batch)
 
-    assert sum(1 for trial in looks if trial.evictions) > 1000
+    assert sum(1 for trial in looks if trial.evictions) > 300
 
 
 def test_an_adoption_takes_nothing_from_anybody():
