@@ -37,6 +37,10 @@ CLOSE_TIMEOUT = 2
 HEARTBEAT = 20
 """Seconds after which a silent connection counts as dead."""
 
+_BETWEEN_BEATS = 0.45
+"""Of a heartbeat's time; the broker sends one after half of it. Each lets who
+waits for an answer wait anew: waiting longer, nobody would ever give up."""
+
 
 def describe(error: Exception) -> str | None:
     """Says in one line what a broker answered; None if it was not one."""
@@ -100,6 +104,8 @@ class Link:
         self._address = address
         self._connection: kombu.Connection | None = None
         self._socket: socket.socket | None = None
+        self._longest = float("inf")
+        """Seconds for which an answer can be waited for; see there."""
         self._pumped = 0.0
         self._turn = -1
 
@@ -110,11 +116,16 @@ class Link:
             self._turn += 1
             connection = connect(self._address, self._turn)
             self._connection = connection
-            inner = getattr(connection.connection, "transport", None)
-            self._socket = getattr(inner, "sock", None)
+            self._know(connection.connection)
             self._limit(ANSWER_TIMEOUT)
             self._set_up(connection.default_channel)
         return self._connection
+
+    def _know(self, inner: Any) -> None:
+        """Keeps what limits how long an answer of amqp's may take."""
+        self._socket = getattr(getattr(inner, "transport", None), "sock", None)
+        beat = getattr(inner, "heartbeat", None)
+        self._longest = _BETWEEN_BEATS * beat if beat else float("inf")
 
     def _set_up(self, channel: Any) -> None:
         raise NotImplementedError
@@ -141,7 +152,7 @@ class Link:
     def _limit(self, seconds: float) -> None:
         if self._socket is not None:
             with suppress(OSError):  # it may be closed already
-                self._socket.settimeout(seconds)
+                self._socket.settimeout(min(seconds, self._longest))
 
 
 def publish(

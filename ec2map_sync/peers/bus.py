@@ -26,8 +26,7 @@ SILENCE = 5.0
 a consumer of one that is just gets nothing."""
 
 ALIVE = 5
-"""Seconds that it may take to answer. Were it longer than the broker's
-heartbeats are apart, each of these would let us wait on."""
+"""Seconds that it may take to answer."""
 
 LOOK_AGAIN = 300.0
 """Seconds after which who reads a spare queue looks for the usual one."""

@@ -8,7 +8,12 @@ from proxy import Proxy, Way
 from servers import free_port
 
 from ec2map_sync.broker.address import Address
-from ec2map_sync.broker.link import BROKEN, HEARTBEAT as USUAL, connect
+from ec2map_sync.broker.link import (
+    BROKEN,
+    HEARTBEAT as USUAL,
+    Link,
+    connect,
+)
 from ec2map_sync.peers import bus
 
 pytestmark = pytest.mark.services
@@ -77,6 +82,31 @@ def test_a_link_that_dies_while_it_is_set_up_is_given_up(rabbit_a, link):
         outlet.send("nobody", {}, b"{}")
 
     outlet.close()
+
+
+class Unanswered(Link):
+    """Asks a broker which goes on to send heartbeats, and does not hear."""
+
+    def __init__(self, address, link):
+        super().__init__(address)
+        self._link = link
+
+    def _set_up(self, channel):
+        self._link.swallow(Way.TO_BROKER)
+        channel.queue_declare("never", passive=True)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("beat", [1, HEARTBEAT, 4])
+def test_a_broker_that_beats_and_does_not_answer_is_left(rabbit_a, link, beat):
+    address = Address(link.url(rabbit_a.url(), heartbeat=beat))
+    source = Unanswered(address, link)
+
+    # Not the broker's end, after three times in which it heard nothing.
+    with pytest.raises(TimeoutError):
+        source.open()
+
+    source.close()
 
 
 def refusing():
