@@ -25,6 +25,9 @@ all have heard of what was claimed before."""
 _ORIGIN = "ec2map-sync/agreement/v1/"
 _PROOF = "ec2map-sync/proof/v1"
 _LINES = 5
+_DIGITS = 18
+"""Of a number, at most: what every database keeps, and every text has room
+for."""
 
 MAX_PROOF = 64 * 1024
 """Bytes; one of a million images, signed by three regions, has 1,700."""
@@ -61,9 +64,10 @@ def hash_of(text: str) -> Hash:
 def count_of(text: str) -> int:
     """Reads a number, as only one spelling has it.
 
-    :raises BadNote: it is none.
+    :raises BadNote: it is none, or larger than a stamp can be.
     """
-    if not (text.isascii() and text.isdigit()) or str(int(text)) != text:
+    digits = text.isascii() and text.isdigit() and len(text) <= _DIGITS
+    if not digits or str(int(text)) != text:
         raise BadNote(f"{text[:20]!r} is no number")
     return int(text)
 

@@ -44,3 +44,18 @@ def list_of(value: Any) -> list[Any]:
     if not isinstance(value, list):
         raise TypeError("a list is missing")
     return value
+
+
+def is_text(value: Any) -> bool:
+    """Returns whether a value is text that every side writes the same way.
+
+    JSON, and AMQP's tables, may hold halves of surrogate pairs, which no
+    bytes stand for.
+    """
+    if not isinstance(value, str):
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

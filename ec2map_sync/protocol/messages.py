@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ec2map_sync.protocol.fields import integer, list_of, stamp
+from ec2map_sync.protocol.fields import integer, is_text, list_of, stamp
 from ec2map_sync.protocol.seen import Seen, seen_from_json, seen_to_json
 from ec2map_sync.protocol.spans import (
     print_from_json,
@@ -238,7 +238,7 @@ def _signed(value: Any) -> str:
 
     Who has signed what is looked at by who keeps it.
     """
-    fits = isinstance(value, str) and len(value) <= MAX_SIGNED
+    fits = is_text(value) and len(value) <= MAX_SIGNED
     return value if fits else ""
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from ec2map_sync.protocol.fields import is_text
 from ec2map_sync.rules.claims import Stamp
 
 MOST_SEEN = 64
@@ -53,7 +54,7 @@ def seen_from_json(value: Any) -> tuple[Seen, ...]:
 def _read(value: Any) -> Seen | None:
     match value:
         case [str(name), str(state), until, lag, *more] if (
-            0 < len(name) <= _LONGEST and state in STATES
+            0 < len(name) <= _LONGEST and is_text(name) and state in STATES
         ):
             # Releases of before say nothing of canaries.
             canary, canary_at, *_ = *more, None, None

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ec2map_sync.protocol.fields import stamp
+from ec2map_sync.protocol.fields import is_text, stamp
 from ec2map_sync.protocol.messages import (
     FROM_JSON,
     TO_JSON,
@@ -173,20 +173,6 @@ def _signed(headers: Headers, body: bytes) -> bytes:
     return b"".join(len(f).to_bytes(8) + f for f in (*fields, body))
 
 
-def _is_text(value: Any) -> bool:
-    """Returns whether a header is text that every side writes the same way.
-
-    AMQP's tables may hold halves of surrogate pairs.
-    """
-    if not isinstance(value, str):
-        return False
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def _verify(
     headers: Headers, body: bytes, trusted: Mapping[str, Trust]
 ) -> Trust:
@@ -195,7 +181,7 @@ def _verify(
         raise BadMessage(f"unreadable: {unreadable[:200]}")
     _require_version(headers)
     for name in ("type", "sender", "scheme", "signature"):
-        if not _is_text(headers.get(name)):
+        if not is_text(headers.get(name)):
             raise BadMessage(f"header {name} is missing, or no text")
     stamp(headers.get("sent_at"), 2**63, "header sent_at")
     trust = trusted.get(headers["sender"])

@@ -18,7 +18,8 @@ def asked(tmp_path_factory):
     region.ledger.journal.note_peer(
         "RegionTwo",
         received_at=7,
-        sees='[["RegionOne", "agrees", 7, 0], ["<b>", "silent", null, null]]',
+        sees='[["RegionOne", "agrees", 7, 0], ["<b>", "silent", null, null],'
+        r'["\ud800", "silent", null, null]]',
     )
     return client(region)
 

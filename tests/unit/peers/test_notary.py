@@ -246,6 +246,16 @@ def of_more_images(note, peer):
     return Note(text=text, signatures=(sign(text, "two", peer.key),))
 
 
+def of_countless_images(note, peer):
+    text = note.text.replace("\n5\n", f"\n5{18 * '0'}\n")
+    return Note(text=text, signatures=(sign(text, "two", peer.key),))
+
+
+def of_more_digits_than_python_reads(note, peer):
+    text = note.text.replace("\n5\n", f"\n{5000 * '5'}\n")
+    return Note(text=text, signatures=(sign(text, "two", peer.key),))
+
+
 def of_another_scheme(note, peer):
     text = note.text.replace(SCHEME.fingerprint, "0123")
     return Note(text=text, signatures=(sign(text, "two", peer.key),))
@@ -259,6 +269,8 @@ def of_another_scheme(note, peer):
         (with_another_count, "not of this text"),
         (far_ahead, "24 h ahead"),
         (of_another_scheme, "of scheme 0123"),
+        (of_countless_images, "is no number"),
+        (of_more_digits_than_python_reads, "is no number"),
         (lambda _note, _peer: "nothing", "no signed note"),
         (of_more_images, "about another note"),
     ],
@@ -319,10 +331,11 @@ def test_a_heartbeat_counts_whatever_stands_for_its_note(regions):
     two.sign()
     two.publisher.step()
     headers, body = two.outlet.said
-    for odd in (None, 7, {"a": 1}, "x" * 5000, ["note"]):
-        fields = json.loads(body) | {"note": odd}
+    for odd in (None, 7, {"a": 1}, "x" * 5000, ["note"], "\ud800"):
+        fields = json.loads(body) | {"note": odd, "statement": odd}
         beat = messages.FROM_JSON["heartbeat"](fields, one.pen.clock())
-        assert (beat.note, beat.newest) == ("", fields["newest"])
+        said = (beat.note, beat.statement, beat.newest)
+        assert said == ("", "", fields["newest"])
     assert headers["type"] == "heartbeat"
 
 
