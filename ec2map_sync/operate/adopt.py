@@ -1,10 +1,12 @@
 """Adopting ids that images have had before: rows become wanted numbers."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from ec2map_sync.ledger import Ledger
+from ec2map_sync.rules.canaries import is_canary
 from ec2map_sync.rules.claims import sighting_of
 from ec2map_sync.rules.ec2id import ON_DEMAND, image_key
 from ec2map_sync.rules.errors import BadId
@@ -27,7 +29,7 @@ class AdoptionClass(StrEnum):
     TAKEN = "taken"
     """The number belongs to another image; an adoption never takes it."""
     NO_IMAGE = "no image"
-    """The row's uuid is none."""
+    """The row's uuid is none, or a canary's."""
     ON_DEMAND = "on demand"
     """Above our band, where Nova goes on counting, or too large for Nova's
     table; not to be adopted."""
@@ -97,9 +99,8 @@ class Adoption:
     def _judge(
         self, row: SinkRow, *, wanted: int | None, holder: str | None
     ) -> AdoptionClass:
-        try:
-            image = image_key(row.uuid)
-        except BadId:
+        image = _image_of(row)
+        if image is None:
             return AdoptionClass.NO_IMAGE
         if holder not in {None, image}:
             return AdoptionClass.TAKEN
@@ -111,6 +112,14 @@ class Adoption:
         if row.number in self._used:
             return AdoptionClass.TAKEN
         return AdoptionClass.ADOPT
+
+
+def _image_of(row: SinkRow) -> str | None:
+    """Returns whose row it is; a user may have given an image any UUID."""
+    with suppress(BadId):
+        image = image_key(row.uuid)
+        return None if is_canary(image) else image
+    return None
 
 
 def _pages(sink: Sink, after: int, stop: int) -> Iterator[list[SinkRow]]:

@@ -6,6 +6,7 @@ import sqlalchemy as sa
 from small_cell import image, put, rows, see
 
 from ec2map_sync.operate.adopt import Adoption, AdoptionClass
+from ec2map_sync.rules.canaries import canary_of
 from ec2map_sync.rules.claims import Claim, Sighting, Wanted
 from ec2map_sync.rules.ec2id import Kind
 from ec2map_sync.rules.rows import RowClass
@@ -79,6 +80,20 @@ def test_rows_above_the_band_and_odd_ones_are_only_counted(ledger, cell, sink):
         AdoptionClass.NO_IMAGE: 1,
         AdoptionClass.ON_DEMAND: 1,
     }
+
+
+@pytest.mark.parametrize("spelled", [str.lower, str.upper])
+def test_a_user_s_image_that_passes_for_a_canary_ends_no_adoption(
+    ledger, cell, sink, spelled
+):
+    put(cell, (5, spelled(canary_of("RegionOne", 1))), (6, image(2)))
+
+    assert adopt(ledger, sink) == {
+        AdoptionClass.NO_IMAGE: 1,
+        AdoptionClass.ADOPT: 1,
+    }
+
+    assert number(ledger, 2) == 6
 
 
 def test_another_regions_adoption_is_respected(ledger, cell, sink):
