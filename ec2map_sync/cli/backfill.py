@@ -79,7 +79,8 @@ class Backfill(RegionLister):
         if survey.unusable:
             self.note(
                 f"{len(survey.unusable)} images have ids that are no UUIDs, "
-                f"for example {survey.unusable[0][:60]}; they get no EC2 id"
+                "or that are kept for canaries, for example "
+                f"{survey.unusable[0][:60]}; they get no EC2 id"
             )
         seen, claimed = survey.seen - len(survey.unusable), survey.claimed
         return ("region", "seen", "claimed", "known"), [

@@ -245,8 +245,8 @@ class Auditor:
             self._remark(text)
         if survey.everything and survey.unusable:
             LOG.warning(
-                "%d images of Glance have ids that are no UUIDs, for example "
-                "%s; they get no EC2 id",
+                "%d images of Glance have ids that are no UUIDs, or that are "
+                "kept for canaries, for example %s; they get no EC2 id",
                 len(survey.unusable),
                 survey.unusable[0][:60],
             )

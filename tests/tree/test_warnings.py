@@ -40,8 +40,10 @@ SAID_BY_AN_ARGUMENT = {
 NOTHING_TO_DO = {
     "the ledger is at revision %d, and was at %d: it was restored; every "
     "sink is gone through again": "that is all that has to be done",
-    "%d images of Glance have ids that are no UUIDs, for example %s; they "
-    "get no EC2 id": "no other id can be given to them",
+    "%d images of Glance have ids that are no UUIDs, or that are kept for "
+    "canaries, for example %s; they get no EC2 id": (
+        "no other id can be given to them"
+    ),
     "notifications are given back, to come again": "a mistake of ours",
     "%s failed, and tries again": "a mistake of ours, with its place",
     "no answer for %s": "a mistake of ours; the next question may go well",

@@ -11,6 +11,7 @@ from ec2map_sync.glance.audit import Survey
 from ec2map_sync.glance.catalogue import _image
 from ec2map_sync.glance.listener import Recorder
 from ec2map_sync.ledger import Ledger, schema, tables
+from ec2map_sync.rules.canaries import canary_of
 from ec2map_sync.rules.ec2id import Kind, Scheme
 from ec2map_sync.sql.database import create_engine, parse_url
 
@@ -109,6 +110,24 @@ def test_nor_does_the_audit_stumble(odd):
         ]
 
         assert OTHER in {s.image for s in survey.sightings(images)}
+
+
+@pytest.mark.parametrize("spelled", [str.lower, str.upper])
+def test_an_image_that_passes_for_a_canary_leaves_nothing_behind(
+    tmp_path, spelled
+):
+    canary = spelled(canary_of("RegionOne", 1))
+    with opened(tmp_path / "ledger") as (engine, ledger):
+        before = rows(engine)
+        recorder = Recorder(ledger, lambda: None)
+
+        for n in range(3):
+            recorder.dispatch([note(canary, name=n)])
+
+        assert rows(engine) == before
+        recorder.dispatch([note(canary), note(OTHER)])
+        assert ledger.head().total.count == 1
+        assert ledger.quarantine.count() == 0
 
 
 def rows(engine):
