@@ -156,13 +156,14 @@ class Follower:
         """Takes in messages; how long to rest for each second it took."""
         batches: list[Sequence[Claim]] = []
         heard: _Heard | None = None
+        leads_on = False
         self._refused = []
         for message in arrived:
             body = body_of(message)
             try:
                 received = self._decode(message, body)
                 self._addressee.heard(received.sent_at)
-                self._sort(received.message, batches)
+                leads_on |= self._sort(received.message, batches)
             except BadMessage as error:
                 self._refuse(str(error), body, message.headers or {})
             else:
@@ -179,7 +180,9 @@ class Follower:
         self._refusals.put_away(self._refused)
         if self._refused or taken.held:
             return REFUSED
-        return KNOWN if batches and not taken.news else 0
+        # One heartbeat is: of many that come together, the last one counts.
+        of_use = leads_on or taken.news or (heard and len(arrived) == 1)
+        return 0 if of_use else KNOWN
 
     def _decode(self, message: Message, body: bytes) -> wire.Received:
         trusted = {self._peer.sender: self._peer}
@@ -189,7 +192,8 @@ class Follower:
 
     def _sort(
         self, message: messages.Message, batches: list[Sequence[Claim]]
-    ) -> None:
+    ) -> bool:
+        """Takes in what a message is; whether it is an answer of use."""
         match message:
             case messages.Claims(claims=good, bad=bad):
                 batches.append(good)
@@ -198,9 +202,10 @@ class Follower:
                 # The last one counts, after all claims; but each note.
                 self._witness_note(message)
             case messages.Answer() as reply:
-                self._answered(reply)
+                return self._answered(reply)
             case _:
                 raise BadMessage("a question, where only answers belong")
+        return False
 
     def _witness_note(self, heartbeat: messages.Heartbeat) -> None:
         try:
@@ -285,11 +290,12 @@ class Follower:
         addressed = self._addressee.address(question)
         self._inlet.ask(*wire.encode(addressed, self._pen, question.version))
 
-    def _answered(self, reply: messages.Answer) -> None:
+    def _answered(self, reply: messages.Answer) -> bool:
+        """Takes in an answer; whether it leads on with what is asked."""
         pull = self._pull
         asked_at = pull.asked_at if pull else 0.0
         if pull is None or not pull.take(reply):
-            return  # to a question that was asked again meanwhile
+            return False  # to another host's, or a command's, or long ago
         self._proven_at = asked_at
         taken = self._record([reply.claims])
         self._refuse_each(reply.bad)
@@ -298,6 +304,7 @@ class Follower:
         if pull.complete:
             self._pull = None
             self._end(pull)
+        return taken.news > 0 or not reply.claims
 
     def _end(self, pull: Pull) -> None:
         """Notes what a complete pull has brought."""

@@ -124,32 +124,58 @@ def test_heartbeats_under_another_hash_key_are_kept_once(
     assert inlet.acknowledged == 5
 
 
-WASTED = {
-    "refused": (b"{", 9.0),
-    "known already": (None, 1.0),
+KNOWN = Claim(claimed_at=NOW, image=IMAGE)
+NEW = Claim(claimed_at=NOW, image=IMAGE.replace("2", "3"))
+
+
+def claims(*some):
+    return messages.Claims(claims=some)
+
+
+def answer(*some, to="asked"):
+    return messages.Answer(id=to, claims=some)
+
+
+COSTS = {
+    "refused": (["{"], 9.0),
+    "refused beside news": ([claims(NEW), "{"], 9.0),
+    "known already": ([claims(KNOWN)], 1.0),
+    "known already, and a heartbeat": ([claims(KNOWN), beat(NOW)], 1.0),
+    "nothing": ([claims()], 1.0),
+    "an answer to nobody": ([answer(NEW, to="x")], 1.0),
+    "an answer of what is known": ([answer(KNOWN)], 1.0),
+    "many heartbeats": ([beat(NOW - n) for n in range(20)], 1.0),
+    "news": ([claims(NEW)], 0),
+    "news beside what is known": ([claims(KNOWN), claims(NEW)], 0),
+    "an answer": ([answer(NEW)], 0),
+    "an answer that nothing is missing": ([answer()], 0),
+    "a heartbeat": ([beat(NOW)], 0),
 }
 
 
-@pytest.mark.parametrize("what", WASTED)
+@pytest.mark.parametrize("what", COSTS)
 def test_a_peer_that_wastes_our_time_waits(
     follower, inlet, peer_key, ledger, what
 ):
-    body, rests = WASTED[what]
-    claim = Claim(claimed_at=NOW, image=IMAGE)
-    ledger.record([claim])
-    used, rested = iter([0.0, 0.1]), []
+    told, rests = COSTS[what]
+    ledger.record([KNOWN])
+    follower.step()
+    follower._pull._id = "asked"
+    used, rested = iter([0.0, 0.1, 0.1, 0.1]), []
     throttle = Throttle(cpu=lambda: next(used), sleep=rested.append)
     follower._throttle, follower._patience = throttle, 60.0
-    message = messages.Claims(claims=(claim,))
-    headers, told = wire.encode(message, pen("two", peer_key))
-    inlet.arrived = [Arrived(headers, body or told)]
+    for one in told:
+        message = claims() if one == "{" else one
+        headers, body = wire.encode(message, pen("two", peer_key))
+        arrived = Arrived(headers, b"{" if one == "{" else body)
+        inlet.arrived.append(arrived)
 
     follower.step()
-    inlet.arrived = ["not looked at yet"]
+    inlet.arrived = [Arrived(*wire.encode(beat(NOW), pen("two", peer_key)))]
     follower.step()
 
-    assert rested == [pytest.approx(0.1 * rests)]
-    assert inlet.arrived
+    assert bool(inlet.arrived) == bool(rests)
+    assert rested == ([pytest.approx(0.1 * rests)] if rests else [])
 
 
 AHEAD_OR_BEHIND = {
