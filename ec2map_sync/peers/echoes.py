@@ -12,7 +12,9 @@ from ec2map_sync.rules.claims import Claim, Stamp
 class Echoes:
     """Notes which of a peer's canaries are here, and which of ours are there.
 
-    What bears a time that is still to come would hide for as long that
+    Stamps come after all that was heard of, so one fast clock has all regions
+    stamp ahead: a canary that is here was made by now at the latest. What we
+    are told of a time that is still to come would hide for as long that
     nothing arrives: it counts for nothing.
     """
 
@@ -39,7 +41,8 @@ class Echoes:
             default=None,
         )
         if newest:
-            self._note("canary", newest, canary_at=self._clock())
+            now = self._clock()
+            self._note("canary", min(newest, now), canary_at=now)
 
     def heard(self, heartbeat: Heartbeat) -> None:
         """Notes that the peer has another of our canaries."""

@@ -159,14 +159,20 @@ def test_what_tells_nothing_hides_nothing(region, clock, heard):
 def test_a_peer_that_lies_of_times_to_come_hides_nothing(region, clock):
     ear = echoes(region, clock)
     ear.heard(told(NOW, NOW))
-    ear.recorded(
-        [
-            Claim(
-                claimed_at=NOW + 3600 * SECOND,
-                image=canary_of("RegionTwo", 1),
-            )
-        ]
-    )
+    ear.heard(told(NOW + 3600 * SECOND, NOW))
 
-    assert state(region).canary is None
     assert state(region).echoed == NOW
+
+
+def test_stamps_that_a_fast_clock_has_set_ahead_hide_nothing_either(
+    region, clock
+):
+    ear = echoes(region, clock)
+    for n in range(3):
+        clock[0] = NOW + n * INTERVAL * SECOND
+        ahead = clock[0] + 3600 * SECOND
+        image = canary_of("RegionTwo", n)
+        ear.recorded([Claim(claimed_at=ahead, image=image)])
+
+        known = state(region)
+        assert (known.canary, known.canary_at) == (clock[0], clock[0])
