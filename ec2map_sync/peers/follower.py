@@ -105,7 +105,7 @@ class Follower:
         self._patience = patience
         self._monotonic = monotonic
         self._agreement = Agreement(peer.sender)
-        self._witness = Witness(ledger, peer, pen.clock)
+        self._witness = Witness(ledger, peer, pen.region, pen.clock)
         self._addressee = Addressee(peer.sender, pen.clock, monotonic)
         self._pull: Pull | None = None
         self._greeted = False

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from ec2map_sync.ledger import Ledger
 from ec2map_sync.protocol import wire
-from ec2map_sync.protocol.agreements import Terms, superseding
+from ec2map_sync.protocol.agreements import Terms, difference, superseding
 from ec2map_sync.protocol.notes import BadNote, Note
 from ec2map_sync.protocol.statements import (
     Position,
@@ -23,6 +23,10 @@ class Contradiction(BadNote):
     """A region contradicts what it has signed before."""
 
 
+LASTING = 3
+"""Moments one after the other of which another note is no matter of time."""
+
+
 class Witness:
     """Hears the notes and statements of one peer, and remembers the newest.
 
@@ -31,13 +35,22 @@ class Witness:
     """
 
     def __init__(
-        self, ledger: Ledger, peer: wire.Trust, clock: Callable[[], Stamp]
+        self,
+        ledger: Ledger,
+        peer: wire.Trust,
+        region: str,
+        clock: Callable[[], Stamp],
     ) -> None:
         self._signatures = ledger.signatures
         self._statements = ledger.statements
         self._peer = peer
+        self._region = region
         self._clock = clock
         self._heard = ("", "")
+        self._moment: Stamp = 0
+        """The newest that was heard of here."""
+        self._unlike = 0
+        """Moments one after the other of which we have signed another note."""
 
     def hear(self, said: str, stated: str) -> None:
         """Keeps what a heartbeat brings, if that is new.
@@ -54,6 +67,7 @@ class Witness:
         self._require_fit(position)
         known = self._statements.of(self._peer.sender)
         if known is None or self._goes_on(known.position, position):
+            self._look_back(position.terms.until)
             self._keep(position, note)
             self._statements.put(self._peer.sender, statement, note)
         self._heard = (said, stated)
@@ -109,12 +123,47 @@ class Witness:
             )
         return True
 
+    def _look_back(self, until: Stamp) -> None:
+        """Looks at a moment that is over, when the next one comes.
+
+        Prints have 40 bits of a claim, and who looks for it finds two claims
+        that have the same; the roots of notes have 256.
+        """
+        if until <= self._moment:
+            return
+        over, self._moment = self._moment, until
+        signed = {one.region: one.text for one in self._signatures.of(over)}
+        theirs, ours = signed.get(self._peer.sender), signed.get(self._region)
+        wrong = None
+        if theirs and ours:
+            wrong = unlike(Terms.parse(ours), Terms.parse(theirs))
+        self._unlike = self._unlike + 1 if wrong else 0
+        if self._unlike == LASTING:
+            LOG.warning(
+                "%s has signed other notes than we, of as many images, at %d "
+                "moments one after the other: %s; hold 'ec2map-sync ledger "
+                "export' there against the same here",
+                self._peer.sender,
+                LASTING,
+                wrong,
+            )
+
     def _keep(self, position: Position, note: Note) -> None:
         (signature,) = note.signatures
         terms = position.terms
         former = self._signatures.put(terms.until, note.text, signature)
         if former:
             say_superseded(self._peer.sender, Terms.parse(former.text), terms)
+
+
+def unlike(ours: Terms, theirs: Terms) -> str | None:
+    """Returns in what notes differ that are of as many images.
+
+    Of fewer, or more, they are while claims are on their way.
+    """
+    if ours.count != theirs.count:
+        return None
+    return difference(ours, theirs)
 
 
 def say_superseded(region: str, former: Terms, terms: Terms) -> None:

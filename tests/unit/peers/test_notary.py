@@ -12,13 +12,13 @@ from ec2map_sync.ledger import Ledger, schema
 from ec2map_sync.ledger.signatures import HOUR, KEPT, agreed_among
 from ec2map_sync.peers.notary import Notary
 from ec2map_sync.peers.publisher import Publisher
-from ec2map_sync.peers.witness import Contradiction, Witness
+from ec2map_sync.peers.witness import LASTING, Contradiction, Witness
 from ec2map_sync.protocol import messages, wire
 from ec2map_sync.protocol.agreements import SETTLED, Terms
 from ec2map_sync.protocol.notes import BadNote, Note, sign
 from ec2map_sync.protocol.signing import PublicKey, SigningKey
 from ec2map_sync.protocol.statements import digest
-from ec2map_sync.rules.claims import Claim
+from ec2map_sync.rules.claims import Claim, Wanted
 from ec2map_sync.rules.ec2id import Scheme
 from ec2map_sync.sql.database import create_engine, parse_url
 
@@ -87,7 +87,9 @@ class Region:
         trust = wire.Trust(
             sender=peer.name, keys=keys, scheme=SCHEME.fingerprint
         )
-        self.witnesses[peer.name] = Witness(self.ledger, trust, self.pen.clock)
+        self.witnesses[peer.name] = Witness(
+            self.ledger, trust, self.name, self.pen.clock
+        )
 
     def sign(self):
         """Sign what is to be, and what is to be looked at again."""
@@ -293,6 +295,43 @@ def test_a_peer_that_signs_nothing_is_a_release_of_before(regions):
     one.hear(two)
 
     assert one.kept == []
+
+
+# Two claims of one hash, as somebody who looks for them finds in seconds.
+OF_ONE_HASH = [
+    Claim(
+        claimed_at=NOON - MINUTE,
+        image=image(7),
+        wanted=Wanted(NOON - ago, number),
+    )
+    for ago, number in ((1_447_102, 100), (1_058_655, 200))
+]
+
+
+@pytest.mark.parametrize(
+    ("there", "warned"),
+    [
+        (OF_ONE_HASH[:1], 0),
+        (OF_ONE_HASH[1:], 1),
+        ([*OF_ONE_HASH[1:], replace(OF_ONE_HASH[0], image=image(8))], 0),
+    ],
+    ids=["the same", "another of one hash", "more"],
+)
+def test_roots_tell_what_prints_do_not(regions, clock, caplog, there, warned):
+    one, two = regions
+    one.ledger.record(OF_ONE_HASH[:1])
+    two.ledger.record(there)
+    if warned:
+        assert one.ledger.head().total == two.ledger.head().total
+
+    for n in range(LASTING + 3):
+        clock[0] += MINUTE
+        one.sign()
+        two.sign()
+        one.hear(two)
+        one.hear(two)
+        said = [m for m in caplog.messages if "other notes than we" in m]
+        assert len(said) == (warned if n >= LASTING else 0)
 
 
 def test_one_note_of_each_hour_is_kept_the_last_that_all_have_signed(regions):
