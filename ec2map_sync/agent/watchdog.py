@@ -9,6 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 LOG = logging.getLogger(__name__)
 
+_INFINITE = 2**64 - 1
+"""Microseconds, as systemd writes that there is no limit."""
+
 
 class Sentry:
     """Tells systemd that all is well, unless a process is silent.
@@ -75,8 +78,14 @@ def sentry(
     As sd_watchdog_enabled(3) has it.
     """
     address = environ.get("NOTIFY_SOCKET", "")
-    microseconds = environ.get("WATCHDOG_USEC", "")
+    microseconds = _positive(environ.get("WATCHDOG_USEC", ""))
     meant = environ.get("WATCHDOG_PID", str(os.getpid()))
-    if not address or not microseconds.isdigit() or meant != str(os.getpid()):
+    if not address or not microseconds or meant != str(os.getpid()):
         return None
-    return Sentry(address, int(microseconds) / 1_000_000, silent)
+    return Sentry(address, microseconds / 1_000_000, silent)
+
+
+def _positive(text: str) -> int:
+    """Reads a number; 0 for what is none, or stands for no time limit."""
+    number = int(text) if text.isdecimal() else 0
+    return number if number < _INFINITE else 0

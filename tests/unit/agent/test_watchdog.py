@@ -94,6 +94,9 @@ def test_without_anybody_to_tell_there_is_one_line(tmp_path, silence, caplog):
         {"NOTIFY_SOCKET": ""},
         {"WATCHDOG_USEC": ""},
         {"WATCHDOG_USEC": "soon"},
+        {"WATCHDOG_USEC": "0"},
+        {"WATCHDOG_USEC": "²"},
+        {"WATCHDOG_USEC": str(2**64 - 1)},
         {"WATCHDOG_PID": "1"},
     ],
 )
