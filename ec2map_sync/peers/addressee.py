@@ -1,6 +1,7 @@
 """Whom a question is for: said in it, with a time limit, and looked at."""
 
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
 from hashlib import blake2b
@@ -55,7 +56,8 @@ class Answered:
     ) -> None:
         self._pen = pen
         self._monotonic = monotonic
-        self._known: dict[tuple[str, Stamp, bytes], float] = {}
+        # The oldest first: who asks a lot lets us look through no long list.
+        self._known = OrderedDict[tuple[str, Stamp, bytes], float]()
 
     def checked(self, received: wire.Received) -> messages.Compare:
         """Returns the question that a message is.
@@ -82,7 +84,8 @@ class Answered:
         Who has had no answer asks again in another one.
         """
         oldest = self._monotonic() - LONGEST_LIMIT / 1_000_000
-        self._known = {k: t for k, t in self._known.items() if t >= oldest}
+        while self._known and next(iter(self._known.values())) < oldest:
+            self._known.popitem(last=False)
         return _key(received, body) in self._known
 
     def note(self, received: wire.Received, body: bytes) -> None:

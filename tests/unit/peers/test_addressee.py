@@ -1,11 +1,12 @@
 """A question is answered by whom it is for, in time, and once."""
 
+import time
 from dataclasses import replace
 
 import pytest
 from questions import Arrived, Inbox, Outlet
 
-from ec2map_sync.peers.addressee import TIME_LIMIT, Addressee
+from ec2map_sync.peers.addressee import TIME_LIMIT, Addressee, Answered
 from ec2map_sync.peers.answerer import Answerer
 from ec2map_sync.protocol import messages, wire
 from ec2map_sync.protocol.signing import PublicKey, SigningKey
@@ -76,6 +77,36 @@ def test_who_had_no_answer_asks_again_under_the_same_id(one):
 
     assert one.ask(signed(to="one", until=until)) == 1
     assert one.ask(signed(to="one", until=until + 1, sent_at=NOW + 1)) == 1
+
+
+def test_who_asks_a_lot_makes_nobody_look_through_it():
+    now = [0.0]
+    pen = wire.Pen(region="one", scheme="s", key=KEY, clock=lambda: NOW)
+    answered = Answered(pen, lambda: now[0])
+
+    def asked(n):
+        return wire.Received(sender="three", sent_at=n, message=QUESTION)
+
+    def looks(times=200):
+        begun = time.thread_time()
+        for _ in range(times):
+            assert answered.knows(asked(1), b"")
+        return time.thread_time() - begun
+
+    answered.note(asked(1), b"")
+    alone = looks()
+    now[0] = 60.0
+    for n in range(2, 50_000):
+        answered.note(asked(n), b"")
+    among_many = looks()
+    now[0] = 150.0
+
+    assert among_many < 100 * alone
+    assert not answered.knows(asked(1), b"")
+    assert answered.knows(asked(2), b"")
+    now[0] = 200.0
+    assert not answered.knows(asked(2), b"")
+    assert not answered._known
 
 
 def test_a_signature_that_is_written_otherwise_makes_no_other_question(one):
