@@ -7,6 +7,7 @@ from itertools import islice
 
 import sqlalchemy as sa
 from fleet import Region
+from sqlalchemy.dialects import mysql
 from stand import CELL, Stand
 
 from ec2map_sync.ledger import Ledger
@@ -15,13 +16,14 @@ from ec2map_sync.rules.ec2id import ON_DEMAND, Kind, Scheme
 from ec2map_sync.sinks.nova import NovaSink
 from ec2map_sync.sinks.writer import Writer
 from ec2map_sync.sql import database
+from ec2map_sync.sql.images import text_of
 
 SCHEME = Scheme(b"tests")
 """As the tests' regions are configured."""
 
 YEAR = 365 * 24 * 3600 * 1_000_000
 BATCH = 10_000
-TABLES = ("head", "claims", "numbers", "passed")
+TABLES = ("head", "claims", "own_claims", "numbers", "passed")
 
 
 def engine_of(url: str) -> sa.Engine:
@@ -74,7 +76,7 @@ def fill(stand: Stand, region: Region, count: int) -> None:
     cell = sa.make_url(region.cells[CELL]).database
     stand.mariadb.execute(
         f"INSERT INTO {cell}.s3_images (id, uuid, deleted)"
-        f" SELECT number, image, 0 FROM {name}.claims"
+        f" SELECT number, {text_of_image()}, 0 FROM {name}.claims"
     )
     _keep_nova_above(stand, cell)
     stand.mariadb.execute(
@@ -82,6 +84,11 @@ def fill(stand: Stand, region: Region, count: int) -> None:
         f" SELECT 'nova:{CELL}', revision FROM {name}.head"
     )
     stand.mariadb.execute(f"{flush}1")
+
+
+def text_of_image() -> str:
+    """Write, for MariaDB, the text of the images of a table."""
+    return str(text_of(sa.column("image")).compile(dialect=mysql.dialect()))
 
 
 def _keep_nova_above(stand: Stand, cell: str) -> None:

@@ -17,6 +17,7 @@ from ec2map_sync.ledger.bookkeeping import (
 from ec2map_sync.ledger.known import (
     claim_of_row,
     known_of,
+    number_in_sql,
     slots_of,
     wish_of,
 )
@@ -189,7 +190,7 @@ class Copies(Part):
         n = tables.numbers
         rows = connection.execute(
             sa.select(n)
-            .where(n.c.number > int(after or _LEAST))
+            .where(n.c.number > number_in_sql(int(after or _LEAST)))
             .order_by(n.c.number)
             .limit(limit)
         ).all()
@@ -271,13 +272,14 @@ def _wrong_in_head(
     None of it is read from the rows one by one: the sum is that of an index.
     """
     c, n, k = tables.claims.c, tables.numbers.c, tables.cursors.c
+    o = tables.own_claims.c
     newest, numbered, own, read = connection.execute(
         sa.select(
             sa.select(sa.func.max(c.claimed_at))
             .where(c.claimed_at < now + MAX_AHEAD)
             .scalar_subquery(),
             sa.select(sa.func.max(n.revision)).scalar_subquery(),
-            sa.select(sa.func.max(c.own_revision)).scalar_subquery(),
+            sa.select(sa.func.max(o.revision)).scalar_subquery(),
             sa.select(sa.func.max(k.revision))
             .where(k.name != str(BOOKKEEPER))
             .scalar_subquery(),

@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 
 from ec2map_sync.ledger import ranges, tables
 from ec2map_sync.ledger.known import (
+    OWN,
     Head,
     claim_of_row,
     head_of,
@@ -52,7 +53,10 @@ def _feed(
 _OF_READER = _c.name == sa.bindparam("reader")
 _ADVANCE = sa.update(tables.cursors).where(_OF_READER)
 _CHANGED = _feed(NUMBERED, tables.numbers.c.revision)
-_OWN = _feed(sa.select(tables.claims), tables.claims.c.own_revision)
+_OWN = _feed(
+    sa.select(tables.claims).join(tables.own_claims, OWN),
+    tables.own_claims.c.revision,
+)
 
 
 PUBLISHING = str(names.PUBLISHER)
@@ -88,7 +92,7 @@ class Reader:
 
     def own_claims(self, limit: int) -> tuple[list[Claim], int]:
         """Returns about ``limit`` claims made here since, and up to when."""
-        upto, _ = self._until(tables.claims.c.own_revision, limit)
+        upto, _ = self._until(tables.own_claims.c.revision, limit)
         if upto <= self.revision:
             return [], upto
         rows = self._read(_OWN, upto)

@@ -13,6 +13,7 @@ from ec2map_sync.rules.claims import Claim, Print, SeenKind, Stamp, Wanted
 from ec2map_sync.rules.ec2id import Kind, Scheme
 from ec2map_sync.rules.errors import NoHead, SchemeMismatch
 from ec2map_sync.rules.settle import Slot, Wish
+from ec2map_sync.sql.images import text_of
 from ec2map_sync.sql.statements import among, batched, select_in
 
 _KINDS = frozenset(map(str, Kind))
@@ -32,9 +33,15 @@ _PASSED = sa.select(tables.passed)
 UUID: sa.ColumnElement[str] = sa.case(
     (tables.claims.c.spelled != "", tables.claims.c.spelled),
     (tables.claims.c.spelling != "", tables.claims.c.spelling),
-    else_=tables.claims.c.image,
+    else_=text_of(tables.claims.c.image),
 )
-"""`Known.uuid`, of a row."""
+"""`Known.uuid`, of a row, in SQL."""
+
+OWN = sa.and_(
+    tables.own_claims.c.revision == tables.claims.c.own_revision,
+    tables.own_claims.c.image == tables.claims.c.image,
+)
+"""Which claim a row of `own_claims` belongs to."""
 
 
 def require_scheme(filled: str, scheme: Scheme) -> None:
@@ -152,17 +159,22 @@ def row_of(known: Known) -> tuple[Any, ...]:
     claim = known.claim
     return (
         claim.image,
-        claim.spelling,
         claim.claimed_at,
         claim.wanted.at if claim.wanted else None,
-        claim.wanted.number if claim.wanted else None,
         claim.kind.at if claim.kind else None,
-        str(claim.kind.kind) if claim.kind else None,
         known.hash,
-        known.number,
         known.own_revision,
+        known.number,
+        claim.wanted.number if claim.wanted else None,
+        str(claim.kind.kind) if claim.kind else None,
+        claim.spelling,
         known.spelled,
     )
+
+
+def number_in_sql(number: int) -> sa.ColumnElement[int]:
+    """Returns a number that may be beyond all that an image can have."""
+    return sa.literal(number, sa.BigInteger)
 
 
 def glimpse(connection: Connection, images: Iterable[str]) -> Glimpse:

@@ -22,6 +22,7 @@ from ec2map_sync.ledger.known import (
     glimpse,
     head_of,
     head_row,
+    number_in_sql,
 )
 from ec2map_sync.ledger.memos import Memos
 from ec2map_sync.ledger.part import Part
@@ -269,8 +270,8 @@ class Ledger(Part):
             sa.select(n.c.number)
             .join(tables.claims, MAPPED)
             .where(
-                n.c.number > after,
-                n.c.number <= upto,
+                n.c.number > number_in_sql(after),
+                n.c.number <= number_in_sql(upto),
                 n.c.revision <= revision,
             )
         )

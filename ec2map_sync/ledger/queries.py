@@ -2,20 +2,28 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from ec2map_sync.ledger import tables
 from ec2map_sync.ledger.allowance import lately
-from ec2map_sync.ledger.known import MAPPED, UUID, claim_of_row, wish_of
+from ec2map_sync.ledger.known import (
+    MAPPED,
+    OWN,
+    UUID,
+    claim_of_row,
+    number_in_sql,
+    uuid_of,
+    wish_of,
+)
 from ec2map_sync.ledger.part import Part
-from ec2map_sync.ledger.ranges import within
+from ec2map_sync.ledger.ranges import cuts, within
 from ec2map_sync.rules.canaries import SPACE
 from ec2map_sync.rules.claims import Bound, Claim, Span, Stamp
 from ec2map_sync.rules.ec2id import MAX_NUMBER
 from ec2map_sync.rules.settle import Wish
+from ec2map_sync.sql.images import begins_with, key_of
 from ec2map_sync.sql.rowprints import Prints, add_up
 
 
@@ -75,7 +83,10 @@ Settled = tuple[int, str]
 """A number, and the UUID that a sink should hold under it."""
 
 
-MAPPING = sa.select(tables.claims, UUID.label("uuid"))
+SLICE = 100_000
+"""Claims that one statement adds up: that of all would be given up."""
+
+MAPPING = sa.select(tables.claims)
 """Claims as `Mapped` has them."""
 
 # Made once: to make one costs as much as to run it, and look-ups are many.
@@ -141,7 +152,9 @@ class Queries(Part):
     def place_of(self, number: int) -> Fed | None:
         """Returns where in that order a number is."""
         n = tables.numbers.c
-        revision = sa.select(n.revision).where(n.number == number)
+        revision = sa.select(n.revision).where(
+            n.number == number_in_sql(number)
+        )
         found = self._scalar(revision)
         return None if found is None else Fed(found, number)
 
@@ -165,9 +178,9 @@ class Queries(Part):
         Canaries are no images.
         """
         c, m = tables.claims, tables.moves
-        conditions = [*within(span), ~c.c.image.startswith(SPACE)]
+        conditions = [*within(span), ~begins_with(c.c.image, SPACE)]
         if moved:
-            conditions.append(c.c.image.in_(sa.select(m.c.image)))
+            conditions.append(c.c.image.in_(sa.select(key_of(m.c.image))))
         return self._mapped(*conditions, limit=limit)
 
     def own(self, span: Span, limit: int) -> list[Mapped]:
@@ -186,36 +199,35 @@ class Queries(Part):
         """
         n, c = tables.numbers, tables.claims
         statement = (
-            sa.select(n.c.number, UUID)
+            sa.select(n.c.number, c.c.image, c.c.spelling, c.c.spelled)
             .join(c, MAPPED)
-            .where(n.c.number >= start, n.c.number < stop)
+            .where(
+                n.c.number >= number_in_sql(start),
+                n.c.number < number_in_sql(stop),
+            )
             .order_by(n.c.number)
             .limit(limit)
         )
         if known_kind:
             statement = statement.where(c.c.kind.is_not(None))
-        return [(number, uuid) for number, uuid in self._rows(statement)]
+        return [(row.number, uuid_of(row)) for row in self._rows(statement)]
 
     def settled_prints(self, start: int, stop: int) -> Prints:
         """Returns the prints of the rows that a sink should hold in a range.
 
-        The claims alone tell, without looking each of them up in numbers;
-        and they lie in the order of their images.
+        The claims alone tell, without looking each of them up in numbers.
         """
-        c = tables.claims
-        digits = "0123456789abcdefg"
+        number = tables.claims.c.number
+        first, end = number_in_sql(start), number_in_sql(stop)
+        with self._engine.connect() as connection:
+            spans = list(cuts(connection, SLICE))
         return add_up(
             self._engine,
-            c.c.number,
+            number,
             UUID,
             [
-                sa.and_(
-                    c.c.image >= one,
-                    c.c.image < other,
-                    c.c.number >= start,
-                    c.c.number < stop,
-                )
-                for one, other in pairwise(digits)
+                sa.and_(*within(span), number >= first, number < end)
+                for span in spans
             ],
         )
 
@@ -283,11 +295,13 @@ class Queries(Part):
 
     def own_claims_after(self, revision: int) -> Backlog:
         """Returns what a publisher at this revision has not come to yet."""
-        c = tables.claims
-        oldest = sa.select(c).where(
-            c.c.own_revision == _next(c.c.own_revision, revision)
+        c, own = tables.claims, tables.own_claims
+        oldest = (
+            sa.select(c)
+            .join(own, OWN)
+            .where(own.c.revision == _next(own.c.revision, revision))
         )
-        return self._backlog(c.c.own_revision, revision, oldest)
+        return self._backlog(own.c.revision, revision, oldest)
 
     def move_count(self) -> int:
         """Counts the moves so far."""
@@ -320,7 +334,9 @@ class Queries(Part):
 
 
 def _read(row: Any) -> Mapped:
-    return Mapped(claim=claim_of_row(row), number=row.number, uuid=row.uuid)
+    return Mapped(
+        claim=claim_of_row(row), number=row.number, uuid=uuid_of(row)
+    )
 
 
 def _next(column: sa.Column[Any], revision: int) -> sa.ScalarSelect[Any]:

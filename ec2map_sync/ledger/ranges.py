@@ -20,8 +20,10 @@ from ec2map_sync.rules.claims import (
     Span,
     Stamp,
 )
+from ec2map_sync.sql.images import below
 from ec2map_sync.sql.statements import batched
 
+_ORDER = (tables.claims.c.claimed_at, tables.claims.c.image)
 _SPLIT_BITS = 5
 
 COUNTABLE = 10_000
@@ -151,6 +153,18 @@ def split(connection: Connection, span: Span) -> list[Range]:
     ]
 
 
+def cuts(connection: Connection, size: int) -> Iterator[Span]:
+    """Cuts the set into spans of so many claims each."""
+    start = BEGINNING
+    while start != END:
+        rows = sa.select(*_ORDER).where(*within(Span(start, END)))
+        found = rows.order_by(*_ORDER).offset(size).limit(1)
+        row = connection.execute(found).one_or_none()
+        stop = Bound(*row) if row else END
+        yield Span(start, stop)
+        start = stop
+
+
 def page(connection: Connection, span: Span, limit: int) -> list[Claim]:
     """Returns the first claims of a span, in order.
 
@@ -182,11 +196,13 @@ def within(span: Span) -> list[sa.ColumnElement[bool]]:
     conditions = [at >= start.at]
     if start.image:
         conditions.append(
-            sa.not_(sa.and_(at == start.at, image < start.image))
+            sa.not_(sa.and_(at == start.at, below(image, start.image)))
         )
     if stop.image:
         conditions.append(at <= stop.at)
-        conditions.append(sa.not_(sa.and_(at == stop.at, image >= stop.image)))
+        conditions.append(
+            sa.not_(sa.and_(at == stop.at, ~below(image, stop.image)))
+        )
     else:
         conditions.append(at < stop.at)
     return conditions

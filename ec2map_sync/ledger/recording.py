@@ -26,6 +26,7 @@ from ec2map_sync.ledger.known import (
 )
 from ec2map_sync.ledger.mending import Mending
 from ec2map_sync.ledger.moves import moves_of, renamed, say
+from ec2map_sync.ledger.own import write_own
 from ec2map_sync.rules.claims import Claim, Print, Sighting, Stamp, join
 from ec2map_sync.rules.copies import Suspects
 from ec2map_sync.rules.ec2id import Scheme
@@ -218,6 +219,7 @@ class Recording:
             for image in board.images | news.keys() | self._spelled.keys()
         }
         self.write_claims(after)
+        write_own(self.connection, self.revision, self.known, after)
         self.write_numbers(board, self._changed_numbers(after))
         self.write_moves(board, after)
         self.renamed += renamed(self.known, after)
@@ -232,10 +234,13 @@ class Recording:
 
     def write_claims(self, after: Mapping[str, Known]) -> None:
         """Writes claims, over what is known of their images."""
+        claims = sorted(
+            after.values(), key=lambda known: known.claim.claimed_at
+        )
         self._replace(
             tables.claims,
             self.known.keys() & after.keys(),
-            [row_of(known) for known in after.values()],
+            list(map(row_of, claims)),
         )
 
     def _settled(
@@ -270,10 +275,12 @@ class Recording:
                 else self._revisions.get(number, self.revision)
             )
             rows.append(
-                (number, wish.at, wish.image, bool(wish.wanted), revision)
+                (number, bool(wish.wanted), wish.at, revision, wish.image)
                 if wish
-                else (number, None, None, None, revision)
+                else (number, None, None, revision, None)
             )
+        # Rows that go into a tree in its order cost the server less.
+        rows.sort(key=itemgetter(0))
         self._replace(tables.numbers, there, rows)
         self._replace(
             tables.passed,
@@ -330,6 +337,4 @@ class Recording:
         """
         columns = list(table.columns)
         delete_in(self.connection, columns[0], there)
-        # Rows that go into a tree in its order cost the server less.
-        ordered = sorted(rows, key=itemgetter(0))
-        insert(self.connection, columns, ordered)
+        insert(self.connection, columns, rows)

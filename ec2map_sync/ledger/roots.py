@@ -21,6 +21,7 @@ from ec2map_sync.rules.claims import (
     Stamp,
 )
 from ec2map_sync.rules.merkle import Hash, Tree, join, leaf_hashes, root_of
+from ec2map_sync.sql.images import key_of
 
 
 class TermsTally:
@@ -179,7 +180,7 @@ class Roots:
     def _moved(self, snapshot: Snapshot, revision: int) -> set[int]:
         """Returns the parts of which images have another number since."""
         c, m = tables.claims.c, tables.moves.c
-        there = tables.moves.join(tables.claims, c.image == m.image)
+        there = tables.moves.join(tables.claims, c.image == key_of(m.image))
         moved = (
             sa.select(c.claimed_at, c.image)
             .select_from(there)

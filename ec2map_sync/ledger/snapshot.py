@@ -31,6 +31,7 @@ from ec2map_sync.rules.claims import (
 )
 from ec2map_sync.rules.ec2id import Scheme
 from ec2map_sync.rules.settle import Board, Wish
+from ec2map_sync.sql.images import begins_with, text_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +198,7 @@ def _packed(span: Span, until: Stamp, limit: int) -> sa.Select[Any]:
     c = tables.claims.c
     wanted_before, kind_before = c.wanted_at < until, c.kind_at < until
     line = sa.func.concat(
-        _filled(canonical.OPEN, c.image, c.claimed_at),
+        _filled(canonical.OPEN, text_of(c.image), c.claimed_at),
         _if(wanted_before, _filled(canonical.WANTED, c.wanted_at, c.wanted)),
         _if(kind_before, _filled(canonical.KIND, c.kind_at, c.kind)),
     )
@@ -205,7 +206,7 @@ def _packed(span: Span, until: Stamp, limit: int) -> sa.Select[Any]:
         (sa.and_(c.wanted_at >= until, c.number == c.wanted), _ADOPTED_LATER),
         (sa.or_(c.wanted_at >= until, c.kind_at >= until), _UNSETTLED),
         (
-            sa.and_(c.number.is_(None), ~c.image.startswith(SPACE)),
+            sa.and_(c.number.is_(None), ~begins_with(c.image, SPACE)),
             _UNSETTLED,
         ),
         else_=_SETTLED,

@@ -3,11 +3,13 @@
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
 
+from ec2map_sync.sql.images import ImageKey
+
 metadata = sa.MetaData()
 
-# Images are compared and sorted byte by byte, as Python does: the ranges of
-# two regions' comparisons have to break at the same places.
-ImageKey = (
+# Where they are few: as people read them. All are compared and sorted byte by
+# byte, as Python does.
+ImageText = (
     sa.String(36)
     .with_variant(
         mysql.VARCHAR(36, charset="ascii", collation="ascii_bin"),
@@ -33,34 +35,48 @@ head = sa.Table(
     comment="One row, locked first by whoever writes: orders the commits.",
 )
 
+# The columns of claims and numbers are in an order that leaves no gaps:
+# PostgreSQL aligns each to its size. Numbers have 31 bits, as Nova's have.
 claims = sa.Table(
     "claims",
     metadata,
-    sa.Column("image", ImageKey, primary_key=True),
-    sa.Column("spelling", ImageKey, nullable=False),
+    sa.Column("image", ImageKey, nullable=False),
     sa.Column("claimed_at", sa.BigInteger, nullable=False),
     sa.Column("wanted_at", sa.BigInteger),
-    sa.Column("wanted", sa.BigInteger),
     sa.Column("kind_at", sa.BigInteger),
-    sa.Column("kind", sa.String(3)),
     sa.Column("hash", sa.BigInteger, nullable=False),
-    sa.Column("number", sa.BigInteger),
     sa.Column("own_revision", sa.BigInteger),
-    sa.Column("spelled", ImageKey, nullable=False, server_default=""),
-    sa.Index("claims_by_time", "claimed_at", "image", "hash"),
-    sa.Index("claims_by_own_revision", "own_revision"),
+    sa.Column("number", sa.Integer),
+    sa.Column("wanted", sa.Integer),
+    sa.Column("kind", sa.String(3)),
+    sa.Column("spelling", ImageText, nullable=False),
+    sa.Column("spelled", ImageText, nullable=False, server_default=""),
+    # In the order in which regions compare, which is nearly that in which
+    # they come: what is new goes to the end of the tree.
+    sa.PrimaryKeyConstraint("claimed_at", "image"),
+    sa.Index("claims_by_image", "image", unique=True),
     comment="What is known of each image; number is its mapping.",
+)
+
+own_claims = sa.Table(
+    "own_claims",
+    metadata,
+    sa.Column(
+        "revision", sa.BigInteger, primary_key=True, autoincrement=False
+    ),
+    sa.Column("image", ImageKey, primary_key=True),
+    comment="Which claims were made here, by the revisions of their news.",
 )
 
 numbers = sa.Table(
     "numbers",
     metadata,
-    sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
-    sa.Column("wish_at", sa.BigInteger),
-    sa.Column("wish_image", ImageKey),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("wish_wanted", sa.Boolean),
+    sa.Column("wish_at", sa.BigInteger),
     sa.Column("revision", sa.BigInteger, nullable=False),
-    sa.Index("numbers_by_revision", "revision"),
+    sa.Column("wish_image", ImageKey),
+    sa.Index("numbers_by_change", "revision"),
     comment="Every number ever held, and the wish that sits there now.",
 )
 
@@ -68,7 +84,7 @@ passed = sa.Table(
     "passed",
     metadata,
     sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
-    sa.Column("wish_image", ImageKey, primary_key=True),
+    sa.Column("wish_image", ImageText, primary_key=True),
     sa.Column("wish_wanted", sa.Boolean, primary_key=True),
     sa.Column("wish_at", sa.BigInteger, nullable=False),
     comment="Wishes that went on because an earlier one sat there.",
@@ -80,10 +96,10 @@ moves = sa.Table(
     sa.Column("id", RowId, primary_key=True),
     sa.Column("at", sa.BigInteger, nullable=False),
     sa.Column("revision", sa.BigInteger, nullable=False),
-    sa.Column("image", ImageKey, nullable=False),
+    sa.Column("image", ImageText, nullable=False),
     sa.Column("old", sa.BigInteger, nullable=False),
     sa.Column("new", sa.BigInteger),
-    sa.Column("cause", ImageKey, nullable=False),
+    sa.Column("cause", ImageText, nullable=False),
     sa.Index("moves_by_image", "image"),
     comment="Images whose number changed, and whose claim was the cause.",
 )
@@ -94,7 +110,7 @@ evictions = sa.Table(
     sa.Column("id", RowId, primary_key=True),
     sa.Column("at", sa.BigInteger, nullable=False),
     sa.Column("peer", sa.String(64), nullable=False),
-    sa.Column("image", ImageKey, nullable=False),
+    sa.Column("image", ImageText, nullable=False),
     sa.Column("number", sa.BigInteger, nullable=False),
     sa.Index("evictions_by_peer", "peer", "at"),
     comment="Numbers that images have lost by claims of a peer.",
@@ -150,7 +166,7 @@ inserted = sa.Table(
     metadata,
     sa.Column("sink", sa.String(120), primary_key=True),
     sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
-    sa.Column("image", ImageKey, primary_key=True),
+    sa.Column("image", ImageText, primary_key=True),
     comment="Rows of ours that their number does not show to be ours.",
 )
 

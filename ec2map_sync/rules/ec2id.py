@@ -84,6 +84,24 @@ def image_key(text: str) -> str:
     return key
 
 
+FIRST_IMAGE = "00000000-0000-0000-0000-000000000000"
+LAST_IMAGE = FIRST_IMAGE.replace("0", "f")
+
+
+def cut_short(text: str) -> tuple[str, bool]:
+    """Returns a key that divides all others as a text of such letters does.
+
+    False: those lie before the text that lie before the key. True: that one
+    does as well.
+    """
+    for place, (one, other) in enumerate(zip(text, FIRST_IMAGE, strict=False)):
+        if (one == "-") != (other == "-"):
+            rest = LAST_IMAGE if other == "-" else FIRST_IMAGE
+            return text[:place] + rest[place:], other == "-"
+    size = len(FIRST_IMAGE)
+    return (text + FIRST_IMAGE[len(text) :])[:size], len(text) > size
+
+
 def format_id(number: int, kind: Kind | None = None) -> str:
     """Writes an EC2 id as Nova does; an unknown kind reads as ami."""
     return f"{kind or Kind.AMI}-{number:08x}"

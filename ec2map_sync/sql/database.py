@@ -11,7 +11,7 @@ from sqlalchemy.engine import URL, Engine, ExceptionContext, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from ec2map_sync.rules.errors import ConfigError, one_line
-from ec2map_sync.sql import drivers, errors, tls
+from ec2map_sync.sql import drivers, errors, images, tls
 
 LOG = logging.getLogger(__name__)
 
@@ -154,6 +154,8 @@ def create_engine(
     if backend in _MYSQL:
         _connect_in_our_way(engine)
         _tell_sessions(engine)
+    else:
+        images.read_as_text(engine)
     return engine
 
 

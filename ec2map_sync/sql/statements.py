@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from ec2map_sync.sql.images import ImageKey, in_statement, keys_in_statement
+
 IN_LIMIT = 2000
 """Values in one IN (…): long lists are cut for the server's parser."""
 
@@ -32,6 +34,17 @@ class _Plain(sa.types.UserDefinedType[Sequence[Any]]):
     def literal_processor(self, dialect: sa.Dialect) -> Any:  # noqa: ARG002
         """Writes a list."""
         return lambda values: f"({repr(values)[1:-1]})"
+
+
+class _PlainKeys(_Plain):
+    """The same of images, where they may be bytes."""
+
+    cache_ok = True
+
+    def literal_processor(self, dialect: sa.Dialect) -> Any:
+        """Writes a list."""
+        write = super().literal_processor(dialect)
+        return lambda values: write(keys_in_statement(values, dialect))
 
 
 def batched(values: Iterable[T], limit: int = IN_LIMIT) -> Iterator[list[T]]:
@@ -73,7 +86,7 @@ def insert(
     quote = connection.dialect.identifier_preparer.quote
     names = ", ".join(quote(column.name) for column in columns)
     for some in batched(rows):
-        values = repr(some)[1:-1]
+        values = repr(in_statement(some, columns, connection.dialect))[1:-1]
         if not _PLAIN.fullmatch(values):
             raise ValueError(f"not a row of {table}: {values[:200]}")
         connection.exec_driver_sql(
@@ -87,8 +100,9 @@ def among(
 ) -> sa.ColumnElement[bool]:
     """Returns, in SQL, whether a column is among at most IN_LIMIT values."""
     if _PLAIN.fullmatch(repr(values)[1:-1]):
-        plain = sa.bindparam(
-            None, values, type_=_Plain(), unique=True, literal_execute=True
+        plain = _PlainKeys() if isinstance(column.type, ImageKey) else _Plain()
+        there = sa.bindparam(
+            None, values, type_=plain, unique=True, literal_execute=True
         )
-        return column.op("IN", is_comparison=True)(plain)
+        return column.op("IN", is_comparison=True)(there)
     return column.in_(values)

@@ -14,6 +14,7 @@ BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "run.py"
 
 PARTS = {
     "batch": {"batch", "batch limit", "statements"},
+    "growth": {"growth"},
     "notes": {"note", "next note"},
     "verify": {"verify"},
     "ingest": {"ingest", "ingest two", "cpu", "published"},

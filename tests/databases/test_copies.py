@@ -7,6 +7,9 @@ from frozen import dump, load
 from ec2map_sync.ledger import Ledger, schema
 from ec2map_sync.sql.database import create_engine, parse_url
 
+TEXT_ONLY = {"image that is none"}
+"""What nobody can write where images are bytes."""
+
 
 @pytest.fixture
 def peer(tmp_path):
@@ -24,6 +27,8 @@ def test_what_was_changed_by_hand_is_found_and_put_right(engine, peer):
         sound = dump(connection)
     before, moves = state(ledger), ledger.queries.move_count()
     for what, statement in EDITS.items():
+        if what in TEXT_ONLY and engine.dialect.name != "sqlite":
+            continue
         with engine.begin() as connection:
             load(connection, sound)
         edit(ledger, statement)

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from ec2map_sync.ledger import Ledger, schema
 from ec2map_sync.rules.claims import Claim, Print, Wanted
-from ec2map_sync.rules.ec2id import DERIVED, Scheme
+from ec2map_sync.rules.ec2id import DERIVED, LAST_IMAGE, Scheme
 from ec2map_sync.sinks.nova import NovaSink, s3_images
 from ec2map_sync.sql.database import create_engine, parse_url
 from ec2map_sync.sql.rowprints import PART_BITS, add_up
@@ -41,14 +41,14 @@ def test_a_ledger_and_a_cell_that_agree_have_the_same_prints(engine):
         for n, image in enumerate(IMAGES, start=1)
     )
     ledger.record(
-        [Claim(claimed_at=99, image="f" * 36, wanted=Wanted(100, 7))]
+        [Claim(claimed_at=99, image=LAST_IMAGE, wanted=Wanted(100, 7))]
     )
     rows = [(SCHEME.derive(image.lower()), image) for image in IMAGES]
     with engine.begin() as connection:
         s3_images.create(connection)
         connection.execute(
             sa.insert(s3_images),
-            [{"id": i, "uuid": uuid} for i, uuid in [*rows, (7, "f" * 36)]],
+            [{"id": i, "uuid": uuid} for i, uuid in [*rows, (7, LAST_IMAGE)]],
         )
 
     ours = ledger.queries.settled_prints(DERIVED.first, DERIVED.stop)

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from by_hand import written
+
 from ec2map_sync.ledger import Ledger
 from ec2map_sync.ledger.copies import Place
 from ec2map_sync.peers import compare
@@ -80,7 +82,7 @@ def rows(ledger: Ledger, *names: str) -> dict[str, set[tuple[Any, ...]]]:
     with ledger._engine.connect() as connection:
         return {
             name: {
-                row[:-1] if name == "numbers" else row
+                (*row[:3], row[-1]) if name == "numbers" else row
                 for row in connection.exec_driver_sql(f"SELECT * FROM {name}")
             }
             for name in names
@@ -90,7 +92,11 @@ def rows(ledger: Ledger, *names: str) -> dict[str, set[tuple[Any, ...]]]:
 def state(ledger: Ledger) -> tuple[Any, ...]:
     """Give all that regions have in common, and all that follows from it."""
     found = rows(ledger, "numbers", "passed")
-    held = {(*n[:3], bool(n[3])) for n in found["numbers"] if n[2]}
+    held = {
+        (number, bool(wanted), *wish)
+        for number, wanted, *wish in found["numbers"]
+        if wish[-1]
+    }
     claims = ledger.claims(IMAGES)
     return (
         claims,
@@ -105,7 +111,8 @@ def state(ledger: Ledger) -> tuple[Any, ...]:
 def edit(ledger: Ledger, statement: str) -> None:
     """Change rows behind the ledger's back."""
     with ledger._engine.begin() as connection:
-        done = connection.exec_driver_sql(statement)
+        text = written(statement, connection.dialect.name)
+        done = connection.exec_driver_sql(text)
         assert done.rowcount
 
 
@@ -135,7 +142,7 @@ EDITS = {
     ),
     "spelling": f"UPDATE claims SET spelling='zz' WHERE image='{ONE}'",
     "spelled as the key": (
-        f"UPDATE claims SET spelling=image WHERE image='{ONE}'"
+        f"UPDATE claims SET spelling='{ONE}' WHERE image='{ONE}'"
     ),
     "no spelling": f"UPDATE claims SET spelling='' WHERE image='{ONE}'",
     "hash": f"UPDATE claims SET hash=hash+1 WHERE image='{ONE}'",

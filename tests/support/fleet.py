@@ -15,6 +15,7 @@ from typing import Self
 from uuid import uuid4
 
 import amqp.exceptions
+import by_hand
 import kombu
 import sqlalchemy as sa
 from amqp import Channel
@@ -424,8 +425,12 @@ class Region:
         url = self.ledger if database == "ledger" else self.cells[database]
         engine = sa.create_engine(url, poolclass=sa.NullPool)
         with engine.begin() as connection:
+            if database == "ledger":
+                statement = by_hand.written(statement, engine.dialect.name)
             result = connection.exec_driver_sql(statement)
-            return [tuple(r) for r in result] if result.returns_rows else []
+            if not result.returns_rows:
+                return []
+            return [tuple(map(by_hand.read, row)) for row in result]
 
     def rows(self, cell: str) -> list[tuple[int, str]]:
         """Give a cell's mappings, by id."""

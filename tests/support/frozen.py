@@ -15,6 +15,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from ec2map_sync.sql.images import ImageKey
+
 FOLDER = Path(__file__).parent.parent / "data" / "ledgers"
 
 Rows = dict[str, list[dict[str, Any]]]
@@ -29,8 +31,7 @@ def frozen(revision: str) -> Rows:
 
 def dump(connection: Connection) -> Rows:
     """Read every row of every table, whatever there is."""
-    metadata = sa.MetaData()
-    metadata.reflect(connection)
+    metadata = _reflected(connection)
     return {
         table.name: [
             {name: _text(value) for name, value in row.items()}
@@ -45,8 +46,7 @@ def dump(connection: Connection) -> Rows:
 
 def load(connection: Connection, rows: Rows) -> None:
     """Make these the only rows of a ledger of the same revision."""
-    metadata = sa.MetaData()
-    metadata.reflect(connection)
+    metadata = _reflected(connection)
     for name, some in rows.items():
         table = metadata.tables[name]
         connection.execute(sa.delete(table))
@@ -55,6 +55,19 @@ def load(connection: Connection, rows: Rows) -> None:
                 sa.insert(table),
                 {column: _value(value) for column, value in row.items()},
             )
+
+
+def _reflected(connection: Connection) -> sa.MetaData:
+    """Read which tables there are; images are text, however they are held."""
+    metadata = sa.MetaData()
+
+    @sa.event.listens_for(metadata, "column_reflect")
+    def note(_inspector: Any, _table: Any, column: Any) -> None:
+        if isinstance(column["type"], sa.BINARY | sa.Uuid):
+            column["type"] = ImageKey()
+
+    metadata.reflect(connection)
+    return metadata
 
 
 def _text(value: Any) -> Any:

@@ -11,6 +11,7 @@ from ec2map_sync.rules.ec2id import (
     Band,
     Kind,
     Scheme,
+    cut_short,
     format_id,
     image_key,
     kind_of,
@@ -19,6 +20,28 @@ from ec2map_sync.rules.ec2id import (
 from ec2map_sync.rules.errors import BadId
 
 uuids = st.uuids().map(str)
+bounds = st.from_regex(r"[0-9a-f-]{0,40}", fullmatch=True) | st.builds(
+    lambda uuid, size, more: uuid[:size] + more,
+    uuids,
+    st.integers(0, 36),
+    st.text("09af-", max_size=4),
+)
+
+
+@given(uuids, bounds)
+def test_a_text_that_is_no_key_divides_keys_as_one_does(key, text):
+    divider, beyond = cut_short(text)
+
+    assert image_key(divider) == divider
+    assert (key < text) == (key <= divider if beyond else key < divider)
+
+
+@given(uuids, st.integers(0, 36), st.sampled_from(["", "0", "-", "f", "00"]))
+def test_so_does_a_text_that_begins_as_a_key(key, size, more):
+    text = key[:size] + more
+    divider, beyond = cut_short(text)
+
+    assert (key < text) == (key <= divider if beyond else key < divider)
 
 
 def test_the_bands_lie_side_by_side_and_end_where_nova_does():
