@@ -242,6 +242,18 @@ def claim_of(line: bytes) -> Claim:
     return Claim(claimed_at=told["claimed_at"], image=told["image"])
 
 
+def _see_one_moment(connection: Connection) -> None:
+    """Lets a transaction see what there was at its beginning.
+
+    SQLAlchemy asks the server past what makes its errors of a driver's.
+    """
+    try:
+        connection.execution_options(isolation_level="REPEATABLE READ")
+    except connection.dialect.loaded_dbapi.Error as error:
+        connection.invalidate(error)
+        raise sa.exc.OperationalError(None, None, error) from error
+
+
 @contextmanager
 def snapshot(engine: Engine, scheme: Scheme) -> Iterator[Snapshot]:
     """Opens a snapshot.
@@ -250,8 +262,7 @@ def snapshot(engine: Engine, scheme: Scheme) -> Iterator[Snapshot]:
     """
     with engine.connect() as connection:
         if engine.dialect.name != "sqlite":  # there, each transaction is one
-            level = "REPEATABLE READ"
-            connection.execution_options(isolation_level=level)
+            _see_one_moment(connection)
         if engine.dialect.driver == "pymysql":
             most = f"SET SESSION group_concat_max_len = {_MOST_PACKED}"
             connection.exec_driver_sql(most)

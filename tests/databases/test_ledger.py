@@ -1,6 +1,7 @@
 """The ledger, on every database: joins, settles, feeds, prints."""
 
 from itertools import combinations
+from uuid import uuid4
 
 import pytest
 import sqlalchemy as sa
@@ -8,6 +9,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 
 from ec2map_sync.ledger import Allowance, Ledger, schema
 from ec2map_sync.ledger.tables import head, metadata
+from ec2map_sync.outages import OUTAGES, describe
 from ec2map_sync.protocol.canonical import entry, line_of
 from ec2map_sync.rules.claims import (
     BEGINNING,
@@ -85,6 +87,26 @@ def test_a_snapshot_is_of_one_moment_and_keeps_nobody_waiting(
     with ledger.snapshot() as later:
         assert later.count == 8
         assert next(iter(later.pages()))[0].claimed_at == 1
+
+
+@pytest.mark.services
+def test_a_session_that_ends_as_a_snapshot_begins_is_an_outage(mariadb):
+    url = parse_url(mariadb.create_database(f"test_{uuid4().hex}"), "x")
+    engine = create_engine(url)
+    schema.upgrade(engine)
+    engine.dispose()
+    with engine.connect() as connection:
+        session = connection.scalar(sa.text("SELECT CONNECTION_ID()"))
+    mariadb.execute(f"KILL {session}")
+    ledger = Ledger(engine, SMALL)
+
+    with pytest.raises(OUTAGES) as raised, ledger.snapshot():
+        pass
+
+    assert describe(raised.value)
+    with ledger.snapshot() as snapshot:
+        assert snapshot.count == 0
+    engine.dispose()
 
 
 def test_entries_are_of_what_was_known_before(ledger, monkeypatch):
