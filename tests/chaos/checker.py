@@ -46,7 +46,7 @@ BOUND_OF_EDITS = 120.0
 
 LOST, DOUBLED, CHANGED = "lost", "doubled", "changed without a record"
 STATUS, DIFFERENT, STRANGE = "status wrong", "not as settled", "of nobody"
-LOGGED = "logged as a mistake"
+LOGGED, UNRULY = "logged as a mistake", "does not end as told"
 
 
 @dataclass(frozen=True)
@@ -211,6 +211,8 @@ class Watch:
             tuple[str, str], tuple[set[str], dict[str, float]]
         ] = {}
         """Of each cell, what it has ever had, and what it lacks since when."""
+        self._seen: dict[str, float] = {}
+        """When an image's row was seen first, anywhere."""
         self._opened = {
             r.name: Opened(load([], files=[str(r.config_file)]))
             for r in regions
@@ -223,6 +225,10 @@ class Watch:
 
     def amiss(self, region: str) -> list[Line]:
         """Give the lines of status that are not healthy."""
+        return [line for line in self.lines(region) if not line.healthy]
+
+    def lines(self, region: str) -> list[Line]:
+        """Give the lines of status."""
         opened = self._opened[region]
         sinks = opened.sink_names
         examination = Examination(
@@ -232,7 +238,7 @@ class Watch:
             expected=loops(opened.config, sinks),
             clock=wall_clock,
         )
-        return [line for line in examination.lines() if not line.healthy]
+        return examination.lines()
 
     def look(self, region: Region) -> Iterator[Finding]:
         """Say what status does not say, though it should by now."""
@@ -256,10 +262,15 @@ class Watch:
     def _missing(
         self, region: Region, cell: str, now: float
     ) -> dict[str, float]:
-        """Give the images of a Glance that a cell lacks, and since when."""
+        """Give the images that a cell lacks, and since when.
+
+        It is to have those of its own Glance, and those that any cell had.
+        """
         had, gone = self._rows.setdefault((region.name, cell), (set(), {}))
-        told = self._announced.of(region.name, now)
         rows = set(region.uuids(cell))
+        for image in rows:
+            self._seen.setdefault(image, now)
+        told = self._seen | self._announced.of(region.name, now)
         had |= rows
         for image in rows & gone.keys():
             del gone[image]
@@ -273,13 +284,12 @@ class Watch:
 def asked(region: Region) -> Iterator[Finding]:
     """Say what the program `ec2map-sync status` finds amiss."""
     try:
-        told = region.command("status", "-f", "json")
+        told = json.loads(region.command("status", "-f", "json"))
     except AssertionError as error:
         yield Finding(STATUS, f"{region.name} at rest: {error}")
         return
-    for line in json.loads(told):
-        if line["what"] == "service" and line["state"] != "works":
-            yield Finding(STATUS, f"{region.name}: {line}")
+    if not any(line["state"] == "works" for line in told):
+        yield Finding(STATUS, f"{region.name}: nothing works: {told}")
 
 
 class Logs:

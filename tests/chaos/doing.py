@@ -7,24 +7,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from random import Random
+from subprocess import TimeoutExpired
 from threading import Event as Flag, Lock, Thread
 
-import amqp.exceptions
-import pymysql
-import sqlalchemy as sa
 from announcer import Announcer, rivals
-from checker import STATUS, Checker, Finding, Logs, asked
-from ground import Ground, NotDone
+from checker import STATUS, UNRULY, Checker, Finding, Logs, asked
+from ground import AWAY, Ground, NotDone
 from patience import within
 from plan import Event, Plan
-
-AWAY = (
-    amqp.exceptions.AMQPError,
-    OSError,
-    pymysql.err.Error,
-    sa.exc.DBAPIError,
-)
-"""What is said when a server is away, by whatever else was done to it."""
 
 QUIET = 60.0
 """Seconds, on a machine with nothing else to do, in which all is to be as it
@@ -162,6 +152,9 @@ class Chaos:
         except AWAY as error:
             self._leave(name, f"{type(error).__name__} ({name})")
             return
+        except TimeoutExpired as error:
+            self.findings.append(Finding(UNRULY, f"{name}: {error}"))
+            return
         with self._lock:
             self.tally.done[name] += 1
             until = time.monotonic() - self._began
@@ -184,14 +177,14 @@ class Chaos:
         found = [Finding(UNSAID, "a Glance does not come to rest")]
         while not self._ground.ending.is_set():
             if silent:
-                found = self._complaints()
+                found = self._complaints() or [
+                    x for r in self._regions for x in asked(r)
+                ]
             if not found or time.monotonic() > until:
                 break
             self._ground.sleep(2)
         took = time.monotonic() - began
-        if not found:
-            found = [x for r in self._regions for x in asked(r)]
-            found += self._logs.news()
+        found += self._logs.news()
         if found:
             self.findings.extend(found)
         else:

@@ -20,9 +20,9 @@ import kombu
 import next_release
 import older_release
 import sqlalchemy as sa
-from checker import BOUND, STATUS, Finding
+from checker import BOUND, STATUS, UNRULY, Finding
 from fleet import INFO, S3_IMAGES, Region
-from ground import Ground, NotDone
+from ground import AWAY, Ground, NotDone
 from one_set import delete_queue, dump, queue_of, restore
 from patience import wait_until, within
 from proxy import Way
@@ -160,6 +160,28 @@ def host_killed(ground: Ground, chance: Random, s: float) -> Iterator[str]:
     yield host.name
 
 
+@kind("supervisor killed", 3, (0, 4))
+def supervisor_killed(
+    ground: Ground, chance: Random, s: float
+) -> Iterator[str]:
+    """Kill an agent's first process; its services are to end by themselves."""
+    host = drawn(ground, chance)
+    with ground.alone(host.name):
+        running(host)
+        first, *others = host.processes()
+        os.kill(first, signal.SIGKILL)
+        try:
+            wait_until(lambda: all(state_of(p) in {"", "Z"} for p in others))
+        except TimeoutError:
+            left = [p for p in others if state_of(p)]
+            text = f"{host.name}: {left} outlive their supervisor"
+            ground.findings.append(Finding(UNRULY, text))
+        host.kill()
+        ground.sleep(s)
+        host.start()
+    yield host.name
+
+
 @kind("host restarted", 3, (0, 3))
 def host_restarted(ground: Ground, chance: Random, s: float) -> Iterator[str]:
     """End a host's agent in order, and start it again."""
@@ -170,7 +192,8 @@ def host_restarted(ground: Ground, chance: Random, s: float) -> Iterator[str]:
         ground.sleep(s)
         host.start()
     if code:
-        raise AssertionError(f"{host.name} ended with {code}")
+        text = f"{host.name} ended with {code}"
+        ground.findings.append(Finding(UNRULY, text))
     yield host.name
 
 
@@ -204,7 +227,8 @@ def host_disk_full(ground: Ground, chance: Random, s: float) -> Iterator[str]:
         if not limited:
             raise NotDone(f"{host.name} has gone")
         ground.sleep(s)
-        for pid in host.processes():
+        # The first one first: those that it starts from now on have room.
+        for pid in [*host.processes()[:1], *host.processes()]:
             _limit(pid, resource.RLIM_INFINITY)
     yield host.name
 
@@ -321,6 +345,26 @@ def database_killed(ground: Ground, chance: Random, s: float) -> Iterator[str]:
     yield f"database of {name}"
 
 
+@kind("database's disk full", 1.5, (0, 5))
+def database_full(ground: Ground, chance: Random, s: float) -> Iterator[str]:
+    """Let a database write no byte into any file, which ends it."""
+    name = chance.choice(ground.stand.names)
+    with ground.alone(f"database of {name}"):
+        server = chance.choice(ground.stand.databases[name])
+        pid = server.pid
+        if pid is None or not _limit(pid, 0):
+            raise NotDone("the database does not run")
+        try:
+            wait_until(lambda: server.pid is None, 3)
+        except TimeoutError:
+            _limit(pid, resource.RLIM_INFINITY)
+            raise NotDone("nobody writes") from None
+        server.kill()
+        ground.sleep(s)
+        server.start()
+    yield f"database of {name}"
+
+
 @kind("database halted", 3, (1, 8))
 def database_halted(ground: Ground, chance: Random, s: float) -> Iterator[str]:
     """Let a database stand still for a while."""
@@ -348,6 +392,17 @@ def failed_over(ground: Ground, chance: Random, s: float) -> Iterator[str]:
     yield f"node {place + 1} {'stopped' if orderly else 'killed'}"
 
 
+@kind("proxy killed", 1.5, (0, 4))
+def proxy_killed(ground: Ground, _chance: Random, s: float) -> Iterator[str]:
+    """Kill what stands before the cluster."""
+    name = ground.stand.names[-1]
+    with ground.alone(f"proxy of {name}"):
+        ground.stand.proxy.kill()
+        ground.sleep(s)
+        ground.stand.proxy.start()
+    yield f"proxy of {name}"
+
+
 @kind("sessions ended", 6)
 def sessions_ended(ground: Ground, chance: Random, _s: float) -> Iterator[str]:
     """End all sessions of a database, as an operator might."""
@@ -359,7 +414,7 @@ def sessions_ended(ground: Ground, chance: Random, _s: float) -> Iterator[str]:
             "SELECT id FROM information_schema.processlist "
             "WHERE id <> connection_id() AND db IS NOT NULL"
         ):
-            with suppress(Exception):  # it has ended by itself
+            with suppress(*AWAY):  # it has ended by itself
                 front.execute(f"KILL {number}")
                 ended += 1
     if not ended:
@@ -633,13 +688,11 @@ def region_away(ground: Ground, chance: Random, _s: float) -> Iterator[str]:
 
 
 def _says(ground: Ground, region: Region, began: float) -> float | None:
-    """Wait until status finds a region amiss; after how many seconds."""
-    services: set[str] = set()
+    """Wait until no loop of a region is said to work; after how long."""
     while time.monotonic() < began + BOUND:
-        with suppress(Exception):  # its database is away: nobody says fine
-            found = ground.watch.amiss(region.name)
-            services = {x.name for x in found if x.state == "silent"}
-            if services:
+        with suppress(*AWAY):  # nobody says that all is fine
+            lines = ground.watch.lines(region.name)
+            if not any(line.state == "works" for line in lines):
                 return time.monotonic() - began
         ground.sleep(1)
     return None

@@ -7,9 +7,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import amqp.exceptions
+import pymysql
+import sqlalchemy as sa
 from announcer import Announced, Announcer
 from checker import Finding, Watch
 from stand import Stand
+
+AWAY = (
+    amqp.exceptions.AMQPError,
+    OSError,
+    pymysql.err.Error,
+    sa.exc.DBAPIError,
+)
+"""What is said when a server is away, by whatever else was done to it."""
 
 
 class NotDone(Exception):

@@ -63,6 +63,7 @@ def written(chaos: Chaos, ground: Ground, options: argparse.Namespace) -> str:
         "Images lost": "0",
         "Images with two rows in a cell": "0",
         "Numbers that changed without a record": "0",
+        "Mistakes that agents have logged": "0",
         "Looks at status, and times that it was not healthy": (
             f"{ground.watch.looks}, {ground.watch.unhealthy}"
         ),

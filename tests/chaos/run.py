@@ -156,7 +156,8 @@ def told(
 
 
 def interrupted(number: int, _frame: FrameType | None) -> None:
-    """End as a signal asks for."""
+    """End as a signal asks for; a second one does not wait for anything."""
+    signal.signal(number, lambda *_: os._exit(128 + number))
     sys.exit(128 + number)
 
 
@@ -173,7 +174,8 @@ def main() -> int:
     try:
         code = live(options, directory)
     except ServerError as error:
-        print(f"chaos: {error}", file=sys.stderr)
+        first = str(error).partition("\n")[0]
+        print(f"chaos: {first} (seed {options.seed})", file=sys.stderr)
         return 2
     except SystemExit:
         shutil.rmtree(directory, ignore_errors=True)

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from copy import copy
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -175,6 +176,7 @@ class Stand:
         self.fronts: dict[str, Front | MariaDB] = {}
         self.regions: dict[str, Region] = {}
         self.hosts: list[Host] = []
+        self.proxy: HAProxy
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -205,20 +207,18 @@ class Stand:
 
     def _start(self) -> None:
         epmd = self._stack.enter_context(Epmd(self.directory / "epmd"))
-        with ThreadPoolExecutor(2) as pool:
-            brokers = [
-                pool.submit(self._start_broker, name, epmd)
-                for name in self.names
-            ]
-            databases = [
-                pool.submit(self._start_databases, name) for name in self.names
-            ]
-            for one in (*brokers, *databases):
-                one.result()
-            for one in [pool.submit(self._make, n) for n in self.names]:
-                one.result()
-            for one in [pool.submit(self._configure, n) for n in self.names]:
-                one.result()
+        pool = ThreadPoolExecutor(2)
+        try:
+            for step in (
+                partial(self._start_broker, epmd=epmd),
+                self._start_databases,
+                self._make,
+                self._configure,
+            ):
+                for one in [pool.submit(step, name) for name in self.names]:
+                    one.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
         for region in self.regions.values():
             region.glance.declare()
             peers = self.peers_of(region.name)
@@ -243,6 +243,7 @@ class Stand:
         proxy = HAProxy(place / "front", one, two)
         self._stack.callback(proxy.kill)
         proxy.start()
+        self.proxy = proxy
         self.databases[region] = (one, two)
         self.fronts[region] = Front(one, proxy.port)
 

@@ -2,12 +2,15 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from faults import KINDS
+from patience import wait_until, within
 from plan import Plan
 
 RUN = Path(__file__).with_name("run.py")
@@ -50,6 +53,37 @@ def test_an_image_that_nobody_was_told_of_is_missed():
     assert "lost: RegionOne has no claim of" in done.stdout
     (kept,) = re.findall(r"^the logs are in (.*)$", done.stdout, re.M)
     assert list(Path(kept).glob("regions/*.log"))
+
+
+@pytest.mark.services
+def test_whoever_is_told_to_end_leaves_nothing(tmp_path):
+    place = {"TMPDIR": str(tmp_path)}
+    with subprocess.Popen(
+        [sys.executable, RUN, "--seed", "1", *map(str, SIZE)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | place,
+    ) as running:
+        try:
+            assert "seed 1" in running.stdout.readline()
+            wait_until(lambda: any(started(tmp_path)), 60)
+
+            running.terminate()
+
+            assert running.wait(within(60)) == 128 + signal.SIGTERM
+        finally:
+            running.kill()
+    wait_until(lambda: not any(started(tmp_path)))
+    assert list(tmp_path.iterdir()) == []
+
+
+def started(place: Path) -> list[str]:
+    """Give the command lines of what works in a directory."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            found.append(path.read_text().replace("\0", " "))
+    return [line for line in found if str(place) in line]
 
 
 def test_the_plan_is_what_the_seed_says():
