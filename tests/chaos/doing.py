@@ -75,11 +75,12 @@ class Chaos:
 
     def run(self) -> None:
         """Live all rounds, or until something is found."""
-        self._began = time.monotonic()
         try:
             for announcer in self._ground.announcers.values():
                 announcer.start()
             self._rest(self._quiet)
+            self._began = time.monotonic()
+            self.tally.rests.clear()
             Thread(target=self._look_again, daemon=True).start()
             number = 0
             while self._goes_on():
@@ -94,7 +95,8 @@ class Chaos:
 
     def _goes_on(self) -> bool:
         lived = time.monotonic() - self._began
-        return not self.findings and lived < self._plan.seconds - 5
+        enough = 0.9 * self._plan.seconds  # a round more would be too long
+        return not self.findings and (not self.tally.rests or lived < enough)
 
     def _round(self, number: int) -> None:
         ground = self._ground
