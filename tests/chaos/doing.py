@@ -95,7 +95,7 @@ class Chaos:
 
     def _goes_on(self) -> bool:
         lived = time.monotonic() - self._began
-        enough = 0.9 * self._plan.seconds  # a round more would be too long
+        enough = self._plan.seconds - self._plan.round_seconds / 4
         return not self.findings and (not self.tally.rests or lived < enough)
 
     def _round(self, number: int) -> None:
@@ -118,6 +118,8 @@ class Chaos:
         for one in asked_for:
             one.result()
         seconds = self._rest(self._patience())
+        if self.findings:
+            return
         done = self.tally.done.total() - before
         told = len(ground.announced.confirmed)
         self._say(

@@ -47,8 +47,10 @@ def commit() -> str:
     return done.stdout.strip() or "unknown"
 
 
-def written(chaos: Chaos, ground: Ground, options: argparse.Namespace) -> str:
-    """Write what was measured, as reStructuredText."""
+def written(
+    chaos: Chaos, ground: Ground, options: argparse.Namespace, judged: str
+) -> str:
+    """Write what was measured of a commit, as reStructuredText."""
     tally = chaos.tally
     announced = ground.announced
     rests = sorted(tally.rests)
@@ -76,7 +78,7 @@ def written(chaos: Chaos, ground: Ground, options: argparse.Namespace) -> str:
     head = HEAD.format(
         minutes=tally.seconds / 60,
         day=f"{datetime.now(UTC):%Y-%m-%d}",
-        commit=commit(),
+        commit=judged,
         seed=options.seed,
         regions=options.regions,
         hosts=options.hosts,

@@ -47,7 +47,7 @@ class Plan:
         """Those that there is time for."""
         return [
             kind
-            for name, kind in KINDS.items()
+            for name, kind in sorted(KINDS.items())
             if (not self.only or name in self.only)
             and kind.settles < self.round_seconds
         ]

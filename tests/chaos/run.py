@@ -30,7 +30,7 @@ from checker import Watch  # noqa: E402
 from doing import QUIET, SHOWN, Chaos  # noqa: E402
 from faults import KINDS  # noqa: E402
 from ground import Ground  # noqa: E402
-from pages import written  # noqa: E402
+from pages import commit, written  # noqa: E402
 from plan import Plan  # noqa: E402
 from servers import ServerError  # noqa: E402
 from stand import NAMES, Stand  # noqa: E402
@@ -99,7 +99,8 @@ def live(options: argparse.Namespace, directory: Path) -> int:
     plan = Plan(
         options.seed, 60 * options.minutes, options.pause, options.only
     )
-    say(f"seed {options.seed}; logs are in {directory}")
+    judged = commit()
+    say(f"seed {options.seed}, commit {judged}; logs are in {directory}")
     if plan.left_out:
         say(f"left out: {', '.join(plan.left_out)}")
     with Stand(directory, options.regions, options.hosts) as stand:
@@ -123,6 +124,8 @@ def live(options: argparse.Namespace, directory: Path) -> int:
             chaos.run()
         finally:
             watch.close()
+    if options.record and not chaos.findings:
+        options.record.write_text(written(chaos, ground, options, judged))
     return told(chaos, ground, options, directory)
 
 
@@ -149,8 +152,6 @@ def told(
             say(f"  {finding.what}: {finding.text}")
         say(f"the logs are in {directory}")
         return 1
-    if options.record:
-        options.record.write_text(written(chaos, ground, options))
     say(f"{summary}: lost 0, doubled 0, changed without a record 0, status 0")
     return 0
 
