@@ -61,7 +61,7 @@ def written(
         "Images announced": f"{len(announced.confirmed)}",
         "Notifications": f"{announced.notifications}",
         "Pairs of images that wished for one number": f"{announced.rivals}",
-        "Moves that were recorded": f"{tally.moves}",
+        "Moves that the first region has recorded": f"{tally.moves}",
         "Images lost": "0",
         "Images with two rows in a cell": "0",
         "Numbers that changed without a record": "0",

@@ -45,13 +45,15 @@ def test_after_faults_of_many_kinds_all_is_as_it_must_be():
 
 @pytest.mark.long
 @pytest.mark.services
-def test_an_image_that_nobody_was_told_of_is_missed():
+def test_an_image_that_nobody_was_told_of_is_missed(tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     done = run("--minutes", 0.1, "--seed", 5, *SIZE, "--forget", "--quiet", 2)
 
     assert done.returncode == 1, done.stdout + done.stderr
     assert re.search(r"^seed 5: .* not as they must be$", done.stdout, re.M)
     assert "lost: RegionOne has no claim of" in done.stdout
     (kept,) = re.findall(r"^the logs are in (.*)$", done.stdout, re.M)
+    assert Path(kept).parent == tmp_path
     assert list(Path(kept).glob("regions/*.log"))
 
 
