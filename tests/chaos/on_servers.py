@@ -41,10 +41,10 @@ def _halted(ground: Ground, server: Server, seconds: float) -> None:
 
 
 FULL = """\
-rabbit_disk_monitor:set_disk_freelet_write("900TB"),
+rabbit_disk_monitor:set_disk_free_limit("900000GB"),
 timer:sleep({seconds}),
 Alarms = rabbit_alarm:get_alarms(),
-rabbit_disk_monitor:set_disk_freelet_write("50MB"),
+rabbit_disk_monitor:set_disk_free_limit("50MB"),
 Alarms."""
 
 
