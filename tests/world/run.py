@@ -3,7 +3,7 @@
     tools/world --minutes 10
     tools/world --seed 17 --log
 
-A history is three days of two or three regions. Everything between the
+A history is three days of two to five regions. Everything between the
 notification of an image and the row in a cell is the package's own code, as
 the agent starts it: `agent.services` builds its loops, which run as tasks of
 one thread. Time, chance, brokers, databases and what dies when are the

@@ -47,6 +47,8 @@ class Queue:
     dropped: int = 0
     most_bytes: int = 0
     """The most that were ever ready."""
+    losing: int = 0
+    """How many of the next messages it loses."""
 
     def put_back(self, letters: list[Letter]) -> None:
         """Takes back what was not acknowledged, to its old place."""
@@ -129,6 +131,9 @@ class Broker:
         for name in names:
             queue = self.queues[name]
             self._places += 1
+            if queue.losing:
+                queue.losing -= 1
+                continue
             queue.ready.append(
                 Letter(
                     body,

@@ -7,6 +7,9 @@ from played import nature
 
 _MISSED = re.compile(r"not all as settled: .*\b[1-9]\d* missing")
 
+_TWISTED = "the ledger contradicted itself"
+"""What nobody but the package has written is never to be put right."""
+
 
 class Ear(logging.Handler):
     """Puts what the package logs into the trace."""
@@ -21,7 +24,7 @@ class Ear(logging.Handler):
             line = f"{task.process.name}: {record.levelname} {text}"
             nature.scheduler().trace(line)
             scheduler = nature.scheduler()
-            if record.levelno >= logging.ERROR:
+            if record.levelno >= logging.ERROR or _TWISTED in text:
                 scheduler.mistakes.append(line)
             if _MISSED.search(text):
                 scheduler.missed.append(line)

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from ec2map_sync.protocol import messages, wire
 from ec2map_sync.rules.claims import Claim
+from played import meetings
 from played.faults import Fault, Strike
 from played.region import Region, key_of
 from played.world import World
@@ -25,10 +26,9 @@ def see(world: World, rng: Random) -> None:
 def upload(world: World, rng: Random, region: Region) -> None:
     """A user uploads images to a region."""
     for _ in range(rng.choice([1, 2, 5, 8])):
-        if len(world.images) >= world.most:
+        if not world.has_room:
             return
-        image = str(UUID(int=rng.getrandbits(128), version=4))
-        world.images.append(image)
+        image = world.image(rng)
         form = rng.choice(["bare", "aki", "ari", None])
         region.tell(image, form, "image.create")
         world.say(f"{region.name} tells of {image[:8]} ({form})")
@@ -131,7 +131,8 @@ def restart_broker(world: World, rng: Random) -> None:
 
 def lose(world: World, rng: Random) -> None:
     """Messages between regions are lost, or a whole queue is."""
-    broker = rng.choice(world.regions).broker
+    region = rng.choice(world.regions)
+    broker = region.broker
     queues = [
         queue
         for name, queue in broker.queues.items()
@@ -140,22 +141,26 @@ def lose(world: World, rng: Random) -> None:
     if not queues:
         return
     queue = rng.choice(queues)
-    if rng.random() < 0.3:
-        world.say(f"{broker.name} loses the queue {queue.name}")
-        broker.delete(queue.name)
-    else:
-        world.say(f"{broker.name} loses messages of {queue.name}")
-        kept = [one for one in queue.ready if rng.random() < 0.5]
-        queue.ready.clear()
-        queue.ready.extend(kept)
+    match rng.choice(["queue", "some", "next", "next"]):
+        case "queue":
+            world.say(f"{broker.name} loses the queue {queue.name}")
+            broker.delete(queue.name)
+        case "some":
+            world.say(f"{broker.name} loses messages of {queue.name}")
+            kept = [one for one in queue.ready if rng.random() < 0.5]
+            queue.ready.clear()
+            queue.ready.extend(kept)
+        case _:
+            queue.losing = rng.choice([1, 2, 4, 12])
+            world.say(f"{queue.name} loses the next {queue.losing} messages")
+            upload(world, rng, region)
 
 
 def cut(world: World, rng: Random) -> None:
     """A region's hosts cannot reach a peer's broker for a while."""
     one, other = rng.sample(world.regions, 2)
     hosts = {host.name for host in one.hosts}
-    world.say(f"{one.name} cannot reach {other.name}")
-    other.broker.closed_to |= hosts
+    shut_out(world, one, [other], rng.choice([5, 60, 200]))
     for connection in list(other.broker.connections):
         if connection.process.host in hosts:
             if rng.random() < 0.5:
@@ -163,13 +168,23 @@ def cut(world: World, rng: Random) -> None:
             else:
                 connection.stall()
 
-    def back() -> None:
-        other.broker.closed_to -= hosts
-        for connection in list(other.broker.connections):
-            connection.resume()
 
-    later = world.scheduler.now + rng.choice([5, 60, 200])
-    world.scheduler.at(later, back)
+def shut_out(
+    world: World, one: Region, others: Sequence[Region], seconds: float
+) -> None:
+    """Lets a region's hosts not connect to some brokers, for so long."""
+    hosts = {host.name for host in one.hosts}
+    for other in others:
+        world.say(f"{one.name} cannot reach {other.name}")
+        other.broker.closed_to |= hosts
+
+    def back() -> None:
+        for other in others:
+            other.broker.closed_to -= hosts
+            for connection in list(other.broker.connections):
+                connection.resume()
+
+    world.scheduler.at(world.scheduler.now + seconds, back)
 
 
 def stop_database(world: World, rng: Random) -> None:
@@ -196,10 +211,12 @@ def stop_database(world: World, rng: Random) -> None:
 
 def set_clock(world: World, rng: Random) -> None:
     """Somebody sets a host's clock wrong."""
-    host = rng.choice(rng.choice(world.regions).hosts)
+    region = rng.choice(world.regions)
+    host = rng.choice(region.hosts)
     seconds = rng.choice([-1, 1]) * rng.choice([3, 90, 7200])
     world.say(f"the clock of {host.name} is set, by {seconds} s")
     host.clock.step(world.scheduler.now, seconds)
+    meetings.usurp(world, rng, region)
 
 
 def restore(world: World, rng: Random) -> None:
@@ -211,7 +228,18 @@ def restore(world: World, rng: Random) -> None:
         + ("restored" if backup else "lost, and made anew")
     )
     world.restored.add(region.name)
+    if rng.random() < 0.5:
+        others = [one for one in world.regions if one is not region]
+        shut_out(world, region, others, rng.choice([3, 15]))
     region.restore(backup)
+    meetings.usurp(world, rng, region)
+
+
+def back_up(world: World, rng: Random) -> None:
+    """A backup is made of a ledger, amid all that goes on."""
+    region = rng.choice(world.regions)
+    world.say(f"a backup is made of the ledger of {region.name}")
+    region.backups.append(region.ledger.copy())
 
 
 def lose_rows(world: World, rng: Random) -> None:
@@ -229,9 +257,8 @@ def lose_rows(world: World, rng: Random) -> None:
 def lose_notification(world: World, rng: Random) -> None:
     """Glance answers 201, and its broker does not hear of it."""
     region = rng.choice(world.regions)
-    if region.audited and len(world.images) < world.most:
-        image = str(UUID(int=rng.getrandbits(128), version=4))
-        world.images.append(image)
+    if region.audited and world.has_room:
+        image = world.image(rng)
         form = rng.choice(["bare", "ari"])
         region.has(image, form)
         region.told[image] = form
@@ -242,7 +269,7 @@ def boot(world: World, rng: Random) -> None:
     """Nova boots what nobody has told of, and makes a row of its own."""
     region = rng.choice(world.regions)
     cell = rng.choice(region.cells)
-    if len(world.images) + len(world.unannounced) < world.most:
+    if world.has_room:
         image = str(UUID(int=rng.getrandbits(128), version=4))
         world.unannounced.append(image)
         world.say(f"Nova of {region.name} boots {image[:8]}, of its own")
@@ -290,21 +317,24 @@ def leap(world: World, rng: Random) -> None:
 
 
 ACTS: Sequence[tuple[Act, int]] = (
-    (see, 30),
+    (see, 24),
     (copy, 12),
+    (meetings.twins, 8),
+    (meetings.quarrel, 3),
     (strike, 24),
     (kill, 4),
     (power, 2),
     (snap, 5),
     (stall, 3),
     (restart_broker, 2),
-    (lose, 5),
+    (lose, 7),
     (cut, 3),
     (stop_database, 4),
     (wait, 5),
     (leap, 1),
-    (set_clock, 3),
-    (restore, 2),
+    (set_clock, 4),
+    (restore, 3),
+    (back_up, 2),
     (lose_rows, 1),
     (lose_notification, 3),
     (boot, 2),

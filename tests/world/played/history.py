@@ -11,7 +11,7 @@ from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
 
-from played import nature
+from played import nature, sizes
 from played.happenings import ACTS, Act
 from played.scheduler import BEGIN
 from played.world import World
@@ -78,6 +78,10 @@ def live(world: World, days: list[list[Happening]]) -> None:
         world.say(f"day {place + 1} ends")
         next_day = BEGIN + (place + 1) * DAY
         world.scheduler.leap(next_day - world.scheduler.now)
+    # After a night without a time server, hosts of one region may not even
+    # agree on when a peer was heard; and first all say that they are there.
+    world.set_clocks()
+    world.pass_time(BEGINNING)
     world.doubt(Random(f"{world.seed} doubt"))
     world.quiet()
     world.verify()
@@ -99,6 +103,7 @@ def run(
     ]
     scratch = "/dev/shm" if Path("/dev/shm").is_dir() else None
     gc.disable()
+    sizes.draw(seed)
     with TemporaryDirectory(dir=scratch) as directory:
         world = World(seed, Path(directory), log)
         with nature.living(world.scheduler, seed):

@@ -127,34 +127,11 @@ class Memory:
     """What a region held in the evening, for the next one."""
 
     numbers: dict[str, int | None]
-    last_move: int
-    restored: bool = False
 
 
 def remembered(region: Region) -> Memory:
     """Returns what a region holds now."""
-    found = read(region, _CLAIMS)
-    (last,) = read(region, "SELECT max(id) FROM moves")[0]
-    return Memory({row[0]: row[7] for row in found}, last or 0)
-
-
-def moved(region: Region, before: Memory) -> Iterator[str]:
-    """Says which numbers have changed, and no move is recorded."""
-    reached = dict(before.numbers)
-    for image, old, new in read(
-        region,
-        "SELECT image, old, new FROM moves "
-        f"WHERE id > {before.last_move} ORDER BY id",
-    ):
-        if image in reached and reached[image] != old:
-            yield f"3: {region.name}: {image} moved from {old}, elsewhere"
-        reached[image] = new
-    for image, number in remembered(region).numbers.items():
-        if reached.get(image, number) not in {None, number}:
-            yield (
-                f"3: {region.name}: {image} went from {reached[image]} to "
-                f"{number}, and no move is recorded"
-            )
+    return Memory({row[0]: row[7] for row in read(region, _CLAIMS)})
 
 
 def unsteady(region: Region, before: Memory) -> Iterator[str]:

@@ -1,7 +1,9 @@
 """Faults put into the package at run time, which the judge has to find.
 
 Each is a function that changes one thing; its docstring says what is wrong
-then. They are the mistakes that somebody might make in the flow.
+then. They are the mistakes that somebody might make in the flow. What cannot
+do harm is none of them: messages of a peer that are lost, acknowledged too
+soon or taken twice are all made good by comparing.
 """
 
 import time
@@ -13,6 +15,7 @@ from ec2map_sync.agent import health, host
 from ec2map_sync.broker import batches, link
 from ec2map_sync.glance import audit as glance_audit, listener
 from ec2map_sync.ledger import feeds, recording, statements
+from ec2map_sync.ledger.journal import Journal
 from ec2map_sync.ledger.ledger import Ledger
 from ec2map_sync.monitor import status, views
 from ec2map_sync.peers import (
@@ -134,6 +137,28 @@ def stamps_by_the_clock() -> None:
 
 
 @mutant
+def stamps_of_others_forgotten() -> None:
+    """Stamps come after those that were made here, not those heard of."""
+    put(recording.Recording, "follow", lambda _self, _stamp: None)
+    note = Journal.note_peer
+
+    def forget(self: Any, peer: str, **fields: Any) -> None:
+        note(self, peer, **fields | {"newest": 0})
+
+    put(Journal, "note_peer", forget)
+
+
+@mutant
+def first_heard_wins() -> None:
+    """Of two claims of an image, the one that was heard first counts."""
+
+    def join(one: Any, other: Any) -> Any:
+        return replace(claims.join(one, other), claimed_at=one.claimed_at)
+
+    put(recording, "join", join)
+
+
+@mutant
 def changed_numbers_forgotten() -> None:
     """A number that has another image now counts as unchanged."""
     changed = recording.Recording._changed_numbers
@@ -242,23 +267,6 @@ def heartbeats_by_the_wall() -> None:
 def broken_link_kept() -> None:
     """A connection that has failed is used again."""
     put(link.Link, "close", lambda _self: None)
-
-
-@mutant
-def unread_messages_outlive_their_connection() -> None:
-    """What came by a connection before is acknowledged by another."""
-
-    class Kept(list):  # type: ignore[type-arg]
-        def clear(self) -> None:
-            """Keeps all."""
-
-    init = bus._Source.__init__
-
-    def keep(self: Any, *args: Any, **options: Any) -> None:
-        init(self, *args, **options)
-        self._arrived = Kept()
-
-    put(bus._Source, "__init__", keep)
 
 
 @mutant

@@ -7,6 +7,7 @@ from a configuration file, a process each, started anew when one dies.
 import json
 import sqlite3
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from datetime import UTC, datetime
 from functools import cache
 from hashlib import blake2b
@@ -51,7 +52,7 @@ amqp_durable_queues = true
 [notifications]
 exchange = glance
 topics = ec2map_sync
-batch_size = 20
+batch_size = {batch}
 [ec2_ids]
 hash_key = world
 [ledger]
@@ -60,7 +61,7 @@ connection = sqlite:///{ledger}
 url = amqp://guest:guest@{name}:5672/
 signing_key_file = {directory}/{name}.key
 heartbeat_interval = {heartbeat}
-batch_size = 20
+batch_size = {batch}
 queue_max_bytes = 1048576
 queue_expires = 3600
 max_moves = 1000000
@@ -88,6 +89,16 @@ _NOVA = (
     "deleted_at DATETIME, id INTEGER NOT NULL PRIMARY KEY, "
     "uuid VARCHAR(36) NOT NULL, deleted INTEGER)"
 )
+_ANNALS = """
+CREATE TABLE played_annals (
+    place INTEGER PRIMARY KEY, revision, image, number, own_revision
+);
+CREATE TRIGGER played_annals AFTER INSERT ON claims BEGIN
+    INSERT INTO played_annals (revision, image, number, own_revision)
+    SELECT revision + 1, NEW.image, NEW.number, NEW.own_revision FROM head;
+END;
+"""
+"""What has become of each claim, see `annals`."""
 
 
 class SmallBand(Config):
@@ -119,6 +130,9 @@ def empty_ledger() -> sqlite3.Connection:
         engine = create_engine(parse_url(f"sqlite:///{path}", "a world"))
         schema.upgrade(engine)
         engine.dispose()
+        with sqlite3.connect(path) as connection:
+            connection.executescript(_ANNALS)
+        connection.close()
         copy = sqlite3.connect(":memory:")
         source = sqlite3.connect(path)
         source.backup(copy)
@@ -298,6 +312,7 @@ class Region:
         band: Band,
         *,
         audited: bool,
+        batch: int,
     ) -> None:
         self.name = name
         known[name] = self
@@ -306,12 +321,15 @@ class Region:
         self.band = band
         self.audited = audited
         """Whether Glance's API is asked, too."""
+        self.batch = batch
         self.broker = Broker(name, scheduler)
         self.ledger = Database(directory / f"{name}.ledger", scheduler)
         self.new_ledger()
         self.cells: list[Cell] = []
         self.hosts: list[Host] = []
         self.backups: list[sqlite3.Connection] = []
+        self.since = 0
+        """The place in the annals where the day began, or the ledger anew."""
         self.catalogue: dict[str, Image] = {}
         """What Glance's API lists."""
         self.told_before: dict[str, str] = {}
@@ -350,6 +368,7 @@ class Region:
             directory=self.directory,
             ledger=self.ledger.path,
             heartbeat=HEARTBEAT,
+            batch=self.batch,
             cells=",".join(cell.name for cell in self.cells),
         )
         if self.audited:
@@ -390,8 +409,17 @@ class Region:
             self.new_ledger()
         else:
             self.ledger.replace(content)
+        self.turn_page()
         for host in up:
             host.start()
+
+    def turn_page(self) -> None:
+        """Begins a new page of the annals."""
+        with closing(sqlite3.connect(self.ledger.path)) as connection:
+            (last,) = connection.execute(
+                "SELECT max(place) FROM played_annals"
+            ).fetchone()
+        self.since = last or 0
 
     # Glance.
 

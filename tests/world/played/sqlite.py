@@ -146,8 +146,8 @@ class Connection(sqlite3.Connection):
             return
         if sql.startswith("BEGIN"):
             self.warm = True
-        if not self.warm:
-            return
+        if not self.warm or sql == "BEGIN":
+            return  # that alone asks nobody for anything
         scheduler = nature.scheduler()
         scheduler.park(scheduler.travel())
         self._require()

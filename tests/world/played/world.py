@@ -7,10 +7,13 @@ from random import Random
 from uuid import UUID
 
 from ec2map_sync.rules.ec2id import DERIVED, Band, Scheme
-from played import judge
+from played import annals, judge
 from played.region import Region
 from played.scheduler import Clock, Process, Scheduler, Wrong
+from played.sizes import BATCHES
 
+REGIONS = (2, 2, 2, 2, 2, 3, 3, 4, 5)
+"""How many there are; with each more, a day takes longer to live."""
 QUIET = 20.0
 """Seconds for which all has to stay as it must be."""
 DEADLINE = 300.0
@@ -47,13 +50,15 @@ class World:
         """Regions whose ledger was put back today."""
         self.lived = self.longest = 0.0
         audited = rng.random() < 0.5
-        for place in range(rng.choice([2, 2, 2, 3])):
+        batch = rng.choice(BATCHES)
+        for place in range(rng.choice(REGIONS)):
             region = Region(
                 f"R{place + 1}",
                 directory,
                 self.scheduler,
                 self.band,
                 audited=audited,
+                batch=batch,
             )
             region.add_cell()
             for _ in range(rng.choice([1, 1, 2])):
@@ -69,16 +74,38 @@ class World:
                 host.start()
         self.most = size * 5 // 8
 
+    @property
+    def has_room(self) -> bool:
+        """Whether there may be more images, so that all have numbers."""
+        return len(self.images) + len(self.unannounced) < self.most
+
+    def image(self, rng: Random, wish: int | None = None) -> str:
+        """Makes a new image; if a number is said, one that wishes for it."""
+        while True:
+            image = str(UUID(int=rng.getrandbits(128), version=4))
+            if wish is None or self.scheme.derive(image) == wish:
+                self.images.append(image)
+                return image
+
     def say(self, text: str) -> None:
         """Notes what happens."""
         self.scheduler.trace(f"-- {text}")
 
+    def set_clocks(self) -> None:
+        """Sets all clocks right."""
+        for region in self.regions:
+            for host in region.hosts:
+                host.clock.set_right(self.scheduler.now)
+
     def heal(self) -> None:
         """Ends all faults."""
+        self.set_clocks()
         for region in self.regions:
             broker = region.broker
             broker.up = True
             broker.closed_to.clear()
+            for queue in broker.queues.values():
+                queue.losing = 0
             for connection in list(broker.connections):
                 connection.resume()
             for database in (
@@ -87,7 +114,6 @@ class World:
             ):
                 database.up, database.read_only = True, False
             for host in region.hosts:
-                host.clock.set_right(self.scheduler.now)
                 if not host.is_whole:
                     host.kill()
                     host.start()
@@ -162,13 +188,9 @@ class World:
         if not self.tampered:
             found += self.scheduler.missed
         for region in self.regions:
-            before = self.evening.get(region.name)
-            if before is not None:
-                if region.name not in self.restored:
-                    found += judge.moved(region, before)
-                if not self.scheduler.blind:
-                    found += judge.unsteady(region, before)
+            found += self._unsteady(region)
             self.evening[region.name] = judge.remembered(region)
+            region.turn_page()
         for wrong in found:
             raise Wrong(wrong)
         self.scheduler.missed.clear()
@@ -177,6 +199,22 @@ class World:
         for region in self.regions:
             region.backups.append(region.ledger.copy())
             region.told_before = dict(region.told)
+
+    def _unsteady(self, region: Region) -> Iterator[str]:
+        """Says what has become of numbers that must not."""
+        written = annals.entries(region)
+        yield from annals.unrecorded(region, written)
+        yield from annals.evicted(region, written)
+        before = self.evening.get(region.name)
+        # Who had nobody to ask could not know; nor could they of each other.
+        if before is None or self.scheduler.blind:
+            return
+        yield from judge.unsteady(region, before)
+        if len(self.restored) < 2:
+            held = before.numbers
+            yield from annals.taken(
+                region, written, region.since, held, held.values()
+            )
 
     def doubt(self, rng: Random) -> None:
         """Breaks one thing, and sees that `status` says so.
