@@ -27,19 +27,30 @@ class Entry:
     number: int | None
     own: bool
     """Whether the region has claimed it in this very transaction."""
+    claimed_at: int
+    kind_at: int
+    """0 while no kind is known."""
 
 
 def entries(region: Region) -> list[Entry]:
     """Returns all of a region's ledger, in order."""
     with closing(sqlite3.connect(region.ledger.path)) as connection:
         rows = connection.execute(
-            "SELECT place, revision, image, number, own_revision "
-            "FROM played_annals ORDER BY place"
+            "SELECT place, revision, image, number, "
+            "coalesce(own_revision = revision, 0), claimed_at, "
+            "coalesce(kind_at, 0) FROM played_annals ORDER BY place"
         )
-        return [
-            Entry(place, revision, image, number, own == revision)
-            for place, revision, image, number, own in rows
-        ]
+        return [Entry(*row[:4], bool(row[4]), *row[5:]) for row in rows]
+
+
+def withdrawn(region: Region, found: Sequence[Entry]) -> Iterator[str]:
+    """Says of which images less is known than was."""
+    at: dict[str, Entry] = {}
+    for one in found:
+        old = at.get(one.image, one)
+        if one.claimed_at > old.claimed_at or one.kind_at < old.kind_at:
+            yield f"2: {region.name}: what was known of {one.image} is gone"
+        at[one.image] = one
 
 
 def unrecorded(region: Region, found: Sequence[Entry]) -> Iterator[str]:

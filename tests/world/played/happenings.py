@@ -62,9 +62,13 @@ def strike(world: World, rng: Random) -> None:
     ]
     if not flow:
         return
-    process, task = rng.choice(flow)
     fault, point = rng.choice(list(Fault)), rng.choice(POINTS)
     after = rng.choice([0, 0, 1, 2, 5])
+    recorders = [one for one in flow if one[1] == "recorder"]
+    if recorders and rng.random() < 0.3:
+        # What Glance has said is told once, and nobody else has it.
+        flow, point = recorders, rng.choice(["commit", "statement"])
+    process, task = rng.choice(flow)
     process.strikes.append(Strike(fault, point, task, after))
     world.say(f"{process.name} {fault.value} {point} as {task}, after {after}")
     if rng.random() < 0.6:
@@ -336,7 +340,7 @@ ACTS: Sequence[tuple[Act, int]] = (
     (restore, 3),
     (back_up, 2),
     (lose_rows, 1),
-    (lose_notification, 3),
+    (lose_notification, 5),
     (boot, 2),
     (forge, 2),
 )

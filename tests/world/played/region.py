@@ -91,11 +91,15 @@ _NOVA = (
 )
 _ANNALS = """
 CREATE TABLE played_annals (
-    place INTEGER PRIMARY KEY, revision, image, number, own_revision
+    place INTEGER PRIMARY KEY,
+    revision, image, number, own_revision, claimed_at, kind_at
 );
 CREATE TRIGGER played_annals AFTER INSERT ON claims BEGIN
-    INSERT INTO played_annals (revision, image, number, own_revision)
-    SELECT revision + 1, NEW.image, NEW.number, NEW.own_revision FROM head;
+    INSERT INTO played_annals
+        (revision, image, number, own_revision, claimed_at, kind_at)
+    SELECT revision + 1, NEW.image, NEW.number, NEW.own_revision,
+        NEW.claimed_at, NEW.kind_at
+    FROM head;
 END;
 """
 """What has become of each claim, see `annals`."""

@@ -36,7 +36,7 @@ class World:
         self.seed = seed
         self.scheduler = Scheduler(seed)
         self.scheduler.log = log
-        size = rng.choice([32, 32, 64, 1024])
+        size = rng.choice([64, 128, 128, 1024])
         self.band = Band(DERIVED.first, DERIVED.first + size)
         self.scheme = Scheme(b"world", self.band)
         self.regions: list[Region] = []
@@ -203,6 +203,7 @@ class World:
     def _unsteady(self, region: Region) -> Iterator[str]:
         """Says what has become of numbers that must not."""
         written = annals.entries(region)
+        yield from annals.withdrawn(region, written)
         yield from annals.unrecorded(region, written)
         yield from annals.evicted(region, written)
         before = self.evening.get(region.name)
