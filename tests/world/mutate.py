@@ -184,6 +184,16 @@ def page(
     return head + "".join(sorted(rows.values()))
 
 
+def found_in(page: str) -> list[str]:
+    """Names the mutants that a page says were found."""
+    starts = {n: f"   * - {what_of(c)}\n" for n, c in mutants.ALL.items()}
+    return [
+        name
+        for name, start in starts.items()
+        if start in page and f"{start}     - none\n" not in page
+    ]
+
+
 def what_of(change: mutants.Mutant) -> str:
     """Returns in a line what a mutant breaks."""
     return (change.__doc__ or "").splitlines()[0]
@@ -202,10 +212,15 @@ def main() -> int:
     parser.add_argument("--days", type=int, default=2, help="of a history")
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--record", type=Path)
+    parser.add_argument(
+        "--again", type=Path, help="judge those that a page says were found"
+    )
     parser.add_argument("mutants", nargs="*", help="all, if none is named")
     options = parser.parse_args()
     setting.install()
     names = options.mutants or list(mutants.ALL)
+    if options.again:
+        names = found_in(options.again.read_text())
     found = []
     there = options.record and options.record.exists()
     former = options.record.read_text() if there else ""

@@ -67,7 +67,11 @@ def test_a_batch_of_which_only_the_first_counts_is_found():
 
 @pytest.mark.long
 @pytest.mark.timeout(7 * 3600)
-def test_the_judge_finds_every_mutant():
-    done = lived(RUN.with_name("mutate.py"), "--minutes", 10)
+def test_the_judge_finds_again_every_mutant_that_it_has_found():
+    page = RUN.parents[2] / "doc/source/mutants.rst"
+
+    done = lived(
+        *(RUN.with_name("mutate.py"), "--minutes", 10, "--again", page)
+    )
 
     assert done.returncode == 0, done.stdout + done.stderr
