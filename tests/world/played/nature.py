@@ -262,6 +262,8 @@ UNHURRIED = {
         "LOOKOUT": 120.0,
         "PATIENCE": 5.0,
     },
+    # Whoever reports every 15 s, at the end of a step that waits for 5 s.
+    "ec2map_sync.monitor.status": {"SILENT_AFTER": 25.0},
     "ec2map_sync.peers.bus": {"SILENCE": 20.0},
     "ec2map_sync.running.threads": {"BEAT_INTERVAL": 15.0},
 }
