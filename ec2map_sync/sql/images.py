@@ -17,6 +17,7 @@ from sqlalchemy.sql.functions import FunctionElement
 
 from ec2map_sync.rules.ec2id import FIRST_IMAGE, LAST_IMAGE, cut_short
 
+_KEY = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _LETTERS = re.compile("[0-9a-f-]*")
 _MYSQL = frozenset({"mysql", "mariadb"})
 _PARTS = ((1, 4), (5, 2), (7, 2), (9, 2), (11, 6))
@@ -42,6 +43,10 @@ class ImageKey(sa.types.TypeDecorator[str]):
         if value is None:
             return None
         text = value + FIRST_IMAGE[len(value) :]
+        if dialect.name == "sqlite":
+            return text
+        if not _KEY.fullmatch(text):
+            return None  # nothing equals what is no image
         return _packed(text) if dialect.name in _MYSQL else text
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Any:
@@ -76,10 +81,14 @@ class _Hexadecimal(str):
 def keys_in_statement(
     values: Sequence[str], dialect: Dialect
 ) -> Sequence[str]:
-    """Returns keys that a statement may hold, each as `repr` has it."""
-    return (
-        list(map(_Hexadecimal, values)) if dialect.name in _MYSQL else values
-    )
+    """Returns keys that a statement may hold, each as `repr` has it.
+
+    Without what is none, as a row of a sink may say.
+    """
+    if dialect.name == "sqlite":
+        return values
+    keys = list(filter(_KEY.fullmatch, values))
+    return list(map(_Hexadecimal, keys)) if dialect.name in _MYSQL else keys
 
 
 def in_statement(

@@ -44,7 +44,11 @@ class _PlainKeys(_Plain):
     def literal_processor(self, dialect: sa.Dialect) -> Any:
         """Writes a list."""
         write = super().literal_processor(dialect)
-        return lambda values: write(keys_in_statement(values, dialect))
+        return lambda values: (
+            write(keys)
+            if (keys := keys_in_statement(values, dialect))
+            else "(NULL)"
+        )
 
 
 def batched(values: Iterable[T], limit: int = IN_LIMIT) -> Iterator[list[T]]:

@@ -68,6 +68,13 @@ def test_a_text_is_a_key_where_tables_meet(ledger):
     assert images(ledger, tables.claims.c.image == key_of(text)) == [IMAGES[2]]
 
 
+@pytest.mark.parametrize("text", ["nobody", "ümläut", "abc", "deadbeef00"])
+def test_what_is_no_image_is_looked_up_and_not_found(ledger, text):
+    """A row of a sink may say anything."""
+    assert ledger.claims([text]) == {}
+    assert set(ledger.claims([text, IMAGES[3]])) == {IMAGES[3]}
+
+
 def test_what_was_made_here_is_found_once_however_often_it_was_news(engine):
     ledger = Ledger(engine, Scheme(b"test"))
     ledger.record([Claim(claimed_at=7, image=IMAGES[1])])
