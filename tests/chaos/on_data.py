@@ -8,6 +8,7 @@ from random import Random
 import amqp.exceptions
 import kombu
 import sqlalchemy as sa
+from by_hand import written
 from fleet import INFO, S3_IMAGES, Region
 from ground import Ground, NotDone
 from kinds import kind
@@ -120,7 +121,8 @@ def ledger_edited(ground: Ground, chance: Random, _s: float) -> Iterator[str]:
         ground.once("ledger changed by hand")
         engine = sa.create_engine(region.ledger, poolclass=sa.NullPool)
         with engine.begin() as session:
-            done = session.exec_driver_sql(edit.format(image=image))
+            text = written(edit.format(image=image), engine.dialect.name)
+            done = session.exec_driver_sql(text)
         ground.edited(region.name)
     if not done.rowcount:
         raise NotDone("no row was changed")
