@@ -12,7 +12,7 @@ from played.region import Region
 from played.scheduler import Clock, Process, Scheduler, Wrong
 from played.sizes import BATCHES
 
-REGIONS = (2, 2, 2, 2, 2, 3, 3, 4, 5)
+REGIONS = (2,) * 14 + (3,) * 4 + (4, 5)
 """How many there are; with each more, a day takes longer to live."""
 QUIET = 20.0
 """Seconds for which all has to stay as it must be."""
