@@ -12,7 +12,7 @@ from ec2map_sync.peers import asking
 from ec2map_sync.peers.bus import Outlet
 from ec2map_sync.peers.gate import Gate
 from ec2map_sync.protocol import wire
-from ec2map_sync.rules.claims import Believe, Stamp, believe_none
+from ec2map_sync.rules.claims import Believe, believe_none
 from ec2map_sync.rules.errors import ConfigError
 from ec2map_sync.rules.names import EC2API, is_cell, sink_of
 from ec2map_sync.rules.stamps import wall_clock
@@ -157,12 +157,12 @@ class Region:
         """Whom we believe, by name."""
         return {peer.name: self.trust(peer) for peer in self.bus.peers}
 
-    def gate(self, since: Stamp, *, but_for_held: bool = False) -> Gate:
+    def gate(self, started: float, *, but_for_held: bool = False) -> Gate:
         """Returns what tells whether claims may be made already."""
         return Gate(
             self.ledger,
             [peer.name for peer in self.bus.peers],
-            since=since,
+            started=started,
             wait=self.bus.claim_wait,
             clock=wall_clock,
             but_for_held=but_for_held,

@@ -1,6 +1,7 @@
 """What the processes of one agent share: wake-ups, and a roll of who lives."""
 
 import logging
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -24,6 +25,7 @@ class Host:
         self, roll: Roll | None = None, expected: Sequence[str] = ()
     ) -> None:
         self.started_at = wall_clock()
+        self.started = time.monotonic()
         self.publisher = Wake()
         self.writer = Wake()
         self.roll = roll

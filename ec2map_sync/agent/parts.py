@@ -44,7 +44,7 @@ class Parts:
 
     def gate(self) -> Gate:
         """Makes what tells whether claims may be made already."""
-        return self.region.gate(self.host.started_at)
+        return self.region.gate(self.host.started)
 
     def loop(
         self,

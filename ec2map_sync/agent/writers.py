@@ -1,5 +1,7 @@
 """A loop for each sink, its audit, and what Nova is to forget."""
 
+import time
+
 from ec2map_sync.agent.parts import Parts, loop_of
 from ec2map_sync.rules import names
 from ec2map_sync.rules.names import sink_of
@@ -69,7 +71,7 @@ class Writers:
                 parts.ledger,
                 sink,
                 worker,
-                asking=lambda: self.region.gate(wall_clock()).is_open,
+                asking=lambda: self.region.gate(time.monotonic()).is_open,
             ),
             sink.name,
             # Not while the Writer fills a new sink, nor beside another

@@ -59,11 +59,12 @@ class Adopt(RegionLister):
 
     def _require_agreement(self) -> None:
         states = self.region.ledger.journal.peer_states()
-        since = earlier(wall_clock(), AGREED_WITHIN)
+        now = wall_clock()
+        since = earlier(now, AGREED_WITHIN)
         for peer in self.region.bus.peers:
             state = states.get(peer.name)
             differs = state is not None and state.differs_since is not None
-            if differs or not is_compared(state, since):
+            if differs or not is_compared(state, since, now):
                 raise Ec2MapError(
                     f"{peer.name} does not agree with us at this moment: see "
                     "'ec2map-sync peer list', and adopt when all peers agree"

@@ -88,10 +88,12 @@ class Backfill(RegionLister):
         ]
 
     def _require_peers(self) -> None:
+        now = wall_clock()
         missing = late(
             self.region.ledger,
             [peer.name for peer in self.config.bus.peers],
-            earlier(wall_clock(), COMPARED_WITHIN),
+            earlier(now, COMPARED_WITHIN),
+            now,
         )
         if missing:
             raise Ec2MapError(

@@ -1,6 +1,7 @@
 """ec2map-sync quarantine list, show, retry, drop."""
 
 import json
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -21,7 +22,6 @@ from ec2map_sync.ledger import Quarantined
 from ec2map_sync.operate.quarantine import Retrial
 from ec2map_sync.protocol import wire
 from ec2map_sync.rules.errors import BadMessage
-from ec2map_sync.rules.stamps import earlier, wall_clock
 
 COLUMNS = ("id", "at", "source", "reason")
 
@@ -155,7 +155,7 @@ class RetryQuarantined(_Each):
         One that was just restored would hand out numbers that are in use.
         """
         gate = self.region.gate(
-            earlier(wall_clock(), COMPARED_WITHIN), but_for_held=True
+            time.monotonic() - COMPARED_WITHIN, but_for_held=True
         )
         if not gate.is_open():
             self.note(

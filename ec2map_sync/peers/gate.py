@@ -17,25 +17,29 @@ LOOK = 0.2
 """Seconds between two looks of who waits."""
 
 
-def is_compared(state: PeerState | None, since: Stamp) -> bool:
+def is_compared(state: PeerState | None, since: Stamp, now: Stamp) -> bool:
     """Returns whether we hold what a peer held at some moment since a stamp.
 
     A comparison that was completed says so. So does a heartbeat that agrees:
     of several hosts of a region, only the one that reads the answers
     compares. It counts from when it came, if the Follower could see that it
     was new, or from the moment of which it speaks where that is earlier.
+
+    What is noted of a time to come tells nothing: a clock was put back since,
+    and the note may be as old as the backup that it comes from.
     """
     if state is None:
         return False
     agreed_at = min(state.received_at or 0, state.agrees_until or 0)
-    agrees = state.differs_since is None and agreed_at >= since
-    return agrees or (state.compared_at or 0) >= since
+    agrees = state.differs_since is None and since <= agreed_at <= now
+    return agrees or since <= (state.compared_at or 0) <= now
 
 
 def late(
     ledger: Ledger,
     peers: Sequence[str],
     since: Stamp,
+    now: Stamp,
     *,
     but_for_held: bool = False,
 ) -> list[str]:
@@ -49,9 +53,9 @@ def late(
 
     def is_late(peer: str) -> bool:
         state = states.get(peer)
-        if is_compared(state, since):
+        if is_compared(state, since, now):
             return False
-        heard = state is not None and (state.received_at or 0) >= since
+        heard = state and since <= (state.received_at or 0) <= now
         return not (heard and source_of(peer) in refused)
 
     return [peer for peer in peers if is_late(peer)]
@@ -62,8 +66,9 @@ class Gate:
 
     A ledger that was emptied or restored would otherwise hand out numbers
     that are in use. A peer that cannot be reached is waited for so long:
-    ``wait`` in seconds. ``since`` is when the agent was started;
-    ``but_for_held`` is as for `late`.
+    ``wait`` in seconds. ``started`` is when the agent was, by ``monotonic``:
+    clocks are set, and most of all soon after a start. ``but_for_held`` is as
+    for `late`.
     """
 
     def __init__(
@@ -71,7 +76,7 @@ class Gate:
         ledger: Ledger,
         peers: Sequence[str],
         *,
-        since: Stamp,
+        started: float,
         wait: float,
         clock: Callable[[], Stamp],
         monotonic: Callable[[], float] = time.monotonic,
@@ -79,7 +84,7 @@ class Gate:
     ) -> None:
         self._ledger = ledger
         self._peers = peers
-        self._since = since
+        self._started = started
         self._patience = wait
         self._clock = clock
         self._monotonic = monotonic
@@ -91,12 +96,13 @@ class Gate:
     def is_open(self) -> bool:
         """Returns whether claims may be made; stays open once it is."""
         if not self._open:
-            # What was compared after a clock was put back is noted by it.
-            self._since = min(self._since, self._clock())
+            now = self._clock()
+            ran = int((self._monotonic() - self._started) * 1_000_000)
             missing = late(
                 self._ledger,
                 self._peers,
-                self._since,
+                now - ran,
+                now,
                 but_for_held=self._but_for_held,
             )
             self._open = not missing or self._left() <= 0

@@ -324,10 +324,10 @@ class Region:
         """Start an agent."""
         name = f"{self.name}-{next(self._hosts)}"
         host = Host(name, state or self._files.path(name))
-        started_at = self.clock()
+        started = self._now()
         host.processes = [
             self._memory(host),
-            self._listener(host, started_at),
+            self._listener(host, started),
             self._publisher(),
             self._answerer(),
             *(self._follower(peer) for peer in self.peers),
@@ -367,12 +367,12 @@ class Region:
         process = Process("memory", build, has_work=lambda: False)
         return process
 
-    def _listener(self, host: Host, started_at: Stamp) -> Process:
+    def _listener(self, host: Host, started: float) -> Process:
         def build() -> None:
             host.gate = self.parts.gate(
                 self.ledger,
                 self.peers,
-                since=started_at,
+                started=started,
                 wait=CLAIM_WAIT,
                 clock=self.clock,
                 monotonic=self._now,

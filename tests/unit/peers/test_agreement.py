@@ -19,6 +19,7 @@ from ec2map_sync.rules.ec2id import Scheme
 from ec2map_sync.sql.database import create_engine, parse_url
 
 START = 1_800_000_000_000_000
+NOW = START + 2
 OWN = Print(7, 70)
 
 
@@ -42,26 +43,36 @@ def heartbeat(before=OWN, total=OWN):
         ({"received_at": 1}, False),
         ({"compared_at": 1}, True),
         ({"compared_at": -1}, False),
+        ({"compared_at": 3}, False),
         ({"received_at": 1, "agrees_until": 1}, True),
         # Its clock is behind, or this has lain in a queue: nobody can tell.
         ({"received_at": 1, "agrees_until": -3600}, False),
         ({"received_at": -1, "agrees_until": 1}, False),
+        ({"received_at": 3, "agrees_until": 3}, False),
         ({"received_at": 1, "agrees_until": 1, "differs_since": 1}, False),
     ],
 )
 def test_agent_and_commands_ask_the_same_of_a_peer(ledger, state, compared):
     state = {name: START + at for name, at in state.items()}
-    gate = Gate(ledger, ["two"], since=START, wait=9, clock=lambda: START)
+    gate = Gate(
+        ledger,
+        ["two"],
+        started=0.0,
+        wait=9,
+        clock=lambda: NOW,
+        monotonic=lambda: 2e-6,
+    )
     ledger.journal.note_peer("two", **state)
 
-    assert is_compared(PeerState(name="two", **state), START) is compared
-    assert late(ledger, ["two"], START) == ([] if compared else ["two"])
+    known = PeerState(name="two", **state)
+    assert is_compared(known, START, NOW) is compared
+    assert late(ledger, ["two"], START, NOW) == ([] if compared else ["two"])
     assert gate.is_open() is compared
 
 
 def test_who_was_never_heard_was_not_compared_with(ledger):
-    assert not is_compared(None, START)
-    assert late(ledger, ["two"], START) == ["two"]
+    assert not is_compared(None, START, NOW)
+    assert late(ledger, ["two"], START, NOW) == ["two"]
 
 
 def test_what_is_held_of_a_peer_may_be_all_it_differs_by(ledger):
@@ -72,8 +83,8 @@ def test_what_is_held_of_a_peer_may_be_all_it_differs_by(ledger):
     ledger.quarantine.put([held])
     peers = ["two", "three"]
 
-    assert late(ledger, peers, START) == peers
-    assert late(ledger, peers, START, but_for_held=True) == ["three"]
+    assert late(ledger, peers, START, NOW) == peers
+    assert late(ledger, peers, START, NOW, but_for_held=True) == ["three"]
 
 
 def test_who_could_not_hear_asks_again_soon(ledger):

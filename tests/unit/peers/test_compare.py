@@ -283,16 +283,59 @@ def test_what_a_newcomer_lacks_is_not_counted_again_for_each_page(new_ledger):
     ]
 
 
+class Clocks:
+    """That which is set, and that which is not; a gate between them."""
+
+    def __init__(self, ledger, wait=30):
+        self.wall, self.monotonic = NOW, 0.0
+        self.ledger = ledger
+        self.gate = Gate(
+            ledger,
+            ["two"],
+            started=0.0,
+            wait=wait,
+            clock=lambda: self.wall,
+            monotonic=lambda: self.monotonic,
+        )
+
+    def go_on(self, seconds):
+        self.monotonic += seconds
+        self.wall += int(seconds * 1_000_000)
+
+    def set(self, seconds):
+        self.wall += int(seconds * 1_000_000)
+
+    def compared(self, ago):
+        at = self.wall - int(ago * 1_000_000)
+        self.ledger.journal.note_peer("two", compared_at=at)
+
+
 def test_claims_wait_until_every_peer_was_compared_with(new_ledger):
-    ledger = new_ledger()
-    now = [NOW]
-    gate = Gate(ledger, ["two"], since=NOW, wait=30, clock=lambda: now[0])
-    ledger.journal.note_peer("two", compared_at=NOW - 1)
-    assert not gate.is_open()
+    clocks = Clocks(new_ledger())
+    clocks.compared(ago=1)
+    assert not clocks.gate.is_open()
 
-    ledger.journal.note_peer("two", compared_at=NOW + 1)
+    clocks.go_on(1)
+    clocks.compared(ago=0)
 
-    assert gate.is_open()
+    assert clocks.gate.is_open()
+
+
+@pytest.mark.parametrize("ago", [-86400, -60, 0.5, 3600, 86400])
+def test_a_clock_that_is_set_lets_no_gate_open_for_a_backup(new_ledger, ago):
+    """As on a machine that starts without one, and then asks the time."""
+    clocks = Clocks(new_ledger())
+    clocks.set(-86400)
+    clocks.compared(ago=ago)
+    assert not clocks.gate.is_open()
+
+    for seconds in (2 * 86400, -3 * 86400, 86400):
+        clocks.go_on(0.25)
+        clocks.set(seconds)
+        assert not clocks.gate.is_open()
+    clocks.compared(ago=0)
+
+    assert clocks.gate.is_open()
 
 
 def test_a_peer_that_does_not_answer_is_waited_for_so_long(new_ledger):
@@ -300,7 +343,7 @@ def test_a_peer_that_does_not_answer_is_waited_for_so_long(new_ledger):
     gate = Gate(
         new_ledger(),
         ["two"],
-        since=NOW,
+        started=0.0,
         wait=30,
         clock=lambda: NOW,
         monotonic=lambda: now[0],
@@ -313,16 +356,15 @@ def test_a_peer_that_does_not_answer_is_waited_for_so_long(new_ledger):
 
 
 def test_a_clock_that_is_put_back_keeps_no_gate_closed(new_ledger):
-    ledger = new_ledger()
-    clock = [NOW]
-    gate = Gate(ledger, ["two"], since=NOW, wait=30, clock=lambda: clock[0])
-    assert not gate.is_open()
+    clocks = Clocks(new_ledger())
+    assert not clocks.gate.is_open()
 
-    clock[0] -= 3_600_000_000
-    assert not gate.is_open()
-    ledger.journal.note_peer("two", compared_at=clock[0] + 1)
+    clocks.set(-3600)
+    assert not clocks.gate.is_open()
+    clocks.go_on(1)
+    clocks.compared(ago=0.5)
 
-    assert gate.is_open()
+    assert clocks.gate.is_open()
 
 
 def test_what_is_waited_for_is_said_once_if_it_takes_long(new_ledger, caplog):
@@ -331,7 +373,7 @@ def test_what_is_waited_for_is_said_once_if_it_takes_long(new_ledger, caplog):
     gate = Gate(
         new_ledger(),
         ["two"],
-        since=NOW,
+        started=0.0,
         wait=30,
         clock=lambda: NOW,
         monotonic=lambda: now[0],

@@ -246,7 +246,7 @@ def test_an_old_heartbeat_says_nothing_of_now(
 
     assert view(ledger).state in {"silent", "never heard"}
     assert view(ledger).heartbeat_age != 0
-    assert late(ledger, ["two"], NOW - 60) == ["two"]
+    assert late(ledger, ["two"], NOW - 60, NOW) == ["two"]
     assert not [m for m in caplog.messages if "clock" in m or "agrees" in m]
 
 
@@ -264,7 +264,7 @@ def test_who_answers_agrees_however_wrong_its_clock_is(
 
     assert (view(ledger).state, view(ledger).heartbeat_age) == ("agrees", 0)
     assert "clock is" in view(ledger).known.clock
-    assert late(ledger, ["two"], NOW) == []
+    assert late(ledger, ["two"], NOW, NOW) == []
 
 
 def test_whose_clock_is_wrong_is_asked_every_half_minute(
