@@ -11,8 +11,8 @@ import amqp.exceptions
 import pymysql
 import sqlalchemy as sa
 from announcer import Announced, Announcer
+from chaos_stand import Stand
 from checker import Finding, Watch
-from stand import Stand
 
 AWAY = (
     amqp.exceptions.AMQPError,

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
+from chaos_stand import Host
 from ground import Ground, NotDone
 from patience import wait_until
-from stand import Host
 
 Cause = Callable[[Ground, Random, float], Iterator[str]]
 

@@ -10,12 +10,12 @@ from random import Random
 
 import next_release
 import older_release
+from chaos_stand import Host
 from checker import BOUND, STATUS, UNRULY, Finding
 from fleet import Region
 from ground import AWAY, Ground, NotDone
 from kinds import drawn, halt, kind, let_write, running, state_of, wake
 from patience import wait_until
-from stand import Host
 
 
 @kind("service killed", 20)

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from random import Random
 
+from chaos_stand import Host
 from ground import Ground, NotDone
 from kinds import drawn, kind
 from proxy import Way
-from stand import Host
 
 
 def a_link(ground: Ground, chance: Random) -> tuple[str, Host]:

@@ -26,6 +26,7 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "support")]
 
 from announcer import Announced, Announcer  # noqa: E402
+from chaos_stand import NAMES, Stand  # noqa: E402
 from checker import Watch  # noqa: E402
 from doing import QUIET, SHOWN, Chaos  # noqa: E402
 from faults import KINDS  # noqa: E402
@@ -33,7 +34,6 @@ from ground import Ground  # noqa: E402
 from pages import commit, written  # noqa: E402
 from plan import Plan  # noqa: E402
 from servers import ServerError  # noqa: E402
-from stand import NAMES, Stand  # noqa: E402
 
 
 def parsed() -> argparse.Namespace:

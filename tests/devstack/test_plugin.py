@@ -176,6 +176,7 @@ def test_the_agent_survives_restarts_of_its_servers(host):
     await_everywhere(host, image, seconds=60)
 
 
+@pytest.mark.long
 def test_a_second_stack_needs_no_unstack(host):
     key = (host.etc / "signing.key").read_bytes()
     before = host.agent()

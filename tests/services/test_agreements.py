@@ -50,6 +50,7 @@ def keys(regions):
     return [part for key in given for part in ("--key", key)]
 
 
+@pytest.mark.long
 def test_three_regions_under_load_sign_one_note(regions, tmp_path):
     one, two, three = regions
     with ExitStack() as stack:

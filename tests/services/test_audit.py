@@ -105,6 +105,7 @@ def test_what_half_of_the_notifications_did_not_say_an_audit_finds(
         assert one.rows("cell1") == two.rows("cell1")
 
 
+@pytest.mark.long
 def test_a_glance_that_is_away_is_waited_for(
     rabbit_a, mariadb, tmp_path, glance
 ):

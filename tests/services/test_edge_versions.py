@@ -60,7 +60,9 @@ def test_the_oldest_are_those_of_our_lower_bounds():
     assert messaging == f"{least('oslo.messaging')}.0"
 
 
-@pytest.mark.parametrize("which", ["oldest", "newest"])
+@pytest.mark.parametrize(
+    "which", [pytest.param("oldest", marks=pytest.mark.long), "newest"]
+)
 def test_the_edge_holds_in_both_ways(which):
     if run(which, "-c", VERSIONS).stdout == OURS:
         pytest.skip("they are those of this run, which shows it already")

@@ -78,6 +78,7 @@ def test_a_deleted_claim_comes_back_under_its_number(regions):
     one.command("verify", "--ledger", "--sinks", "--peers")
 
 
+@pytest.mark.long
 def test_a_wrong_total_and_a_wrong_number_do_not_last(regions):
     one, two = regions
     images = one.glance.create(20)

@@ -62,6 +62,7 @@ def lost(ledger, numbers):
     return [image for image, number in numbers.items() if now[image] != number]
 
 
+@pytest.mark.long
 def test_who_takes_3_000_numbers_in_use_gets_a_few_of_them_a_day(
     regions, tell
 ):

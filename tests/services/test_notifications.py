@@ -276,7 +276,9 @@ def test_queues_of_another_type_are_said_everywhere_and_left_alone(
         region.await_images(region.glance.create(3))
 
 
-@pytest.mark.parametrize("durable", [False, True])
+@pytest.mark.parametrize(
+    "durable", [False, pytest.param(True, marks=pytest.mark.long)]
+)
 def test_after_a_restart_of_the_broker_glance_makes_its_exchange(
     rabbit_a, mariadb, tmp_path, durable
 ):

@@ -97,7 +97,9 @@ def test_another_version_is_refused_and_made_up_for_later(regions):
         assert quarantined(one) == refused  # nobody took it from there
 
 
-@pytest.mark.parametrize("older", [False, True])
+@pytest.mark.parametrize(
+    "older", [pytest.param(False, marks=pytest.mark.long), True]
+)
 def test_whatever_release_a_peer_has_what_is_missing_is_found(regions, older):
     """Of many claims, made at any time; this release asks with a sketch."""
     one, two = regions

@@ -111,6 +111,7 @@ def test_claims_made_after_the_dump_come_back_from_the_peer(
     assert "what it has signed is refused" not in two.log()
 
 
+@pytest.mark.long
 def test_an_emptied_ledger_hands_out_no_number_in_use(regions, mariadb):
     one, two = regions
     first, rival = colliding()

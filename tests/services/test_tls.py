@@ -191,6 +191,7 @@ def waits(log):
     return re.findall(r"\[-\] (.+) waits and tries again: (.*)$", log, re.M)
 
 
+@pytest.mark.long
 def test_an_agent_waits_for_brokers_that_it_does_not_trust(
     broker, directory, mariadb, tmp_path
 ):
