@@ -4,7 +4,7 @@ import time
 from dataclasses import replace
 
 import pytest
-from questions import Arrived, Inbox, Outlet
+from two_ends import Arrived, Inbox, Outlet
 
 from ec2map_sync.peers.addressee import TIME_LIMIT, Addressee, Answered
 from ec2map_sync.peers.answerer import Answerer

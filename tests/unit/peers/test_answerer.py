@@ -1,7 +1,7 @@
 """The Answerer: questions are answered, what is none costs a rest."""
 
 import pytest
-from questions import Arrived, Inbox, Outlet
+from two_ends import Arrived, Inbox, Outlet
 
 from ec2map_sync.peers.answerer import Answerer
 from ec2map_sync.peers.throttle import Throttle

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from questions import Arrived, Inbox, Outlet
+from two_ends import Arrived, Inbox, Outlet
 
 from ec2map_sync.peers.answerer import Answerer
 from ec2map_sync.peers.follower import Follower
