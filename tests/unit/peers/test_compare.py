@@ -321,7 +321,7 @@ def test_claims_wait_until_every_peer_was_compared_with(new_ledger):
     assert clocks.gate.is_open()
 
 
-@pytest.mark.parametrize("ago", [-86400, -60, 0.5, 3600, 86400])
+@pytest.mark.parametrize("ago", [-86400, -60, 0.5, 3600, 90000])
 def test_a_clock_that_is_set_lets_no_gate_open_for_a_backup(new_ledger, ago):
     """As on a machine that starts without one, and then asks the time."""
     clocks = Clocks(new_ledger())
