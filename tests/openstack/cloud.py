@@ -17,6 +17,7 @@ from fleet import Region
 from glance_api import TOKEN, Glance
 from installed import Programs, Schemas
 from nova_processes import Nova
+from patience import wait_until
 from servers import Epmd, MariaDB, RabbitMQ
 
 UNWATCHED = "unwatched"
@@ -99,6 +100,22 @@ class CloudRegion(Region):
             f"token = {TOKEN}\n"
             "poll_interval = 2\n"
         )
+
+    def find_divergence(self, image: str) -> str:
+        """Let the agent look at every row once it knows of an image.
+
+        A sweep that is over before the image is claimed says nothing of it,
+        and the next one is minutes later. What is listed then.
+        """
+        self.await_images([image])
+        self.stop()
+        self.start()
+
+        def listed() -> str:
+            return str(self.command("divergence", "list"))
+
+        wait_until(lambda: image in listed(), 30)
+        return listed()
 
 
 @dataclass(frozen=True)

@@ -117,7 +117,7 @@ def test_without_us_nova_remembers_an_old_id_across_restarts(cloud, nova):
         image = one.images.create()
         early = running.look_up([image])
         one.start()
-        wait_until(lambda: early[0] in one.command("divergence", "list"), 30)
+        assert early[0] in one.find_divergence(image)
         one.command("divergence", "resolve", "rewrite", image)
 
         assert early != [derived(image)]
@@ -136,7 +136,7 @@ def test_a_row_that_comes_late_is_what_nova_says(cloud, nova, memcached):
         wait_until(lambda: running.look_up([image]) == [derived(image)], 30)
         assert ask(nova, image) == [derived(image)]
         # The row that Nova has made beside ours is no news to other tests.
-        wait_until(lambda: image in one.command("divergence", "list"), 30)
+        one.find_divergence(image)
         one.command("divergence", "resolve", "rewrite", image)
 
 
@@ -150,9 +150,7 @@ def test_a_rewritten_row_is_what_nova_says(cloud, nova, memcached):
         legacy = "INSERT INTO s3_images (id, uuid) VALUES (4711, '{}')"
         one.sql("cell1", legacy.format(image))
         assert running.look_up([image]) == ["ami-00001267"]
-        one.stop()
-        one.start()  # it looks at everything
-        wait_until(lambda: image in one.command("divergence", "list"), 30)
+        one.find_divergence(image)
 
         one.command("divergence", "resolve", "rewrite", image)
 
