@@ -109,10 +109,12 @@ def test_the_line_for_local_conf_names_the_branch(file):
 
 def test_no_password_is_an_argument_of_a_program():
     text = (PLUGIN / "lib" / "ec2map-sync").read_text()
-    given = re.findall(r'.*rabbit (?:add_user|change_password).*', text)
+    given = re.findall(r".*(?:add_user|change_password).*", text)
 
     assert len(given) == 2
-    assert all('<<<"$password"' in line for line in given)
+    # With any option, RabbitMQ 4 does not read what it would wait for.
+    known = r'\s*sudo rabbitmqctl \w+ "\$user" <<<"\$password" >/dev/null.*'
+    assert all(re.fullmatch(known, line) for line in given)
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda p: p.name)
