@@ -1,8 +1,10 @@
 """Faults of what is kept: queues, ledgers, cells; and poison."""
 
+import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from random import Random
 
 import amqp.exceptions
@@ -10,7 +12,7 @@ import kombu
 import sqlalchemy as sa
 from by_hand import written
 from fleet import INFO, S3_IMAGES, Region
-from ground import Ground, NotDone
+from ground import AWAY, Ground, NotDone
 from kinds import kind
 from one_set import delete_queue, dump, queue_of, restore
 from patience import within
@@ -146,7 +148,10 @@ def ledger_restored(
     with ground.alone(*locks, seconds=8), ExitStack() as stack:
         ground.once("ledger changed by hand")
         path = ground.backups / f"{region.name}.sql"
-        dump(front, region, path)  # type: ignore[arg-type]
+        try:
+            dump(front, region, path)  # type: ignore[arg-type]
+        except subprocess.CalledProcessError as error:
+            raise NotDone("its ledger cannot be backed up") from error
         ground.sleep(2)
         stack.callback(announcer.go_on)
         if not announcer.rest(10):
@@ -156,10 +161,22 @@ def ledger_restored(
         for host in hosts:
             host.kill()
         ground.edited(region.name)
-        restore(front, region, path)  # type: ignore[arg-type]
+        _insist(partial(restore, front, region, path))  # type: ignore[arg-type]
         for host in hosts:
             host.start()
     yield region.name
+
+
+def _insist(change: Callable[[], None]) -> None:
+    """Change what a cluster has, which may not be over its last fault."""
+    until = time.monotonic() + within(30)
+    while True:
+        try:
+            return change()
+        except (subprocess.CalledProcessError, *AWAY):
+            if time.monotonic() > until:
+                raise
+            time.sleep(1)
 
 
 def _known_elsewhere(ground: Ground, region: Region) -> bool:
