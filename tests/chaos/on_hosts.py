@@ -150,6 +150,8 @@ def host_disk_full(ground: Ground, chance: Random, s: float) -> Iterator[str]:
         # The first one first: those that it starts from now on have room.
         for pid in [*host.processes()[:1], *host.processes()]:
             let_write(pid, resource.RLIM_INFINITY)
+        if not host.runs:  # it was only beginning: systemd would start it
+            host.start()
     yield host.name
 
 
