@@ -165,6 +165,9 @@ def _connect_in_our_way(engine: Engine) -> None:
     It reads all of the machine's with each connection, also of one that
     fails, where TLS is not asked for but taken if there is some: a megabyte,
     of which nobody counts how much still waits to be freed.
+
+    A connection that is taken over by a proxy, which then says nothing, is
+    none: for a server's greeting it would wait as long as for a query.
     """
     from pymysql import connections, err  # noqa: PLC0415, slow
 
@@ -176,7 +179,11 @@ def _connect_in_our_way(engine: Engine) -> None:
                 _SHARED.append(super()._create_ssl_ctx({}))
             return _SHARED[0]
 
+        _read_timeout: float | None
+
         def connect(self, sock: Any = None) -> None:
+            patience = self._read_timeout
+            self._read_timeout = self.connect_timeout
             try:
                 super().connect(sock)
             except err.OperationalError as error:
@@ -185,6 +192,8 @@ def _connect_in_our_way(engine: Engine) -> None:
                     if getattr(self, name):
                         error.args += (f"{name}={getattr(self, name)}",)
                 raise
+            finally:
+                self._read_timeout = patience
 
     engine.dialect.connect = _Link  # type: ignore[method-assign]
 
