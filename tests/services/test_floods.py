@@ -117,8 +117,7 @@ def test_a_body_of_a_hundred_megabytes_is_not_kept(regions, pen):
         claimed_at=wall_clock(), image="00000000-0000-4000-8000-0000000000ff"
     )
     before = memory(one, "VmRSS")
-    # As much as RabbitMQ 3 takes by default; 4 takes 16 MiB.
-    two.rabbit.ctl("eval", "persistent_term:put(max_message_size, 134217728).")
+    two.rabbit.take_bodies_of(size)
 
     publish(
         two.bus_url,

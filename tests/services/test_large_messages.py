@@ -59,6 +59,7 @@ def test_notifications_that_are_long_come_a_few_at_a_time(
     region.configure(
         extra="\n[oslo_messaging_rabbit]\nrabbit_quorum_queue = true\n"
     )
+    rabbit_a.take_bodies_of(2 * sizes.LONGEST_BODY)
     # What is given back as often, the broker drops.
     rabbit_a.ctl(
         *("set_policy", "-p", region.vhost, "few", "^notifications"),
