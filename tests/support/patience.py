@@ -18,9 +18,17 @@ def within(seconds: float) -> float:
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 10) -> None:
-    """Return when a condition holds; fail if it does not ``within`` these."""
+    """Return when a condition holds; fail if it does not ``within`` these.
+
+    A condition that is a program's word takes a second of CPU, which those
+    that are waited for need: between two of these there is as much rest.
+    """
     deadline = time.monotonic() + within(seconds)
-    while not condition():
-        if time.monotonic() > deadline:
+    while True:
+        asked = time.monotonic()
+        if condition():
+            return
+        now = time.monotonic()
+        if now > deadline:
             raise TimeoutError(f"not so within {within(seconds)} s")
-        time.sleep(POLL_SECONDS)
+        time.sleep(max(POLL_SECONDS, min(now - asked, 1)))
