@@ -1,8 +1,8 @@
+import made
 import pytest
 import sqlalchemy as sa
 from strict import refused
 
-from ec2map_sync.ledger import schema
 from ec2map_sync.sql.database import create_engine, parse_url
 
 
@@ -25,6 +25,6 @@ def _every_server_of_mysql_s_kind_takes_what_is_sent():
 def engine(database):
     """An empty ledger's database."""
     engine = create_engine(parse_url(database, "x"))
-    schema.upgrade(engine)
+    made.make(engine)
     yield engine
     engine.dispose()

@@ -6,11 +6,12 @@ from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
+import made
 import schemas
 import sqlalchemy as sa
 
 from ec2map_sync.cli.main import main
-from ec2map_sync.ledger import Ledger, schema
+from ec2map_sync.ledger import Ledger
 from ec2map_sync.protocol.signing import SigningKey
 from ec2map_sync.rules.ec2id import Scheme
 from ec2map_sync.sinks.nova import NovaSink
@@ -61,7 +62,7 @@ class SmallRegion:
         key.save(directory / "key")
         self.key = key
         engine = create_engine(parse_url(self.url("ledger"), "ledger"))
-        schema.upgrade(engine)
+        made.make(engine)
         self.ledger = Ledger(engine, self.scheme)
         cell1 = create_engine(parse_url(self.cell, "cell1"))
         schemas.create(cell1, schemas.S3_IMAGES)

@@ -1,7 +1,8 @@
+import made
 import pytest
 from small_cell import CREATE
 
-from ec2map_sync.ledger import Ledger, schema
+from ec2map_sync.ledger import Ledger
 from ec2map_sync.rules.ec2id import Scheme
 from ec2map_sync.sql.database import create_engine, parse_url
 
@@ -18,6 +19,6 @@ def cell(tmp_path):
 @pytest.fixture
 def ledger(tmp_path):
     engine = create_engine(parse_url(f"sqlite:///{tmp_path}/ledger", "x"))
-    schema.upgrade(engine)
+    made.make(engine)
     yield Ledger(engine, Scheme(b"test"))
     engine.dispose()

@@ -2,11 +2,12 @@
 
 import shutil
 
+import made
 import pytest
 from sqlalchemy.exc import OperationalError
 
 from ec2map_sync.agent.health import Memory, Reporter
-from ec2map_sync.ledger import Ledger, schema
+from ec2map_sync.ledger import Ledger
 from ec2map_sync.rules.claims import Sighting
 from ec2map_sync.rules.ec2id import Scheme
 from ec2map_sync.sql.database import create_engine, parse_url
@@ -14,7 +15,7 @@ from ec2map_sync.sql.database import create_engine, parse_url
 
 def open_ledger(path) -> Ledger:
     engine = create_engine(parse_url(f"sqlite:///{path}", "x"))
-    schema.upgrade(engine)
+    made.make(engine)
     return Ledger(engine, Scheme())
 
 

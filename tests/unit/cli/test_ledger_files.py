@@ -12,12 +12,13 @@ import threading
 from hashlib import sha256
 from pathlib import Path
 
+import made
 import pytest
 from commands import SmallRegion
 from frozen import dump
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from ec2map_sync.ledger import Ledger, schema
+from ec2map_sync.ledger import Ledger
 from ec2map_sync.operate import transfer
 from ec2map_sync.protocol.exports import BadExport
 from ec2map_sync.rules.claims import EVERYTHING, Claim, SeenKind, Wanted
@@ -360,7 +361,7 @@ def make(tmp_path_factory):
         return create_engine(parse_url(f"sqlite:///{path}", "x"))
 
     first = opened(directory / "empty")
-    schema.upgrade(first)
+    made.make(first)
     first.dispose()  # all of it is in one file then
 
     def empty():

@@ -3,6 +3,7 @@
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
+import made
 import pytest
 from fake_glance import FakeGlance
 
@@ -10,7 +11,7 @@ from ec2map_sync.glance import catalogue as images
 from ec2map_sync.glance.audit import Auditor
 from ec2map_sync.glance.catalogue import Catalogue, GlanceError
 from ec2map_sync.glance.watch import ListenerWaiting, Watchdog
-from ec2map_sync.ledger import Ledger, schema
+from ec2map_sync.ledger import Ledger
 from ec2map_sync.rules.claims import Claim, SeenKind, Sighting, claim_of
 from ec2map_sync.rules.ec2id import Kind, Scheme
 from ec2map_sync.rules.errors import ConfigError
@@ -30,7 +31,7 @@ def glance():
 @pytest.fixture
 def ledger(tmp_path):
     engine = create_engine(parse_url(f"sqlite:///{tmp_path}/ledger", "x"))
-    schema.upgrade(engine)
+    made.make(engine)
     yield Ledger(engine, Scheme())
     engine.dispose()
 

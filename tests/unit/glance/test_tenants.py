@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import made
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
@@ -10,7 +11,7 @@ from sqlalchemy.engine import Engine
 from ec2map_sync.glance.audit import Survey
 from ec2map_sync.glance.catalogue import _image
 from ec2map_sync.glance.listener import Recorder
-from ec2map_sync.ledger import Ledger, schema, tables
+from ec2map_sync.ledger import Ledger, tables
 from ec2map_sync.rules.canaries import canary_of
 from ec2map_sync.rules.ec2id import Kind, Scheme
 from ec2map_sync.sql.database import create_engine, parse_url
@@ -60,7 +61,7 @@ class Incoming:
 @contextmanager
 def opened(path) -> Iterator[tuple[Engine, Ledger]]:
     engine = create_engine(parse_url(f"sqlite:///{path}", "x"))
-    schema.upgrade(engine)
+    made.make(engine)
     yield engine, Ledger(engine, Scheme())
     engine.dispose()
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from shutil import copyfile
 from tempfile import TemporaryDirectory
 
+import made
 import pytest
 from edited import (
     ADOPTER,
@@ -23,7 +24,7 @@ from edited import (
 from hypothesis import given, settings, strategies as st
 
 from ec2map_sync.agent.health import Memory
-from ec2map_sync.ledger import Ledger, schema, tables
+from ec2map_sync.ledger import Ledger, tables
 from ec2map_sync.rules.claims import Sighting, claim_of
 from ec2map_sync.rules.errors import NoHead
 from ec2map_sync.sql.database import create_engine, parse_url
@@ -38,7 +39,7 @@ def open_ledger(path):
 def sound(tmp_path_factory):
     path = tmp_path_factory.mktemp("sound") / "ledger"
     engine = create_engine(parse_url(f"sqlite:///{path}", "x"))
-    schema.upgrade(engine)
+    made.make(engine)
     ledger = Ledger(engine, SCHEME, lambda: START)
     fill(ledger)
     with engine.connect() as connection:

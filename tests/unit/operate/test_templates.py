@@ -1,8 +1,9 @@
 """What the ids in templates mean: here, and to a peer that is asked."""
 
+import made
 import pytest
 
-from ec2map_sync.ledger import Ledger, schema
+from ec2map_sync.ledger import Ledger
 from ec2map_sync.operate.templates import TemplateView, compared, unasked
 from ec2map_sync.rules.claims import Claim, SeenKind, Wanted
 from ec2map_sync.rules.ec2id import ON_DEMAND, Band, Kind, Scheme, format_id
@@ -24,7 +25,7 @@ def claim(n, at=None, wanted=None, kind=None):
 
 def small(tmp_path, name, *claims):
     engine = create_engine(parse_url(f"sqlite:///{tmp_path}/{name}", "x"))
-    schema.upgrade(engine)
+    made.make(engine)
     ledger = Ledger(engine, SMALL)
     ledger.record(claims)
     return ledger

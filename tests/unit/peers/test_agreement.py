@@ -1,8 +1,9 @@
 """What a region makes of the heartbeats of a peer."""
 
+import made
 import pytest
 
-from ec2map_sync.ledger import Ledger, PeerState, Quarantined, schema
+from ec2map_sync.ledger import Ledger, PeerState, Quarantined
 from ec2map_sync.peers.agreement import PATIENT_HEARTBEATS, Agreement
 from ec2map_sync.peers.compare import FIRST_PATIENCE, Pull
 from ec2map_sync.peers.gate import Gate, is_compared, late
@@ -26,7 +27,7 @@ OWN = Print(7, 70)
 @pytest.fixture
 def ledger(tmp_path):
     engine = create_engine(parse_url(f"sqlite:///{tmp_path}/ledger", "x"))
-    schema.upgrade(engine)
+    made.make(engine)
     yield Ledger(engine, Scheme(b"test"))
     engine.dispose()
 

@@ -1,10 +1,11 @@
 """Comparing: two ledgers find what they do not share, and only that."""
 
+import made
 import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from ec2map_sync.ledger import Ledger, schema
+from ec2map_sync.ledger import Ledger
 from ec2map_sync.peers.compare import FIRST_PATIENCE, PAGE, SMALL, Pull, answer
 from ec2map_sync.peers.gate import Gate
 from ec2map_sync.protocol import messages
@@ -37,7 +38,7 @@ def new_ledger(tmp_path_factory):
     def make() -> Ledger:
         path = tmp_path_factory.mktemp("ledger") / "db"
         engines.append(create_engine(parse_url(f"sqlite:///{path}", "x")))
-        schema.upgrade(engines[-1])
+        made.make(engines[-1])
         return Ledger(engines[-1], SCHEME)
 
     yield make

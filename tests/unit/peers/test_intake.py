@@ -3,10 +3,11 @@
 import json
 import random
 
+import made
 import pytest
 from sqlalchemy.exc import SQLAlchemyError
 
-from ec2map_sync.ledger import Allowance, Ledger, schema
+from ec2map_sync.ledger import Allowance, Ledger
 from ec2map_sync.ledger.allowance import DAY
 from ec2map_sync.peers.intake import Intake
 from ec2map_sync.peers.refusals import Refusals
@@ -42,7 +43,7 @@ class Region:
         self.now = NOW
         self.lived = 0.0
         self.engine = create_engine(parse_url(f"sqlite:///{path}", "x"))
-        schema.upgrade(self.engine)
+        made.make(self.engine)
         self.ledger = Ledger(self.engine, SCHEME, lambda: self.now)
         self.intakes = {}
 

@@ -4,11 +4,12 @@ import json
 from dataclasses import replace
 
 import frozen
+import made
 import pytest
 from sqlalchemy.engine import Engine
 
 from ec2map_sync.agent.health import Memory
-from ec2map_sync.ledger import Ledger, schema
+from ec2map_sync.ledger import Ledger
 from ec2map_sync.ledger.signatures import HOUR, KEPT, agreed_among
 from ec2map_sync.peers.notary import Notary
 from ec2map_sync.peers.publisher import Publisher
@@ -48,7 +49,7 @@ class Region:
     def __init__(self, name, directory, clock):
         url = parse_url(f"sqlite:///{directory}/{name}", "x")
         self.engine: Engine = create_engine(url)
-        schema.upgrade(self.engine)
+        made.make(self.engine)
         self.name = name
         self.clock = clock
         self.ledger = Ledger(self.engine, SCHEME, lambda: clock[0])

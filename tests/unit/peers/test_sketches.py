@@ -4,12 +4,13 @@ import random
 import shutil
 from dataclasses import replace
 
+import made
 import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings, strategies as st
 from sqlalchemy.engine import Engine
 
-from ec2map_sync.ledger import Ledger, schema
+from ec2map_sync.ledger import Ledger
 from ec2map_sync.peers import compare
 from ec2map_sync.peers.compare import FIRST_PATIENCE, Pull, answer
 from ec2map_sync.protocol import messages, wire
@@ -36,7 +37,7 @@ SHARED = [claim(n) for n in range(0, 20_000, 2)]
 
 def opened(path, claims) -> tuple[Engine, Ledger]:
     engine = create_engine(parse_url(f"sqlite:///{path}", "x"))
-    schema.upgrade(engine)
+    made.make(engine)
     ledger = Ledger(engine, SCHEME)
     ledger.record(claims)
     return engine, ledger
