@@ -1,8 +1,9 @@
 """The feeds: what has changed since a revision, and who has come how far."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import sqlalchemy as sa
@@ -26,6 +27,7 @@ from ec2map_sync.rules.claims import Claim, Print, Stamp
 from ec2map_sync.rules.errors import Contradicted, NoHead
 from ec2map_sync.rules.rows import Numbered
 from ec2map_sync.sql.errors import again
+from ec2map_sync.sql.together import AND_END
 
 NUMBERED = sa.select(
     tables.numbers.c.number,
@@ -105,14 +107,16 @@ class Reader:
         """
         return self._until(tables.numbers.c.revision, limit)
 
-    def changed(self, upto: int) -> list[Numbered]:
+    def changed(self, upto: int, *, last: bool = False) -> list[Numbered]:
         """Returns what a sink should hold under the numbers changed since.
 
-        Those whose last change is a revision up to ``upto``.
+        Those whose last change is a revision up to ``upto``. If it is the
+        ``last`` that is asked, others may have the cursor from then on.
 
         :raises Contradicted: the claims say something else of some of them.
         """
-        return numbered_of(self._read(_CHANGED, upto))
+        options = AND_END if last else {}
+        return numbered_of(self._read(_CHANGED, upto, options))
 
     def print_before(self, until: Stamp) -> tuple[Head, Print]:
         """Returns the head, and the print of claims made before a stamp."""
@@ -127,9 +131,14 @@ class Reader:
         return last
 
     def advance(self, revision: int) -> None:
-        """Remembers that everything up to a revision has taken effect."""
+        """Remembers that everything up to a revision has taken effect.
+
+        Others may have the cursor from then on.
+        """
         self._connection.execute(
-            _ADVANCE, {"reader": self._name, "revision": revision}
+            _ADVANCE,
+            {"reader": self._name, "revision": revision},
+            execution_options=AND_END,
         )
         self.revision = revision
 
@@ -156,9 +165,16 @@ class Reader:
         self._renew()
         return upto or last or self.revision, upto is not None
 
-    def _read(self, feed: sa.Select[Any], upto: int) -> Sequence[Any]:
+    def _read(
+        self,
+        feed: sa.Select[Any],
+        upto: int,
+        options: Mapping[str, Any] = MappingProxyType({}),
+    ) -> Sequence[Any]:
         rows = self._connection.execute(
-            feed, {"after": self.revision, "upto": upto}
+            feed,
+            {"after": self.revision, "upto": upto},
+            execution_options=options,
         ).all()
         self._renew()
         return rows
@@ -180,7 +196,9 @@ class Cursors(Part):
     def is_behind(self, name: str) -> bool:
         """Returns whether a reader has not come to the head yet."""
         with self._engine.connect() as connection:
-            looked = connection.execute(_LOOK, {"reader": name})
+            looked = connection.execute(
+                _LOOK, {"reader": name}, execution_options=AND_END
+            )
             row: Any = head_row(looked)
         return row[1] is None or int(row[1]) < row[0]
 

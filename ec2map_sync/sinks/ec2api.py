@@ -15,7 +15,8 @@ from ec2map_sync.rules.names import EC2API
 from ec2map_sync.rules.rows import Numbered, SinkRow
 from ec2map_sync.sinks import Judge, Plan, Ranges, lock
 from ec2map_sync.sql.database import WRITE
-from ec2map_sync.sql.statements import insert, select_in
+from ec2map_sync.sql.statements import select_in
+from ec2map_sync.sql.together import Unsent
 
 # As ec2-api 17 has it; os_id is unique.
 items = sa.Table(
@@ -175,12 +176,12 @@ class Ec2ApiSession:
                     _bare,
                 )
             )
-        insert(
-            self._connection,
+        unsent = Unsent(self._connection)
+        unsent.insert(
             [items.c.id, items.c.os_id],
             ((format_id(row.number, row.kind), row.uuid) for row in steps.add),
         )
-        self._connection.commit()
+        unsent.commit()
 
     def _find(self, settled: Sequence[Numbered]) -> list[Item]:
         ids = [format_id(n.number, kind) for n in settled for kind in Kind]

@@ -28,7 +28,8 @@ from ec2map_sync.sinks.instances import Instance
 from ec2map_sync.sql.database import WRITE
 from ec2map_sync.sql.errors import again
 from ec2map_sync.sql.rowprints import Prints, add_up
-from ec2map_sync.sql.statements import insert, select_in
+from ec2map_sync.sql.statements import select_in
+from ec2map_sync.sql.together import Unsent
 
 LOG = logging.getLogger(__name__)
 
@@ -121,12 +122,12 @@ class NovaSession:
                 )
             )
         now = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
-        insert(
-            self._connection,
+        unsent = Unsent(self._connection)
+        unsent.insert(
             list(s3_images.c),
             ((row.number, row.uuid, now, 0) for row in steps.add),
         )
-        self._connection.commit()
+        unsent.commit()
 
     def _rows(self, numbers: Iterable[int]) -> Mapping[int, SinkRow]:
         """Reads rows by primary key: uuid has no index in Nova."""
