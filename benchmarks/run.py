@@ -27,6 +27,7 @@ import ingest
 import latency
 import questions
 import scale
+import shares
 from fleet import Region
 from servers import MariaDB, RabbitMQ
 from stand import FULL, NORMAL, QUICK, Size, Stand
@@ -38,6 +39,7 @@ NAMES = (
     "apply",
     "latency",
     "batch",
+    "shares",
     "prints",
     "growth",
     "notes",
@@ -66,6 +68,7 @@ class Run:
             "apply": lambda: following.apply(stand, size),
             "latency": lambda: latency.measure(stand, size),
             "batch": lambda: scale.batches(stand, self.large, size),
+            "shares": lambda: shares.measure(stand, size),
             "prints": lambda: scale.prints(self.large, size),
             "growth": lambda: scale.growth(stand, self.large, size),
             "notes": lambda: scale.notes(self.large, size),
