@@ -12,7 +12,7 @@ from consumers import row_of
 from figures import Line, percentile
 from fleet import S3_IMAGES, await_reading, running
 from servers import wait_until
-from stand import CELL, Consumer, Notifier, Size, Stand, bind
+from stand import CELL, Consumer, Notifier, Size, Stand, bind, cpu
 
 from ec2map_sync.rules.ec2id import Scheme
 
@@ -21,6 +21,9 @@ WARM = 10
 TIMEOUT = 30
 SCHEME = Scheme(b"tests")
 """As the tests' regions are configured."""
+
+REST = 3.0
+"""Seconds in which nothing is created, to see what everybody needs then."""
 
 Delays = tuple[list[float], list[float]]
 
@@ -60,7 +63,10 @@ class Side:
         number: Callable[[str], int],
         own: str,
         peer: str,
+        pids: list[int],
     ) -> None:
+        self.pids = pids
+        """Its programs, without the servers."""
         self._notifier = notifier
         self._number = number
         self._eyes = Eye(own), Eye(peer)
@@ -94,8 +100,10 @@ def measure(stand: Stand, size: Size) -> list[Line]:
         "count": 0,
     }
     with ExitStack() as stack:
-        for kind, table in zip(("forward", "accept"), tables, strict=True):
-            stack.enter_context(Consumer(kind, **common, database=table))
+        straight = [
+            stack.enter_context(Consumer(kind, **common, database=table)).pid
+            for kind, table in zip(("forward", "accept"), tables, strict=True)
+        ]
         stack.enter_context(running(one, two))
         await_reading(two, one)
         await_reading(one, two)
@@ -105,35 +113,57 @@ def measure(stand: Stand, size: Size) -> list[Line]:
                 Notifier(stand.rabbit.transport_url(plain.vhost)),
                 lambda image: int(str(row_of(image)["id"])),
                 *tables,
+                straight,
             ),
             "ours": Side(
                 Notifier(stand.rabbit.transport_url(one.vhost)),
                 SCHEME.derive,
                 one.cells[CELL],
                 two.cells[CELL],
+                [*one.processes(), *two.processes()],
             ),
         }
-        return _lines(*_alternate(stand, sides, size))
+        return _alternate(stand, sides, size)
 
 
-def _alternate(
-    stand: Stand, sides: dict[str, Side], size: Size
-) -> tuple[list[Delays], list[Delays]]:
+def _alternate(stand: Stand, sides: dict[str, Side], size: Size) -> list[Line]:
     found: dict[str, list[Delays]] = {"ours": [], "straight": []}
+    spent: dict[str, list[float]] = {"ours": [], "straight": []}
     for side in sides.values():
         for _ in range(WARM):
             side.create()
+
+    def used(side: Side) -> float:
+        return sum(map(cpu, side.pids)) + stand.server_cpu()
+
+    at_rest = {name: -used(side) for name, side in sides.items()}
+    time.sleep(REST)
+    for name, side in sides.items():
+        at_rest[name] = (at_rest[name] + used(side)) / REST
     blocks = min(BLOCKS, size.rounds)
     for _ in range(blocks):
         for name, side in sides.items():
             pairs = []
+            begun, before = time.monotonic(), used(side)
             for _ in range(size.creates // blocks):
                 time.sleep(random.uniform(0.02, 0.06))
                 pairs.append(side.create())
+            seconds = time.monotonic() - begun
+            worked = used(side) - before - at_rest[name] * seconds
+            spent[name].append(worked / len(pairs) * 1000)
             own, peer = zip(*pairs, strict=True)
             found[name].append((list(own), list(peer)))
     stand.say("latency measured")
-    return found["ours"], found["straight"]
+    return [
+        *_lines(found["ours"], found["straight"]),
+        Line(
+            key="delay cpu",
+            what="CPU of all for an image alone, both regions and servers",
+            unit="ms",
+            ours=spent["ours"],
+            beside={"straight line, both commits": spent["straight"]},
+        ),
+    ]
 
 
 def _lines(ours: list[Delays], straight: list[Delays]) -> list[Line]:

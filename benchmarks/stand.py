@@ -367,6 +367,11 @@ class Consumer:
         self._process.kill()
         self._process.communicate()
 
+    @property
+    def pid(self) -> int:
+        """The number of its process."""
+        return self._process.pid
+
     def result(self) -> dict[str, float]:
         """Wait for what it has seen."""
         found: dict[str, float] = json.loads(self._read())
