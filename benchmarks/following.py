@@ -1,17 +1,14 @@
-"""What a follower takes in: prepared messages, and a whole ledger."""
+"""What a follower takes in, of messages that were prepared."""
 
 import itertools
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from threading import Event, Thread
 from typing import Any
 
 import sqlalchemy as sa
 from figures import Line
 from filling import SCHEME, claims, engine_of, now
-from fleet import S3_IMAGES, Region, running
+from fleet import S3_IMAGES, Region
 from servers import wait_until
 from stand import (
     CELL,
@@ -19,9 +16,7 @@ from stand import (
     Progress,
     Size,
     Stand,
-    cpu,
     drain,
-    memory,
     warm,
 )
 
@@ -37,15 +32,6 @@ BATCH = 500
 
 WRITER = f"nova:{CELL}"
 Written = tuple[dict[str, Any], bytes]
-
-TAKE_OVERS = 5
-"""Rounds at most: a minute each, with a million claims."""
-
-REST = 0.1
-"""Seconds of CPU that an agent without work needs, in a second, at most."""
-
-SAMPLE = 0.5
-"""Seconds between two looks at the memory of each process."""
 
 
 def apply(stand: Stand, size: Size) -> list[Line]:
@@ -136,91 +122,3 @@ def _insert(engine: sa.Engine, count: int) -> float:
                 rows[start : start + BATCH],
             )
     return count / (time.monotonic() - begun)
-
-
-def take_over(stand: Stand, old: Region, size: Size) -> list[Line]:
-    """Start regions that know nothing beside one that knows much, in turn."""
-    seconds: list[float] = []
-    largest: list[float] = []
-    for turn in range(min(size.rounds, TAKE_OVERS)):
-        new = stand.region(f"Fresh{turn}")
-        taken, processes = _taken_over(old, new, size.images)
-        seconds.append(taken)
-        largest.append(max(v for some in processes.values() for v in some))
-        stand.say(f"take-over of {size.images:,}: {taken:.1f} s")
-        for url in (new.ledger, *new.cells.values()):
-            stand.mariadb.execute(f"DROP DATABASE {sa.make_url(url).database}")
-    return [
-        Line(
-            key="take-over",
-            what=f"a new region takes over {size.images:,} claims",
-            unit="s per million",
-            ours=[taken / size.images * 1e6 for taken in seconds],
-            goal="<= 60",
-        ),
-        Line(
-            key="memory",
-            what="largest process meanwhile",
-            unit="MB",
-            ours=largest,
-            goal="< 200",
-            more={"over time, the last": processes},
-        ),
-    ]
-
-
-def _taken_over(
-    old: Region, new: Region, images: int
-) -> tuple[float, dict[str, list[float]]]:
-    """Give the seconds it takes, and the memory of each process meanwhile."""
-    # It has been there for long: it does not wait for the new one.
-    old.configure(new, extra="\n[bus]\nclaim_wait = 0\n")
-    new.configure(old)
-    said = len(old.log())
-    with running(old), _memory(old) as there:
-        wait_until(lambda: "publisher started" in old.log(said), 60)
-        _await_rest(old)
-        begun = time.monotonic()
-        with running(new), _memory(new) as here, Progress(new, [WRITER]) as p:
-            p.await_done(images, 3600)
-            seconds = time.monotonic() - begun
-    regions = {"new": here, "old": there}
-    return seconds, {
-        f"{service} of the {which} region": seen
-        for which, services in regions.items()
-        for service, seen in services.items()
-    }
-
-
-def _await_rest(region: Region) -> None:
-    """Wait until an agent has looked through its cell, as it does first."""
-    seen = [0.0]
-
-    def rests() -> bool:
-        before = seen[-1]
-        seen.append(sum(map(cpu, region.services().values())))
-        time.sleep(1)
-        return seen[-1] - before < REST
-
-    wait_until(rests, 120)
-
-
-@contextmanager
-def _memory(region: Region) -> Iterator[dict[str, list[float]]]:
-    """Look at the memory of each service from time to time."""
-    seen: dict[str, list[float]] = {}
-    stop = Event()
-
-    def look() -> None:
-        while not stop.wait(SAMPLE):
-            for name, pid in region.services().items():
-                with suppress(OSError):
-                    seen.setdefault(name, []).append(memory(pid))
-
-    thread = Thread(target=look)
-    thread.start()
-    try:
-        yield seen
-    finally:
-        stop.set()
-        thread.join()

@@ -28,6 +28,7 @@ import latency
 import questions
 import scale
 import shares
+import taking_over
 from fleet import Region
 from servers import MariaDB, RabbitMQ
 from stand import FULL, NORMAL, QUICK, Size, Stand
@@ -74,7 +75,7 @@ class Run:
             "notes": lambda: scale.notes(self.large, size),
             "verify": lambda: scale.verify(self.large, size),
             "compare": lambda: scale.differing(stand, self.large, size),
-            "take-over": lambda: following.take_over(stand, self.large, size),
+            "take-over": lambda: taking_over.measure(stand, self.large, size),
             "questions": lambda: questions.measure(stand, self.large, size),
         }
         return parts[name]()

@@ -70,14 +70,16 @@ class Stand:
         self.mariadb = mariadb
         self.directory = directory
         self.say = say
-        # As an operator would, who gives it room for all its data; the
-        # tests' servers have less.
-        mariadb.execute("SET GLOBAL innodb_buffer_pool_size = 2048 * 1048576")
-        mariadb.execute("SET GLOBAL innodb_log_file_size = 256 * 1048576")
+        give_room(mariadb)
 
-    def region(self, name: str) -> Region:
-        """Make a region with one cell; it is not configured yet."""
-        region = Region(name, self.rabbit, self.mariadb, self.directory)
+    def region(self, name: str, mariadb: MariaDB | None = None) -> Region:
+        """Make a region with one cell; it is not configured yet.
+
+        Its databases are on the server that all share, or on another.
+        """
+        region = Region(
+            name, self.rabbit, mariadb or self.mariadb, self.directory
+        )
         for cell in set(region.cells) - {CELL}:
             del region.cells[cell]
         # Its readers have queues that a region's own account may not have.
@@ -94,6 +96,15 @@ class Stand:
     def server_cpu(self) -> float:
         """Give the seconds of CPU that both servers have used."""
         return sum(cpu(s.pid) for s in (self.rabbit, self.mariadb) if s.pid)
+
+
+def give_room(mariadb: MariaDB) -> None:
+    """Let a server keep its data in memory, as an operator would.
+
+    The tests' servers have less.
+    """
+    mariadb.execute("SET GLOBAL innodb_buffer_pool_size = 2048 * 1048576")
+    mariadb.execute("SET GLOBAL innodb_log_file_size = 256 * 1048576")
 
 
 def cpu(pid: int) -> float:
@@ -217,13 +228,15 @@ class Progress:
             )
             return bool(cursor.fetchone()[0] == len(self._cursors))
 
-    def await_done(self, total: int, seconds: float) -> None:
-        """Wait for that."""
+    def await_done(
+        self, total: int, seconds: float, pause: float = 0.005
+    ) -> None:
+        """Wait for that; to ask takes the server a little each time."""
         deadline = time.monotonic() + seconds
         while not self.done(total):
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{self._head()} instead of {total}")
-            time.sleep(0.005)
+            time.sleep(pause)
 
 
 class Held:

@@ -26,7 +26,7 @@ PARTS = {
     },
     "prints": {"heartbeat", "range print"},
     "compare": {"compare hour", "compare all time"},
-    "take-over": {"take-over", "memory"},
+    "take-over": {"take-over", "take-over delay", "memory"},
     "questions": {"questions.rate", "questions.p99", "questions.cpu"},
 }
 
