@@ -24,6 +24,9 @@ MOST_PATIENT_HEARTBEATS = 48
 """The same while claims are always on their way, so that totals never agree:
 each such compare then asks for twice as many."""
 
+FAR_BEHIND = 10_000
+"""Claims, at least, that a peer lacks which takes over all of ours."""
+
 
 class Agreement:
     """Whether a peer holds the same set, and whether to look closer."""
@@ -37,6 +40,8 @@ class Agreement:
         self._totals_differ = 0
         self._patient = PATIENT_HEARTBEATS
         self._own_total = Print(0, 0)
+        self._their_count: int | None = None
+        self._let_catch_up = 0
         self._refused = False
         self._barren: object = None
         self._started_by: object = None
@@ -116,6 +121,8 @@ class Agreement:
         self._started_by = (heartbeat.before, heartbeat.total)
         if self._started_by == self._barren:
             return None
+        if self._is_catching_up(heartbeat.total.count):
+            return None
         if self._agrees:
             self._totals_differ = 0
             self._patient = min(2 * self._patient, MOST_PATIENT_HEARTBEATS)
@@ -123,6 +130,21 @@ class Agreement:
         if self._refused or self._totals_differ >= PATIENT_HEARTBEATS:
             return EVERYTHING
         return Span(BEGINNING, Bound(heartbeat.until))
+
+    def _is_catching_up(self, theirs: int) -> bool:
+        """Returns whether to let a peer take over more before we compare.
+
+        Until it has, each heartbeat differs, and both ledgers would be read
+        for it; what the peer claims meanwhile comes as messages. Now and then
+        we compare all the same, in case one was lost.
+        """
+        before, self._their_count = self._their_count, theirs
+        grows = before is not None and before < theirs
+        if not grows or self._own_total.count - theirs < FAR_BEHIND:
+            self._let_catch_up = 0
+            return False
+        self._let_catch_up += 1
+        return self._let_catch_up % MOST_PATIENT_HEARTBEATS != 0
 
     def greet(self) -> None:
         """Notes that a pull begins which no heartbeat has caused."""

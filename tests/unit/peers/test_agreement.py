@@ -4,7 +4,12 @@ import made
 import pytest
 
 from ec2map_sync.ledger import Ledger, PeerState, Quarantined
-from ec2map_sync.peers.agreement import PATIENT_HEARTBEATS, Agreement
+from ec2map_sync.peers.agreement import (
+    FAR_BEHIND,
+    MOST_PATIENT_HEARTBEATS,
+    PATIENT_HEARTBEATS,
+    Agreement,
+)
 from ec2map_sync.peers.compare import FIRST_PATIENCE, Pull
 from ec2map_sync.peers.gate import Gate, is_compared, late
 from ec2map_sync.protocol import messages
@@ -170,3 +175,40 @@ def test_once_our_ledger_was_put_right_the_peer_is_asked_again(ledger, total):
     agreement.judge(other, total, total)
 
     assert agreement.next_span(other)
+
+
+def spans_asked(agreement, counts, own):
+    """Which of a peer's heartbeats, with so many claims each, lead to what."""
+    spans = []
+    for count in counts:
+        other = heartbeat(Print(count, 1), Print(count, 1))
+        agreement.judge(other, own, own)
+        spans.append(agreement.next_span(other))
+    return spans
+
+
+def test_a_peer_that_takes_over_all_is_left_alone_until_it_has():
+    own = Print(2 * FAR_BEHIND, 5)
+    few = range(1000, FAR_BEHIND, 1000)
+
+    first, *meanwhile = spans_asked(agreement := Agreement("two"), few, own)
+    nearly = spans_asked(agreement, [FAR_BEHIND + 1], own)
+
+    assert first
+    assert meanwhile == [None] * len(meanwhile)
+    assert all(nearly)
+
+
+def test_a_peer_that_lacks_much_and_gets_no_further_is_asked():
+    own = Print(2 * FAR_BEHIND, 5)
+
+    assert all(spans_asked(Agreement("two"), [1000] * 5, own))
+
+
+def test_a_peer_that_takes_over_for_long_is_asked_now_and_then():
+    count = 4 * MOST_PATIENT_HEARTBEATS + 1
+    own = Print(2 * FAR_BEHIND, 5)
+
+    asked = spans_asked(Agreement("two"), range(1, count + 1), own)
+
+    assert sum(span is not None for span in asked) == 5
