@@ -143,12 +143,11 @@ class Board:
         for wish in after - before:
             self._gone.discard(wish)
             self._new.add(wish)
-            heapq.heappush(self._queue, wish)
+            self._queue.append(wish)
 
     def again(self, some: Iterable[Wish]) -> None:
         """Puts wishes in the queue that were looked at before."""
-        for wish in some:
-            heapq.heappush(self._queue, wish)
+        self._queue += some
 
     def vacate(self, number: int) -> None:
         """Takes a number from a wish that sits elsewhere as well."""
@@ -178,6 +177,8 @@ class Board:
         Whoever is queued meanwhile is later than the wish that caused it,
         so nobody has to be looked at twice for the same reason.
         """
+        self._queue = [w for w in self._queue if not self._sits_at_once(w)]
+        heapq.heapify(self._queue)
         while self._queue:
             wish = heapq.heappop(self._queue)
             if wish not in self._gone:
@@ -185,9 +186,7 @@ class Board:
 
     def seat(self, wish: Wish) -> int | None:
         """Returns which number a wish has got."""
-        if wish in self._seats:
-            return self._seats[wish]
-        return self.find(wish)
+        return self._seats.get(wish) or self.find(wish)
 
     def find(self, wish: Wish) -> int | None:
         """Looks where a wish sits, number by number."""
@@ -281,6 +280,18 @@ class Board:
         self._new.discard(wish)
         self._gone.add(wish)
         self._forget(wish, self._choices(wish))
+
+    def _sits_at_once(self, wish: Wish) -> bool:
+        """Seats a new wish where nobody is or was, as nearly all are.
+
+        Out of turn: an earlier one takes the number from it, as from others.
+        """
+        slot = self.slot(number := self._first_of(wish))
+        if slot.wish or slot.passed or wish not in self._new:
+            return False
+        self._new.remove(wish)
+        self._sit(wish, number)
+        return True
 
     def _look(self, wish: Wish) -> None:
         choices = self._choices(wish)

@@ -2,7 +2,9 @@
 
 import random
 from dataclasses import replace
+from itertools import chain
 
+import pytest
 from hypothesis import given, strategies as st
 
 from ec2map_sync.rules.claims import Claim, Wanted, join, join_all
@@ -140,6 +142,34 @@ class LooksAgainOnlyIfFree(Board):
         ]
         if not taken or wish in self._new or self.seat(wish) is None:
             super()._look(wish)
+
+
+class SeatsWhereSomebodyIs(Board):
+    """The mutant: a new wish sits at once, whoever sits there already."""
+
+    def _sits_at_once(self, wish):
+        if wish not in self._new:
+            return False
+        self._new.remove(wish)
+        self._sit(wish, self._first_of(wish))
+        return True
+
+
+@pytest.mark.parametrize("size", [1, 7, 30])
+def test_pages_of_a_whole_set_settle_as_from_scratch(size):
+    """In order, as a newcomer takes them over, and in any other one."""
+    for history in histories(100, seed=20240504):
+        claims = list(join_all(chain.from_iterable(history)).values())
+        for some in (claims, sorted(claims, key=lambda c: c.bound)):
+            memory = Memory(SMALL)
+            for at in range(0, len(some), size):
+                memory.record(some[at : at + size])
+
+            assert memory.mapping == settle(claims, SMALL)
+
+
+def test_a_board_that_lets_new_wishes_sit_on_others_is_caught():
+    assert goes_wrong(SeatsWhereSomebodyIs, 300, seed=1)
 
 
 def test_a_board_that_forgets_to_look_again_is_caught():
