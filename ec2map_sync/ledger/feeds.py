@@ -1,6 +1,12 @@
 """The feeds: what has changed since a revision, and who has come how far."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    Container,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -13,12 +19,11 @@ from ec2map_sync.ledger import ranges, tables
 from ec2map_sync.ledger.known import (
     OWN,
     Head,
-    claim_of_row,
     head_of,
     head_row,
     intact,
     kind_named,
-    uuid_of,
+    look_up,
 )
 from ec2map_sync.ledger.part import Part
 from ec2map_sync.ledger.statements import KnownStatement, statement_of
@@ -29,11 +34,15 @@ from ec2map_sync.rules.rows import Numbered
 from ec2map_sync.sql.errors import again
 from ec2map_sync.sql.together import AND_END
 
+# No more than that: each value of each row is read in Python.
 NUMBERED = sa.select(
     tables.numbers.c.number,
     tables.numbers.c.wish_image,
     tables.numbers.c.wish_wanted,
-    *(column for column in tables.claims.c if column.name != "number"),
+    tables.claims.c.wanted,
+    tables.claims.c.kind,
+    tables.claims.c.spelling,
+    tables.claims.c.spelled,
     tables.claims.c.number.label("mapped"),
 ).outerjoin(
     tables.claims, tables.claims.c.image == tables.numbers.c.wish_image
@@ -115,8 +124,10 @@ class Reader:
 
         :raises Contradicted: the claims say something else of some of them.
         """
-        options = AND_END if last else {}
-        return numbered_of(self._read(_CHANGED, upto, options))
+        rows = self._read(_CHANGED, upto, AND_END if last else {})
+        damaged = damaged_of(self._connection, rows)
+        self._renew()
+        return numbered_of(rows, damaged)
 
     def print_before(self, until: Stamp) -> tuple[Head, Print]:
         """Returns the head, and the print of claims made before a stamp."""
@@ -263,20 +274,34 @@ class Cursors(Part):
         self._write(sinks.values(revision=0))
 
 
-def numbered_of(rows: Iterable[Any]) -> list[Numbered]:
-    """Reads rows of `NUMBERED`.
+def damaged_of(connection: Connection, rows: Iterable[Any]) -> set[str]:
+    """Returns the images, of rows of `NUMBERED`, whose spelling is not theirs.
+
+    Few have one. It is believed only with the hash of its claim.
+    """
+    spelled = [row.wish_image for row in rows if row.spelling]
+    known = look_up(connection, spelled)
+    return {i for i, one in known.items() if one.hash != one.claim.hash}
+
+
+def numbered_of(
+    rows: Iterable[Any], damaged: Container[str]
+) -> list[Numbered]:
+    """Reads rows of `NUMBERED`, some of whose images' claims are damaged.
 
     :raises Contradicted: the claims say something else of some of them.
     """
     found, wrong = [], set()
     for row in rows:
-        if _contradicts(row):
+        if row.wish_image in damaged or _contradicts(row):
             wrong.add(row.number)
-        mapped = row.mapped == row.number and row.image is not None
+        mapped = row.mapped == row.number
         found.append(
             Numbered(
                 number=row.number,
-                uuid=uuid_of(row) if mapped else None,
+                uuid=(row.spelled or row.spelling or row.wish_image)
+                if mapped
+                else None,
                 kind=kind_named(row.kind) if mapped else None,
                 adopted=bool(row.wish_wanted),
                 hearsay=not row.spelled,
@@ -290,14 +315,9 @@ def numbered_of(rows: Iterable[Any]) -> list[Numbered]:
 def _contradicts(row: Any) -> bool:
     """Returns whether who sits there has no claim, or has another number.
 
-    One who has got the number that he wanted has one more in reserve. A
-    spelling, which few have, is believed only with its hash.
+    One who has got the number that he wanted has one more in reserve.
     """
-    if row.wish_image is None:
-        return False
-    if row.spelling and claim_of_row(row).hash != row.hash:
-        return True
-    if row.mapped == row.number:
+    if row.wish_image is None or row.mapped == row.number:
         return False
     reserved = row.mapped == row.wanted and not row.wish_wanted
-    return row.image is None or row.mapped is None or not reserved
+    return row.mapped is None or not reserved

@@ -17,7 +17,7 @@ from ec2map_sync.sql.images import text_of
 from ec2map_sync.sql.statements import among, batched, select_in
 from ec2map_sync.sql.together import AND_END
 
-_KINDS = frozenset(map(str, Kind))
+_KINDS = {str(kind): kind for kind in Kind}
 
 # A number that is only reserved is nobody's mapping.
 MAPPED = sa.and_(
@@ -144,7 +144,7 @@ def uuid_of(row: Row[Any]) -> str:
 
 def kind_named(text: str | None) -> Kind | None:
     """Reads a kind; None where there is none, or what is none."""
-    return Kind(text) if text in _KINDS else None
+    return _KINDS.get(text) if text else None
 
 
 def intact(rows: Iterable[Row[Any]]) -> Iterator[Claim]:

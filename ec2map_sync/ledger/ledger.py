@@ -12,7 +12,12 @@ from ec2map_sync.ledger import ranges, sketches, tables
 from ec2map_sync.ledger.allowance import Allowance
 from ec2map_sync.ledger.copies import Copies
 from ec2map_sync.ledger.divergences import Divergences
-from ec2map_sync.ledger.feeds import NUMBERED, Cursors, numbered_of
+from ec2map_sync.ledger.feeds import (
+    NUMBERED,
+    Cursors,
+    damaged_of,
+    numbered_of,
+)
 from ec2map_sync.ledger.journal import Journal
 from ec2map_sync.ledger.known import (
     MAPPED,
@@ -51,6 +56,7 @@ from ec2map_sync.rules.sketches import Shape, Sketch
 from ec2map_sync.rules.stamps import wall_clock
 from ec2map_sync.sql.clock import NOW
 from ec2map_sync.sql.errors import again
+from ec2map_sync.sql.statements import select_in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,8 +255,10 @@ class Ledger(Part):
         return {one.number: one for one in found}
 
     def _numbered(self, numbers: Iterable[int]) -> list[Numbered]:
-        rows = self._rows_in(NUMBERED, tables.numbers.c.number, numbers)
-        return numbered_of(rows)
+        number = tables.numbers.c.number
+        with self._engine.connect() as connection:
+            rows = list(select_in(connection, NUMBERED, number, numbers))
+            return numbered_of(rows, damaged_of(connection, rows))
 
     def numbers_of(self, images: Iterable[str]) -> dict[str, int]:
         """Returns the numbers of those images that have one."""

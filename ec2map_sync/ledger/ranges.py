@@ -26,6 +26,15 @@ from ec2map_sync.sql.statements import batched
 _ORDER = (tables.claims.c.claimed_at, tables.claims.c.image)
 _SPLIT_BITS = 5
 
+# What a peer is told, and no more: each value of a page is read in Python.
+_TOLD = sa.select(
+    *(
+        column
+        for column in tables.claims.c
+        if column.name not in {"own_revision", "number", "spelled"}
+    )
+)
+
 COUNTABLE = 10_000
 """Claims up to which a count is cut short; that of more is faster whole."""
 
@@ -170,13 +179,11 @@ def page(connection: Connection, span: Span, limit: int) -> list[Claim]:
 
     Those that were changed by hand are left out: nobody is told them.
     """
-    c = tables.claims
     found: list[Claim] = []
     while len(found) < limit:
         rows = connection.execute(
-            sa.select(c)
-            .where(*within(span))
-            .order_by(c.c.claimed_at, c.c.image)
+            _TOLD.where(*within(span))
+            .order_by(*_ORDER)
             .limit(limit - len(found))
         ).all()
         there = list(intact(rows))

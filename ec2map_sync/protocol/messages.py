@@ -43,6 +43,8 @@ MAX_BAD = 100
 
 Json = dict[str, Any]
 
+_KINDS = {str(kind): kind for kind in Kind}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BadClaim:
@@ -169,7 +171,8 @@ def _wanted(value: Any, limit: Stamp) -> Wanted:
 
 def _seen_kind(value: Any, limit: Stamp) -> SeenKind:
     at, kind = value
-    return SeenKind(stamp(at, limit, "kind_at"), Kind(kind))
+    known = _KINDS.get(kind) or Kind(kind)  # which says what is none
+    return SeenKind(stamp(at, limit, "kind_at"), known)
 
 
 def _claims_to_json(message: Claims) -> tuple[str, Json]:
