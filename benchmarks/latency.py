@@ -31,8 +31,9 @@ Delays = tuple[list[float], list[float]]
 class Eye:
     """Looks for a row by primary key until it is there."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, pause: float = 0.0002) -> None:
         parsed = sa.make_url(url)
+        self._pause = pause
         self._connection = pymysql.connect(
             host=parsed.host or "",
             port=parsed.port or 0,
@@ -50,7 +51,7 @@ class Eye:
             ):
                 if time.monotonic() > deadline:
                     raise TimeoutError(f"no row {number} in {TIMEOUT} s")
-                time.sleep(0.0002)
+                time.sleep(self._pause)
         return time.monotonic()
 
 
@@ -64,12 +65,13 @@ class Side:
         own: str,
         peer: str,
         pids: list[int],
+        pause: float = 0.0002,
     ) -> None:
         self.pids = pids
         """Its programs, without the servers."""
         self._notifier = notifier
         self._number = number
-        self._eyes = Eye(own), Eye(peer)
+        self._eyes = Eye(own, pause), Eye(peer, pause)
 
     def create(self) -> tuple[float, float]:
         """Create an image; the milliseconds to its own and its peer row."""

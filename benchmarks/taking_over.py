@@ -38,8 +38,11 @@ SAMPLE = 0.5
 LOOK = 0.05
 """Seconds between two looks whether all has been taken over."""
 
-PAUSE = 0.2
+PAUSE = 0.5
 """Seconds between two images of the giving region."""
+
+GLANCE = 0.002
+"""Seconds between two looks for such an image's row: more would be a load."""
 
 BEFORE = 20
 """Images of the giving region before a take-over."""
@@ -140,6 +143,7 @@ def _take_over(old: Region, new: Region) -> _TakenOver:
             SCHEME.derive,
             old.cells[CELL],
             old.cells[CELL],
+            GLANCE,
         )
         own.create()
         before = [own.create()[0] for _ in range(BEFORE)]
