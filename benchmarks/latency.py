@@ -64,7 +64,8 @@ class Side:
         number: Callable[[str], int],
         own: str,
         peer: str,
-        pids: list[int],
+        *,
+        pids: Sequence[int] = (),
         pause: float = 0.0002,
     ) -> None:
         self.pids = pids
@@ -115,14 +116,14 @@ def measure(stand: Stand, size: Size) -> list[Line]:
                 Notifier(stand.rabbit.transport_url(plain.vhost)),
                 lambda image: int(str(row_of(image)["id"])),
                 *tables,
-                straight,
+                pids=straight,
             ),
             "ours": Side(
                 Notifier(stand.rabbit.transport_url(one.vhost)),
                 SCHEME.derive,
                 one.cells[CELL],
                 two.cells[CELL],
-                [*one.processes(), *two.processes()],
+                pids=[*one.processes(), *two.processes()],
             ),
         }
         return _alternate(stand, sides, size)

@@ -143,7 +143,7 @@ def _take_over(old: Region, new: Region) -> _TakenOver:
             SCHEME.derive,
             old.cells[CELL],
             old.cells[CELL],
-            GLANCE,
+            pause=GLANCE,
         )
         own.create()
         before = [own.create()[0] for _ in range(BEFORE)]
