@@ -14,28 +14,17 @@ from pathlib import Path
 from typing import Any
 
 from announcer import Announced
+from as_settled import CLAIMS, claim_of, differing, numbers_in, settled
 from fleet import Region
 from one_set import SCHEME
 
 from ec2map_sync.monitor.status import Examination, Line
 from ec2map_sync.region import Region as Opened
-from ec2map_sync.rules.claims import (
-    Claim,
-    SeenKind,
-    Wanted,
-    join_all,
-    print_of,
-)
-from ec2map_sync.rules.ec2id import Kind
-from ec2map_sync.rules.settle import settle
+from ec2map_sync.rules.claims import Claim, print_of
 from ec2map_sync.rules.stamps import wall_clock
 from ec2map_sync.settings.loading import load
 from ec2map_sync.settings.services import loops
 
-CLAIMS = (
-    "SELECT image, spelling, claimed_at, wanted_at, wanted, kind_at, kind, "
-    "number FROM claims"
-)
 TOTAL = "SELECT total_count, total_sum FROM head"
 
 BOUND = 80.0
@@ -72,21 +61,10 @@ def seen(region: Region) -> Seen:
     rows = region.sql("ledger", CLAIMS)
     ((count, total),) = region.sql("ledger", TOTAL)
     return Seen(
-        {str(row[0]): _claim(row) for row in rows},
-        {str(row[0]): int(str(row[7])) for row in rows if row[7] is not None},
+        {str(row[0]): claim_of(row) for row in rows},
+        numbers_in(rows),
         (int(str(count)), int(str(total))),
         {cell: region.rows(cell) for cell in region.cells},
-    )
-
-
-def _claim(row: Sequence[Any]) -> Claim:
-    image, spelling, claimed_at, wanted_at, wanted, kind_at, kind = row[:7]
-    return Claim(
-        claimed_at=claimed_at,
-        image=image,
-        spelling=spelling or "",
-        wanted=None if wanted_at is None else Wanted(wanted_at, wanted),
-        kind=None if kind_at is None else SeenKind(kind_at, Kind(kind)),
     )
 
 
@@ -106,8 +84,9 @@ class Checker:
     def complaints(self) -> Iterator[Finding]:
         """Say what is not as it must be when all is quiet."""
         found = {r.name: seen(r) for r in self._regions}
-        common = join_all(c for s in found.values() for c in s.claims.values())
-        mapping = settle(common.values(), SCHEME)
+        common, mapping = settled(
+            (c for s in found.values() for c in s.claims.values()), SCHEME
+        )
         rows = sorted((n, common[i].uuid) for i, n in mapping.items())
         for region in self._regions:
             one = found[region.name]
@@ -128,11 +107,7 @@ class Checker:
         """Keep what images have now, to see what has become of it."""
         for region in self._regions:
             rows = region.sql("ledger", CLAIMS)
-            self._numbers[region.name] = {
-                str(row[0]): int(str(row[7]))
-                for row in rows
-                if row[7] is not None
-            }
+            self._numbers[region.name] = numbers_in(rows)
             ((last,),) = region.sql("ledger", "SELECT max(id) FROM moves")
             self._last_moves[region.name] = int(str(last or 0))
         ((moves,),) = self._regions[0].sql(
@@ -189,11 +164,8 @@ def _doubled(name: str, one: Seen) -> Iterator[Finding]:
 def _differing(
     name: str, where: str, found: Mapping[Any, Any], wanted: Mapping[Any, Any]
 ) -> Iterator[Finding]:
-    for key in sorted(found.keys() | wanted.keys()):
-        one, other = found.get(key), wanted.get(key)
-        if one != other:
-            text = f"{name}, {where} ({key}): {one}, and not {other}"
-            yield Finding(DIFFERENT, text)
+    for text in differing(found, wanted, f"{name}, {where}"):
+        yield Finding(DIFFERENT, text)
 
 
 class Watch:

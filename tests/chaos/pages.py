@@ -2,9 +2,7 @@
 
 import argparse
 import os
-import subprocess
 from datetime import UTC, datetime
-from pathlib import Path
 
 from doing import Chaos, Tally
 from faults import KINDS
@@ -33,18 +31,6 @@ KINDS_HEAD = """
      - Left
      - What it is
 """
-
-
-def commit() -> str:
-    """Tell which commit is judged, as far as git knows."""
-    done = subprocess.run(
-        ["git", "describe", "--always", "--dirty"],
-        cwd=Path(__file__).parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return done.stdout.strip() or "unknown"
 
 
 def written(

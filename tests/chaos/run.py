@@ -31,7 +31,8 @@ from checker import Watch  # noqa: E402
 from doing import QUIET, SHOWN, Chaos  # noqa: E402
 from faults import KINDS  # noqa: E402
 from ground import Ground  # noqa: E402
-from pages import commit, written  # noqa: E402
+from judged import commit  # noqa: E402
+from pages import written  # noqa: E402
 from plan import Plan  # noqa: E402
 from servers import ServerError  # noqa: E402
 

@@ -24,6 +24,7 @@ if os.environ.get("PYTHONHASHSEED") != "0":
     os.environ["PYTHONHASHSEED"] = "0"
     os.execv(sys.executable, [sys.executable, *sys.argv])
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 sys.path.insert(0, str(Path(__file__).parent))
 
 from played import nature
@@ -32,26 +33,14 @@ nature.install()  # before the package is imported
 
 import argparse  # noqa: E402
 import json  # noqa: E402
-import subprocess  # noqa: E402
 import time  # noqa: E402
 from collections.abc import Iterator  # noqa: E402
 from dataclasses import asdict  # noqa: E402
 from itertools import count  # noqa: E402
 
+from judged import commit  # noqa: E402
 from played import history, mutants, setting, shrinking  # noqa: E402
 from played.scheduler import Wrong  # noqa: E402
-
-
-def commit() -> str:
-    """Returns which commit is judged, as far as git knows."""
-    done = subprocess.run(
-        ["git", "describe", "--always", "--dirty"],
-        cwd=Path(__file__).parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return done.stdout.strip() or "unknown"
 
 
 def parsed() -> argparse.Namespace:

@@ -6,28 +6,18 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
+from as_settled import CLAIMS, claim_of, differing, numbers_in, settled
+
 from ec2map_sync.ledger import PUBLISHING
 from ec2map_sync.monitor.status import Examination
 from ec2map_sync.operate.verify import check_ledger, check_sink
 from ec2map_sync.region import Region as Opened
-from ec2map_sync.rules.claims import (
-    Claim,
-    SeenKind,
-    Wanted,
-    join_all,
-    print_of,
-)
-from ec2map_sync.rules.ec2id import Kind, Scheme, kind_of
+from ec2map_sync.rules.claims import Claim, print_of
+from ec2map_sync.rules.ec2id import Scheme, kind_of
 from ec2map_sync.rules.names import sink_of
-from ec2map_sync.rules.settle import settle
 from ec2map_sync.settings.services import loops
 from ec2map_sync.sinks.verify import SinkCheck
 from played.region import Region
-
-_CLAIMS = (
-    "SELECT image, spelling, claimed_at, wanted_at, wanted, kind_at, kind, "
-    "number, hash FROM claims"
-)
 
 
 def read(region: Region, statement: str) -> list[tuple[Any, ...]]:
@@ -36,37 +26,26 @@ def read(region: Region, statement: str) -> list[tuple[Any, ...]]:
         return list(connection.execute(statement))
 
 
-def claim_of(row: Sequence[Any]) -> Claim:
-    """Reads a claim from a row, apart from the package's own reading."""
-    image, spelling, claimed_at, wanted_at, wanted, kind_at, kind = row[:7]
-    return Claim(
-        claimed_at=claimed_at,
-        image=image,
-        spelling=spelling or "",
-        wanted=None if wanted_at is None else Wanted(wanted_at, wanted),
-        kind=None if kind_at is None else SeenKind(kind_at, Kind(kind)),
-    )
-
-
 def complaints(regions: Sequence[Region], scheme: Scheme) -> Iterator[str]:
     """Says what is not as it must be when all is quiet."""
-    rows = {one.name: read(one, _CLAIMS) for one in regions}
+    rows = {one.name: read(one, CLAIMS) for one in regions}
     claims = {n: [claim_of(r) for r in found] for n, found in rows.items()}
-    common = join_all(c for found in claims.values() for c in found)
-    mapping = settle(common.values(), scheme)
+    common, mapping = settled(
+        (c for found in claims.values() for c in found), scheme
+    )
     for region in regions:
         name = region.name
         own = {claim.image: claim for claim in claims[name]}
-        yield from _differing(own, common, f"2: the claims of {name}")
-        numbers = {r[0]: r[7] for r in rows[name] if r[7] is not None}
-        yield from _differing(numbers, mapping, f"2: the numbers of {name}")
+        yield from differing(own, common, f"2: the claims of {name}")
+        numbers = numbers_in(rows[name])
+        yield from differing(numbers, mapping, f"2: the numbers of {name}")
         yield from _untold(region, common)
         yield from _totals(region, common)
         for cell in region.cells:
             found = {n: uuid.lower() for n, uuid in cell.rows().items()}
-            settled = {number: image for image, number in mapping.items()}
-            expected = settled | cell.made  # Nova's own stay
-            yield from _differing(
+            ours = {number: image for image, number in mapping.items()}
+            expected = ours | cell.made  # Nova's own stay
+            yield from differing(
                 found, expected, f"1, 5: the rows of {name}, {cell.name}"
             )
         yield from _behind(region)
@@ -131,7 +110,7 @@ class Memory:
 
 def remembered(region: Region) -> Memory:
     """Returns what a region holds now."""
-    return Memory({row[0]: row[7] for row in read(region, _CLAIMS)})
+    return Memory({row[0]: row[7] for row in read(region, CLAIMS)})
 
 
 def unsteady(region: Region, before: Memory) -> Iterator[str]:
@@ -194,12 +173,3 @@ def _behind(region: Region) -> Iterator[str]:
     for name, newest in wanted.items():
         if at.get(name, 0) < newest:
             yield f"{region.name}: {name} is at {at.get(name)} of {newest}"
-
-
-def _differing(
-    found: Mapping[Any, Any], expected: Mapping[Any, Any], what: str
-) -> Iterator[str]:
-    for key in sorted({*found, *expected}):
-        one, other = found.get(key), expected.get(key)
-        if one != other:
-            yield f"{what} ({key}): {one}, and not {other}"
