@@ -29,6 +29,8 @@ class Connection:
         self.broker = broker
         self.process = process
         self.broken = False
+        self._noticed = False
+        """Whether the client knows that it is broken."""
         self.stalled_since: float | None = None
         self.channels: list[Any] = []
         self.arrived: deque[tuple[Reader, Any]] = deque()
@@ -152,14 +154,19 @@ class Connection:
         :raises ConnectionResetError: it is.
         """
         if self.broken:
+            self._noticed = True
             raise ConnectionResetError("connection reset by peer")
 
     # What kombu asks of a connection.
 
     @property
     def connected(self) -> bool:
-        """Whether the client takes it for one."""
-        return not self.broken
+        """Whether the client takes it for one.
+
+        Of one that is not, kombu makes another in silence, which reads
+        nothing: whoever uses it has to have met with the error first.
+        """
+        return not self._noticed
 
     def drain_events(self, timeout: float | None = None) -> None:
         """Gives out what has come, or waits for it.
