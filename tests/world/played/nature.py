@@ -257,9 +257,9 @@ UNHURRIED = {
     "ec2map_sync.agent.services": {
         "POLL": 8.0,
         "WATCH": 30.0,
-        "GATE_POLL": 1.0,
-        "BOOKKEEPING": 16.0,
-        "LOOKOUT": 120.0,
+        "GATE_POLL": 2.0,
+        "BOOKKEEPING": 19.0,
+        "LOOKOUT": 900.0,
         "PATIENCE": 5.0,
     },
     # Whoever reports every 15 s, at the end of a step that waits for 5 s.

@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, cached_property
 from hashlib import blake2b
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -106,9 +106,14 @@ END;
 
 
 class SmallBand(Config):
-    """A configuration whose band is so small that images meet in it."""
+    """A configuration whose band is so small that images meet in it.
+
+    Whoever looks how all is reads all of it; here it is read once.
+    """
 
     band = DERIVED
+    bus = cached_property(Config.bus.fget)  # type: ignore[arg-type, assignment]
+    cells = cached_property(Config.cells.fget)  # type: ignore[arg-type, assignment]
 
     @property
     def scheme(self) -> Scheme:

@@ -91,6 +91,8 @@ class Scheduler:
         self.switches = 0
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._count = 0
+        self._until = BEGIN
+        """Until when whoever runs the world lets it go on."""
         self._hub = greenlet.getcurrent()
         self._digest = hashlib.blake2b(digest_size=16)
         self.log: list[str] | None = None
@@ -125,6 +127,7 @@ class Scheduler:
     def run(self, until: float) -> None:
         """Lets the world go on until a time."""
         assert self.current is None, "only the hub runs the world"
+        self._until = until
         while self._due and self._due[0][0] <= until:
             when, _, act = heappop(self._due)
             self.now = max(self.now, when)
@@ -176,11 +179,20 @@ class Scheduler:
         task = self.current
         assert task is not None, "only a task waits"
         if seconds is not None:
-            rate = task.process.clock.rate
-            self._resume_later(
-                self.now + max(0.0, seconds) / rate, task, False
-            )
+            when = self.now + max(0.0, seconds) / task.process.clock.rate
+            if self._is_next(when):
+                # Nobody else would run meanwhile: no need to switch.
+                self.now = when
+                self.switches += 1
+                return False
+            self._resume_later(when, task, False)
         return bool(self._hub.switch())
+
+    def _is_next(self, when: float) -> bool:
+        """Returns whether nothing is due up to then, nor anybody waits."""
+        return when <= self._until and not (
+            self._due and self._due[0][0] <= when
+        )
 
     def wake(self, task: Task) -> None:
         """Lets a task that is parked go on."""

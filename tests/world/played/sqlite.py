@@ -8,12 +8,14 @@ would, without holding up the world.
 
 import sqlite3
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.engine import Engine
+from sqlalchemy.event.base import _Dispatch
 
 from played import nature
 from played.faults import Broken, passing
@@ -21,6 +23,9 @@ from played.scheduler import Process, Scheduler, Task
 
 BUSY = 30.0
 """Seconds that SQLite waits for another's transaction."""
+
+_MANY = 1000
+"""Engines of which it is remembered how their events are heard."""
 
 _WRITES = ("INSERT", "UPDATE", "DELETE")
 
@@ -231,19 +236,58 @@ def _share_statements() -> None:
     kind: Any = SQLiteDialect_pysqlite
     kind.__eq__ = lambda one, other: type(one) is type(other)
     kind.__hash__ = lambda one: hash(type(one))
+    make = Engine.__init__
     compiled: list[Any] = []
 
-    @sa.event.listens_for(Engine, "engine_connect")
-    def share(connection: sa.Connection) -> None:
-        engine: Any = connection.engine
-        if not compiled:
-            compiled.append(engine._compiled_cache)
+    def share(engine: Any, *args: Any, **options: Any) -> None:
+        make(engine, *args, **options)
+        compiled.append(engine._compiled_cache)
         engine._compiled_cache = compiled[0]
+        del compiled[1:]
+
+    Engine.__init__ = share  # type: ignore[method-assign]
+
+
+def _join_listeners_once() -> None:
+    """Lets all connections of an engine share how its events are heard.
+
+    Each would find that out anew, a twentieth of a world's time: nobody
+    listens to one connection alone.
+    """
+    join: Any = _Dispatch._join
+    joined: dict[int, tuple[Any, Any]] = {}
+
+    def once(own: Any, engine: Any) -> Any:
+        if id(engine) not in joined:
+            if len(joined) > _MANY:
+                joined.clear()
+            joined[id(engine)] = engine, join(own, engine)
+        return joined[id(engine)][1]
+
+    _Dispatch._join = once  # type: ignore[assignment, method-assign]
+
+
+def _begin_shortly() -> None:
+    """Begins transactions that only read past all that SQLAlchemy does.
+
+    Half of all statements are that. What goes wrong goes SQLAlchemy's way.
+    """
+    execute: Any = sa.Connection.exec_driver_sql
+
+    def begin(connection: Any, statement: str, *args: Any) -> Any:
+        if statement == "BEGIN":
+            with suppress(sqlite3.Error):
+                return connection.connection.cursor().execute(statement)
+        return execute(connection, statement, *args)
+
+    sa.Connection.exec_driver_sql = begin  # type: ignore[assignment, method-assign]
 
 
 def install() -> None:
     """Lets every engine connect through us."""
     _share_statements()
+    _join_listeners_once()
+    _begin_shortly()
 
     @sa.event.listens_for(Engine, "do_connect")
     def connect(
