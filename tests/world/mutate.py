@@ -40,6 +40,8 @@ minutes of one core, and by what; where nobody has, the minutes are those that
 were spent. Seeds were tried from {first} on, in histories of {days} days. What
 goes wrong under the same seed without the fault does not count. Starting
 Python, which takes some two seconds, is done once for all, and not counted.
+Each row is of when its mutant was last tried: what befalls the world has grown
+since, so that most seeds are other histories by now.
 This page is written by
 
 .. code-block:: console

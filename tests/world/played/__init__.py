@@ -7,5 +7,6 @@
 - `listening`: what oslo.messaging does between a broker and the Listener.
 - `region`, `world`: hosts and services, as the agent builds them.
 - `happenings`, `history`: what happens, and when, drawn from the seed.
+- `operators`: what is done with commands.
 - `judge`: what must be so; `shrinking`: what a failure does not need.
 """

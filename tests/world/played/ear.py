@@ -10,6 +10,12 @@ _MISSED = re.compile(r"not all as settled: .*\b[1-9]\d* missing")
 _TWISTED = "the ledger contradicted itself"
 """What nobody but the package has written is never to be put right."""
 
+_UNTRUE = re.compile(
+    r"it was restored, and has not said so"
+    r"|it has signed two statements numbered"
+)
+"""Who says that of an honest peer is right, or was not told."""
+
 
 class Ear(logging.Handler):
     """Puts what the package logs into the trace."""
@@ -24,7 +30,8 @@ class Ear(logging.Handler):
             line = f"{task.process.name}: {record.levelname} {text}"
             nature.scheduler().trace(line)
             scheduler = nature.scheduler()
-            if record.levelno >= logging.ERROR or _TWISTED in text:
+            wrong = _TWISTED in text or _UNTRUE.search(text)
+            if record.levelno >= logging.ERROR or wrong:
                 scheduler.mistakes.append(line)
             if _MISSED.search(text):
                 scheduler.missed.append(line)

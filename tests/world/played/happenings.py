@@ -5,12 +5,13 @@ left out without another one changing.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from random import Random
 from uuid import UUID
 
 from ec2map_sync.protocol import messages, wire
 from ec2map_sync.rules.claims import Claim
-from played import meetings
+from played import meetings, operators
 from played.faults import Fault, Strike
 from played.region import Region, key_of
 from played.world import World
@@ -280,16 +281,27 @@ def boot(world: World, rng: Random) -> None:
         cell.make(image)
 
 
+TOO_EARLY = "its own key, days ahead"
+FORGED = ("another key", "no signature", "cut off", "of others", TOO_EARLY)
+
+
+def _in_days(world: World, days: int) -> int:
+    """Returns the stamp of a time to come."""
+    return int((world.scheduler.now + days * 86400) * 1_000_000)
+
+
 def forge(world: World, rng: Random) -> None:
-    """Somebody at a broker says what the region has not."""
+    """Somebody at a broker says what the region has not, or it lies."""
     region, other = rng.sample(world.regions, 2)
     image = str(UUID(int=rng.getrandbits(128), version=4))
     claim = Claim(claimed_at=rng.randrange(2**50), image=image)
-    kind = rng.choice(["another key", "no signature", "cut off", "of others"])
+    kind = rng.choice(FORGED)
+    if kind == TOO_EARLY:
+        claim = replace(claim, claimed_at=_in_days(world, 2))
     pen = wire.Pen(
         region=region.name if kind != "of others" else other.name,
         scheme=world.scheme.fingerprint,
-        key=key_of(kind),
+        key=key_of(region.name if kind == TOO_EARLY else kind),
         clock=lambda: int(world.scheduler.now * 1_000_000),
     )
     headers, body = wire.encode(messages.Claims(claims=(claim,)), pen)
@@ -343,4 +355,5 @@ ACTS: Sequence[tuple[Act, int]] = (
     (lose_notification, 5),
     (boot, 2),
     (forge, 2),
+    (operators.adopt, 3),
 )

@@ -51,6 +51,21 @@ def complaints(regions: Sequence[Region], scheme: Scheme) -> Iterator[str]:
         yield from _behind(region)
 
 
+def unwritten(region: Region) -> Iterator[str]:
+    """Says what a Writer has not written, though it has read of it."""
+    numbers = numbers_in(read(region, CLAIMS))
+    ours = {number: image for image, number in numbers.items()}
+    behind = {at for at, _ in _lagging(region)}
+    for cell in region.cells:
+        if sink_of(cell.name) not in behind:
+            yield from differing(
+                {n: uuid.lower() for n, uuid in cell.rows().items()},
+                ours | cell.made,
+                f"1: the Writer has read all, but the rows of {region.name}, "
+                f"{cell.name}",
+            )
+
+
 def unhealthy(region: Region) -> Iterator[str]:
     """Says what `status` finds amiss, as the package itself looks."""
     host = next(host for host in region.hosts if host.up)
@@ -113,13 +128,18 @@ def remembered(region: Region) -> Memory:
     return Memory({row[0]: row[7] for row in read(region, CLAIMS)})
 
 
-def unsteady(region: Region, before: Memory) -> Iterator[str]:
+def unsteady(
+    region: Region, before: Memory, but_for: Collection[str]
+) -> Iterator[str]:
     """Says which numbers of yesterday are others today.
 
-    Who claims today has heard of all of yesterday, and stamps it later.
+    Who claims today has heard of all of yesterday, and stamps it later. What
+    an operator adopts is another matter.
     """
     now = remembered(region).numbers
     for image, number in before.numbers.items():
+        if image in but_for:
+            continue
         if number is not None and now.get(image) != number:
             yield (
                 f"3: {region.name}: {image} had {number} in the evening, and "
@@ -165,6 +185,12 @@ def _totals(region: Region, common: Mapping[str, Claim]) -> Iterator[str]:
 
 def _behind(region: Region) -> Iterator[str]:
     """Says which readers of the feeds have something left to read."""
+    for name, where in _lagging(region):
+        yield f"{region.name}: {name} is at {where}"
+
+
+def _lagging(region: Region) -> Iterator[tuple[str, str]]:
+    """Names readers of feeds that are not at the end, and says where."""
     own = read(region, "SELECT max(own_revision) FROM claims")[0][0] or 0
     numbers = read(region, "SELECT max(revision) FROM numbers")[0][0] or 0
     at = dict(read(region, "SELECT name, revision FROM cursors"))
@@ -172,4 +198,4 @@ def _behind(region: Region) -> Iterator[str]:
     wanted |= {sink_of(cell.name): numbers for cell in region.cells}
     for name, newest in wanted.items():
         if at.get(name, 0) < newest:
-            yield f"{region.name}: {name} is at {at.get(name)} of {newest}"
+            yield name, f"{at.get(name)} of {newest}"

@@ -27,6 +27,7 @@ from ec2map_sync.peers import (
     gate,
     publisher,
 )
+from ec2map_sync.protocol import messages
 from ec2map_sync.protocol.signing import PublicKey
 from ec2map_sync.rules import claims
 from ec2map_sync.running import loop
@@ -250,6 +251,12 @@ def answer_nobody() -> None:
 def believe_anybody() -> None:
     """Signatures are not looked at."""
     put(PublicKey, "verifies", lambda _self, _signature, _data: True)
+
+
+@mutant
+def believe_the_future() -> None:
+    """Claims that are stamped days ahead are taken."""
+    put(messages, "MAX_AHEAD", 10**18)
 
 
 @mutant

@@ -157,6 +157,8 @@ class Cell:
         self.database = database
         self.made: dict[int, str] = {}
         """Rows that Nova made."""
+        self.legacy: dict[int, str] = {}
+        """Those of them that are from before us."""
         with sqlite3.connect(database.path) as connection:
             connection.execute(_NOVA)
         connection.close()
@@ -175,7 +177,15 @@ class Cell:
 
     def make(self, image: str) -> None:
         """Makes a row, as Nova does where there is none."""
-        number = ON_DEMAND.first + len(self.made)
+        self._put(ON_DEMAND.first + len(self.made), image)
+
+    def remember(self, image: str, number: int) -> int:
+        """Makes a row as Nova did before us; returns its number."""
+        self._put(number, image)
+        self.legacy[number] = image
+        return number
+
+    def _put(self, number: int, image: str) -> None:
         self.database.write(
             "INSERT INTO s3_images (id, uuid, deleted) VALUES (?, ?, 0)",
             [(number, image)],

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import count
 from pathlib import Path
 from random import Random
 from uuid import UUID
@@ -9,7 +10,7 @@ from uuid import UUID
 from ec2map_sync.rules.ec2id import DERIVED, Band, Scheme
 from played import annals, judge
 from played.region import Region
-from played.scheduler import Clock, Process, Scheduler, Wrong
+from played.scheduler import Clock, Process, Scheduler, Task, Wrong
 from played.sizes import BATCHES
 
 REGIONS = (2,) * 14 + (3,) * 4 + (4, 5)
@@ -48,6 +49,10 @@ class World:
         """Whether rows were taken from a cell today."""
         self.restored: set[str] = set()
         """Regions whose ledger was put back today."""
+        self.adopted: set[str] = set()
+        """Images whose number an operator may have changed today."""
+        self.operators: list[Task] = []
+        self._legacy = count(1)
         self.lived = self.longest = 0.0
         audited = rng.random() < 0.5
         batch = rng.choice(BATCHES)
@@ -86,6 +91,19 @@ class World:
             if wish is None or self.scheme.derive(image) == wish:
                 self.images.append(image)
                 return image
+
+    def legacy(self) -> int:
+        """Returns a number that Nova has handed out in one cell alone."""
+        return next(self._legacy)
+
+    def operate(self, region: Region, act: Callable[[], object]) -> None:
+        """Has an operator of a region do something, beside all that goes on.
+
+        The evening waits for its end.
+        """
+        process = Process("operator", region.hosts[0].clock)
+        task = self.scheduler.start(process, region.name, act)
+        self.operators.append(task)
 
     def say(self, text: str) -> None:
         """Notes what happens."""
@@ -164,16 +182,37 @@ class World:
         """
         self.heal()
         began = self.scheduler.now
-        while wrong := self.wrong():
+        while wrong := self._at_work() or self.wrong():
             if self.scheduler.now - began > DEADLINE:
                 raise Wrong(f"{DEADLINE:.0f} s after the last fault: {wrong}")
+            self._look_at_writers()
             self.pass_time(LOOK)
+        self.operators.clear()
         self.longest = max(self.longest, self.scheduler.now - began)
         self.say("all is as it must be")
         self.pass_time(QUIET)
         if wrong := self.wrong():
             raise Wrong(f"after a quiet moment: {wrong}")
         self._look_back()
+
+    def _at_work(self) -> str | None:
+        """Returns which operator has not come to an end."""
+        at_work = [task for task in self.operators if not task.done]
+        return f"an operator of {at_work[0].name} waits" if at_work else None
+
+    def _look_at_writers(self) -> None:
+        """Sees that who has read all that is settled has written it.
+
+        Audits would put it right, and do so where cells or ledgers were
+        restored.
+
+        :raises Wrong: something was not written.
+        """
+        if self.tampered or self.restored:
+            return
+        for region in self.regions:
+            for wrong in judge.unwritten(region):
+                raise Wrong(wrong)
 
     def _look_back(self) -> None:
         """Judges what has become of yesterday.
@@ -196,6 +235,7 @@ class World:
         self.scheduler.missed.clear()
         self.scheduler.blind = self.tampered = False
         self.restored.clear()
+        self.adopted.clear()
         for region in self.regions:
             region.backups.append(region.ledger.copy())
             region.told_before = dict(region.told)
@@ -210,7 +250,7 @@ class World:
         # Who had nobody to ask could not know; nor could they of each other.
         if before is None or self.scheduler.blind:
             return
-        yield from judge.unsteady(region, before)
+        yield from judge.unsteady(region, before, but_for=self.adopted)
         if len(self.restored) < 2:
             held = before.numbers
             yield from annals.taken(
