@@ -55,6 +55,12 @@ def parsed() -> argparse.Namespace:
         "--minutes", type=float, default=1.0, help="of one core, to spend"
     )
     parser.add_argument("--days", type=int, default=history.DAYS)
+    parser.add_argument(
+        "--images",
+        type=int,
+        default=0,
+        help="uploaded besides, in each region and day",
+    )
     parser.add_argument("--log", action="store_true", help="tell everything")
     parser.add_argument("--mutants", action="store_true", help="name them")
     parser.add_argument("--mutant", help="put a fault into the package first")
@@ -91,7 +97,9 @@ def main() -> int:
     for seed in seeds(options):
         log: list[str] | None = [] if options.log else None
         try:
-            outcome = history.run(seed, left_out, options.days, log)
+            outcome = history.run(
+                seed, left_out, options.days, log, options.images
+            )
         except Wrong as error:
             print(f"seed {seed}, commit {commit()}: {error}", flush=True)
             if options.mutant:
@@ -100,7 +108,7 @@ def main() -> int:
             elif options.log:
                 print("\n".join(log or ()))
             else:
-                print(shrinking.told(seed, options.days))
+                print(shrinking.told(seed, options.days, options.images))
             return 1
         if options.log:
             print("\n".join(log or ()))

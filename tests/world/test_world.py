@@ -55,6 +55,16 @@ def test_a_seed_is_one_history_to_the_last_switch():
     assert one["fingerprint"] != another["fingerprint"]
 
 
+def test_a_day_may_have_more_images_than_happenings_tell_of():
+    told = run(
+        *("--seed", 26, "--days", 1),
+        *("--images", 100, "--outcomes"),
+    )
+
+    outcome = json.loads(told.splitlines()[0])
+    assert outcome["images"] > 200
+
+
 def test_a_batch_of_which_only_the_first_counts_is_found():
     done = lived(
         *(RUN, "--mutant", "take_the_first_of_a_batch"),

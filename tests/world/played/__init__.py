@@ -7,6 +7,6 @@
 - `listening`: what oslo.messaging does between a broker and the Listener.
 - `region`, `world`: hosts and services, as the agent builds them.
 - `happenings`, `history`: what happens, and when, drawn from the seed.
-- `operators`: what is done with commands.
+- `operators`: what is done with commands; `crowd`: thousands of images.
 - `judge`: what must be so; `shrinking`: what a failure does not need.
 """

@@ -11,7 +11,7 @@ from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
 
-from played import nature, sizes
+from played import crowd, nature, sizes
 from played.happenings import ACTS, Act
 from played.scheduler import BEGIN
 from played.world import World
@@ -67,11 +67,15 @@ def planned(seed: int, days: int) -> list[list[Happening]]:
     ]
 
 
-def live(world: World, days: list[list[Happening]]) -> None:
-    """Lives some days; in the evening of each, all is judged."""
+def live(world: World, days: list[list[Happening]], images: int) -> None:
+    """Lives some days; in the evening of each, all is judged.
+
+    So many ``images`` are uploaded in each region and day besides.
+    """
     world.pass_time(BEGINNING)
     for place, day in enumerate(days):
-        for happening in day:
+        for happening, some in crowd.spread(day, images):
+            crowd.arrive(world, some)
             world.pass_time(happening.pause)
             happening.act(world, Random(f"{world.seed} {happening.place}"))
         world.quiet()
@@ -92,6 +96,7 @@ def run(
     leave_out: Collection[int] = (),
     days: int = DAYS,
     log: list[str] | None = None,
+    images: int = 0,
 ) -> Outcome:
     """Lives a history, without the happenings that are left out.
 
@@ -103,12 +108,13 @@ def run(
     ]
     scratch = "/dev/shm" if Path("/dev/shm").is_dir() else None
     gc.disable()
-    sizes.draw(seed)
+    if not images:
+        sizes.draw(seed)
     with TemporaryDirectory(dir=scratch) as directory:
-        world = World(seed, Path(directory), log)
+        world = World(seed, Path(directory), log, images * days)
         with nature.living(world.scheduler, seed):
             try:
-                live(world, plan)
+                live(world, plan, images)
             finally:
                 world.end()
                 gc.enable()

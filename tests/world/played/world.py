@@ -15,6 +15,11 @@ from played.sizes import BATCHES
 
 REGIONS = (2,) * 14 + (3,) * 4 + (4, 5)
 """How many there are; with each more, a day takes longer to live."""
+MOST_REGIONS = max(REGIONS)
+ROOM = 2
+"""Numbers for each image, where thousands are uploaded."""
+CROWDED = 100
+"""Messages of a batch there."""
 QUIET = 20.0
 """Seconds for which all has to stay as it must be."""
 DEADLINE = 300.0
@@ -31,13 +36,19 @@ class World:
     """All regions, and what befalls them."""
 
     def __init__(
-        self, seed: int, directory: Path, log: list[str] | None = None
+        self,
+        seed: int,
+        directory: Path,
+        log: list[str] | None = None,
+        images: int = 0,
     ) -> None:
         rng = Random(f"world {seed}")
         self.seed = seed
         self.scheduler = Scheduler(seed)
         self.scheduler.log = log
         size = rng.choice([64, 128, 128, 1024])
+        if images:
+            size = MOST_REGIONS * images * ROOM
         self.band = Band(DERIVED.first, DERIVED.first + size)
         self.scheme = Scheme(b"world", self.band)
         self.regions: list[Region] = []
@@ -56,6 +67,8 @@ class World:
         self.lived = self.longest = 0.0
         audited = rng.random() < 0.5
         batch = rng.choice(BATCHES)
+        if images:
+            batch = CROWDED
         for place in range(rng.choice(REGIONS)):
             region = Region(
                 f"R{place + 1}",
