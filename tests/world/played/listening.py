@@ -8,6 +8,9 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
+# What runs a server of oslo.messaging, which would load it while a world is
+# played: it looks at the thread that it finds itself in.
+import futurist  # noqa: F401
 import kombu
 
 from ec2map_sync.broker import carriers, link
