@@ -9,6 +9,9 @@ from patience import wait_until
 
 pytestmark = pytest.mark.services
 
+PEERS = pytest.param("rabbit_b", marks=pytest.mark.long)
+"""A peer's broker; others cut the way to it in each run."""
+
 WAITS = "waits and tries again"
 GOES_ON = "goes on"
 
@@ -32,7 +35,7 @@ def server(request):
     server.start()
 
 
-def each_server(argvalues=("rabbit_a", "rabbit_b", "mariadb")):
+def each_server(argvalues=("rabbit_a", PEERS, "mariadb")):
     return pytest.mark.parametrize("server", argvalues, indirect=True)
 
 
