@@ -191,11 +191,6 @@ def _connect_in_our_way(engine: Engine) -> None:
 
         _read_timeout: float | None
 
-        def query(self, sql: Any, unbuffered: bool = False) -> Any:
-            # Whoever sends it, and in whatever way: it may begin another.
-            self.ended = False
-            return super().query(sql, unbuffered)
-
         def connect(self, sock: Any = None) -> None:
             patience = self._read_timeout
             self._read_timeout = self.connect_timeout

@@ -30,8 +30,7 @@ _MOST = 2**18
 def install(engine: Engine) -> None:
     """Lets an engine of MySQL's kind end transactions with a statement.
 
-    Its links have an attribute ``ended``, which anything that is sent makes
-    False, and take several statements.
+    Its links have an attribute ``ended``, and take several statements.
     """
     dialect = engine.dialect
     execute, commit = dialect.do_execute, dialect.do_commit
@@ -43,6 +42,7 @@ def install(engine: Engine) -> None:
         options = context.execution_options if context else {}
         last = options.get("ec2map_last", False)
         link = cursor.connection
+        link.ended = False
         if last:
             statement += "; COMMIT"
         execute(cursor, statement, parameters, context)

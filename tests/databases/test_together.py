@@ -84,23 +84,6 @@ def test_the_last_statement_gives_what_it_found_and_others_may_follow(engine):
     assert rows(engine) == {"a": 3}
 
 
-def test_many_rows_first_of_all_are_committed_on_a_link_that_has_ended(
-    engine,
-):
-    many = [{"name": name, "revision": 1} for name in "ab"]
-    with engine.connect() as connection:
-        connection.execute(ROWS, execution_options=AND_END).all()
-    with engine.begin() as connection:
-        connection.execute(sa.insert(tables.cursors), many)
-    with engine.connect() as connection:
-        connection.execute(ROWS, execution_options=AND_END).all()
-        connection.execute(sa.delete(tables.cursors), None)
-        connection.execute(sa.insert(tables.cursors), many)
-        connection.rollback()
-
-    assert rows(engine) == {"a": 1, "b": 1}
-
-
 def test_an_update_counts_what_it_finds_though_nothing_changes(engine):
     with engine.connect() as connection:
         run(connection, [ONE])
