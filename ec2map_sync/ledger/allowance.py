@@ -74,6 +74,8 @@ def spend_moves(
 
     :raises TooManyMoves: they are too many, or would be for one day.
     """
+    if not moves:
+        return
     images = {str(m[what]) for m in moves for what in ("image", "cause")}
     too_many = f"claims would move {len(moves)} ids, [bus] max_moves "
     if len(moves) > allowance.max_moves:
@@ -102,6 +104,8 @@ def spend(
 
     :raises TooManyEvictions: they would be too many for one day.
     """
+    if not evictions:
+        return
     peer = allowance.peer
     before = max(_used(connection, peer, now), allowance.evicted)
     if before + len(evictions) > allowance.max_evictions:

@@ -1,15 +1,8 @@
 """The feeds: what has changed since a revision, and who has come how far."""
 
-from collections.abc import (
-    Container,
-    Iterable,
-    Iterator,
-    Mapping,
-    Sequence,
-)
+from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
 import sqlalchemy as sa
@@ -32,7 +25,6 @@ from ec2map_sync.rules.claims import Claim, Print, Stamp
 from ec2map_sync.rules.errors import Contradicted, NoHead
 from ec2map_sync.rules.rows import Numbered
 from ec2map_sync.sql.errors import again
-from ec2map_sync.sql.together import AND_END
 
 # No more than that: each value of each row is read in Python.
 NUMBERED = sa.select(
@@ -116,15 +108,14 @@ class Reader:
         """
         return self._until(tables.numbers.c.revision, limit)
 
-    def changed(self, upto: int, *, last: bool = False) -> list[Numbered]:
+    def changed(self, upto: int) -> list[Numbered]:
         """Returns what a sink should hold under the numbers changed since.
 
-        Those whose last change is a revision up to ``upto``. If it is the
-        ``last`` that is asked, others may have the cursor from then on.
+        Those whose last change is a revision up to ``upto``.
 
         :raises Contradicted: the claims say something else of some of them.
         """
-        rows = self._read(_CHANGED, upto, AND_END if last else {})
+        rows = self._read(_CHANGED, upto)
         damaged = damaged_of(self._connection, rows)
         self._renew()
         return numbered_of(rows, damaged)
@@ -142,14 +133,9 @@ class Reader:
         return last
 
     def advance(self, revision: int) -> None:
-        """Remembers that everything up to a revision has taken effect.
-
-        Others may have the cursor from then on.
-        """
+        """Remembers that everything up to a revision has taken effect."""
         self._connection.execute(
-            _ADVANCE,
-            {"reader": self._name, "revision": revision},
-            execution_options=AND_END,
+            _ADVANCE, {"reader": self._name, "revision": revision}
         )
         self.revision = revision
 
@@ -176,16 +162,9 @@ class Reader:
         self._renew()
         return upto or last or self.revision, upto is not None
 
-    def _read(
-        self,
-        feed: sa.Select[Any],
-        upto: int,
-        options: Mapping[str, Any] = MappingProxyType({}),
-    ) -> Sequence[Any]:
+    def _read(self, feed: sa.Select[Any], upto: int) -> Sequence[Any]:
         rows = self._connection.execute(
-            feed,
-            {"after": self.revision, "upto": upto},
-            execution_options=options,
+            feed, {"after": self.revision, "upto": upto}
         ).all()
         self._renew()
         return rows
@@ -207,9 +186,7 @@ class Cursors(Part):
     def is_behind(self, name: str) -> bool:
         """Returns whether a reader has not come to the head yet."""
         with self._engine.connect() as connection:
-            looked = connection.execute(
-                _LOOK, {"reader": name}, execution_options=AND_END
-            )
+            looked = connection.execute(_LOOK, {"reader": name})
             row: Any = head_row(looked)
         return row[1] is None or int(row[1]) < row[0]
 

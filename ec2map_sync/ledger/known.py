@@ -15,7 +15,6 @@ from ec2map_sync.rules.errors import NoHead, SchemeMismatch
 from ec2map_sync.rules.settle import Slot, Wish
 from ec2map_sync.sql.images import text_of
 from ec2map_sync.sql.statements import among, batched, select_in
-from ec2map_sync.sql.together import AND_END
 
 _KINDS = {str(kind): kind for kind in Kind}
 
@@ -188,8 +187,7 @@ def glimpse(connection: Connection, images: Iterable[str]) -> Glimpse:
         # lock, nothing was committed since the claims were read.
         there = head.outerjoin(c, among(c.c.image, some))
         rows = connection.execute(
-            sa.select(head.c.revision, *c.c).select_from(there),
-            execution_options=AND_END,
+            sa.select(head.c.revision, *c.c).select_from(there)
         ).all()
         if not rows:
             raise NoHead

@@ -11,7 +11,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
-from sqlalchemy import Connection
 
 from ec2map_sync.ledger import tables
 from ec2map_sync.ledger.known import Known, claim_of_row, known_of, wish_of
@@ -46,6 +45,7 @@ class Mending:
 
     def __init__(self, recording: "Recording") -> None:
         self._recording = recording
+        self._connection = recording.connection
         self._claims: dict[str, Known] = {}
         self._stored: dict[str, Known] = {}
         self._unreal: set[str] = set()
@@ -54,10 +54,6 @@ class Mending:
         self._cleared: set[int] = set()
         self._found: list[str] = []
         self._board = Board(recording.scheme, self._load)
-
-    @property
-    def _connection(self) -> Connection:
-        return self._recording.connection
 
     def mend(self, suspects: Suspects) -> list[str]:
         """Puts right what is wrong; tells what that was."""

@@ -3,17 +3,17 @@
 from collections.abc import Mapping
 
 import sqlalchemy as sa
+from sqlalchemy import Connection
 
 from ec2map_sync.ledger import tables
 from ec2map_sync.ledger.known import Known
-from ec2map_sync.sql.statements import among, batched
-from ec2map_sync.sql.together import Unsent
+from ec2map_sync.sql.statements import among, batched, insert
 
 _own = tables.own_claims
 
 
 def write_own(
-    unsent: Unsent,
+    connection: Connection,
     revision: int,
     known: Mapping[str, Known],
     after: Mapping[str, Known],
@@ -31,11 +31,11 @@ def write_own(
         if (old := known.get(image)) and old.own_revision is not None
     }
     for some in batched(before):
-        unsent.connection.execute(
+        connection.execute(
             sa.delete(_own).where(
                 among(_own.c.revision, sorted({before[i] for i in some})),
                 among(_own.c.image, some),
             )
         )
     rows = [(revision, image) for image in images]
-    unsent.insert(list(_own.c), rows)
+    insert(connection, list(_own.c), rows)

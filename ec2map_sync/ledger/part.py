@@ -12,7 +12,6 @@ from ec2map_sync.rules.stamps import wall_clock
 from ec2map_sync.sql.database import WRITE
 from ec2map_sync.sql.errors import again
 from ec2map_sync.sql.statements import select_in
-from ec2map_sync.sql.together import AND_END
 
 
 class Part:
@@ -27,9 +26,7 @@ class Part:
 
     def _rows(self, statement: sa.Select[Any], **given: Any) -> Sequence[Any]:
         with self._engine.connect() as connection:
-            return connection.execute(
-                statement, given, execution_options=AND_END
-            ).all()
+            return connection.execute(statement, given).all()
 
     def _rows_in(
         self,
@@ -43,16 +40,14 @@ class Part:
 
     def _scalar(self, statement: sa.Select[Any]) -> Any:
         with self._engine.connect() as connection:
-            return connection.scalar(statement, execution_options=AND_END)
+            return connection.scalar(statement)
 
     @again
     def _write(self, *statements: sa.Update | sa.Delete) -> int:
         """Writes, all of it or nothing; gives how many rows that were."""
-        *first, last = statements
         with self._writing.begin() as connection:
-            done = sum(connection.execute(one).rowcount for one in first)
-            end = connection.execute(last, execution_options=AND_END)
-            return done + end.rowcount
+            done = [connection.execute(one).rowcount for one in statements]
+        return sum(done)
 
 
 def note(

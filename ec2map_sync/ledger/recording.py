@@ -33,14 +33,14 @@ from ec2map_sync.rules.ec2id import Scheme
 from ec2map_sync.rules.settle import Board, Eviction, Slot, wishes
 from ec2map_sync.rules.stamps import next_stamp
 from ec2map_sync.sql.clock import NOW
-from ec2map_sync.sql.statements import update
-from ec2map_sync.sql.together import Unsent
+from ec2map_sync.sql.statements import delete_in, insert
 
 LOG = logging.getLogger(__name__)
 
 # Made once, like others that every image needs: SQLAlchemy takes longer to
 # make a statement than to run it.
 _LOCK = sa.select(tables.head, NOW).with_for_update()
+_UPDATE = sa.update(tables.head)
 _MOVED = sa.insert(tables.moves)
 
 
@@ -53,7 +53,7 @@ class Recording:
         scheme: Scheme,
         clock: Callable[[], Stamp],
     ) -> None:
-        self._unsent = Unsent(connection)
+        self.connection = connection
         self.scheme = scheme
         self._clock = clock
         # First of all, the lock: whatever is read before it could be what
@@ -74,11 +74,6 @@ class Recording:
         """What contradicted itself, and was put right."""
         self._revisions: dict[int, int] = {}
         self._spelled: dict[str, str] = {}
-
-    @property
-    def connection(self) -> Connection:
-        """The connection; what was written is there for whoever uses it."""
-        return self._unsent.connection
 
     def next_stamp(self) -> Stamp:
         """Returns a stamp later than every one in the ledger.
@@ -181,11 +176,8 @@ class Recording:
         """
         now = self._clock()
         changed = [*self.moved, *self.renamed]
-        # It is most often neither; then nothing is written before its time.
-        if changed:
-            spend_moves(self.connection, changed, allowance, now)
-        if self.evictions:
-            spend(self.connection, self.evictions, allowance, now)
+        spend_moves(self.connection, changed, allowance, now)
+        spend(self.connection, self.evictions, allowance, now)
 
     def restamp(self, claims: Mapping[str, Claim], last: Stamp) -> None:
         """Exchanges claims of ours for the same with other stamps."""
@@ -195,16 +187,19 @@ class Recording:
 
     def commit(self) -> None:
         """Writes what the head row remembers and lets the next one in."""
+        self.connection.execute(
+            _UPDATE,
+            {
+                "revision": self.revision,
+                "scheme": self.scheme.fingerprint,
+                "last_stamp": self.last_stamp,
+                "total_count": self.total.count,
+                "total_sum": self.total.sum,
+            },
+        )
         if self.mended:
             note_found(self.connection, self.mended, self._clock())
-        head: dict[str, int | str] = {
-            "revision": self.revision,
-            "scheme": self.scheme.fingerprint,
-            "last_stamp": self.last_stamp,
-            "total_count": self.total.count,
-            "total_sum": self.total.sum,
-        }
-        self._unsent.commit(update(tables.head, head))
+        self.connection.commit()
         say(self.moved, self.known)
         if self.mended:
             LOG.warning(
@@ -224,7 +219,7 @@ class Recording:
             for image in board.images | news.keys() | self._spelled.keys()
         }
         self.write_claims(after)
-        write_own(self._unsent, self.revision, self.known, after)
+        write_own(self.connection, self.revision, self.known, after)
         self.write_numbers(board, self._changed_numbers(after))
         self.write_moves(board, after)
         self.renamed += renamed(self.known, after)
@@ -337,9 +332,9 @@ class Recording:
     ) -> None:
         """Writes rows; of their old ones, ``there`` has the first columns.
 
-        DELETE and INSERT of many rows are one statement each everywhere;
+        DELETE and INSERT of many rows are one round trip each everywhere;
         UPDATE is one for each row.
         """
         columns = list(table.columns)
-        self._unsent.delete_in(columns[0], there)
-        self._unsent.insert(columns, rows)
+        delete_in(self.connection, columns[0], there)
+        insert(self.connection, columns, rows)

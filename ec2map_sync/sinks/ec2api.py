@@ -15,8 +15,7 @@ from ec2map_sync.rules.names import EC2API
 from ec2map_sync.rules.rows import Numbered, SinkRow
 from ec2map_sync.sinks import Judge, Plan, Ranges, lock
 from ec2map_sync.sql.database import WRITE
-from ec2map_sync.sql.statements import select_in
-from ec2map_sync.sql.together import Unsent
+from ec2map_sync.sql.statements import insert, select_in
 
 # As ec2-api 17 has it; os_id is unique.
 items = sa.Table(
@@ -176,12 +175,12 @@ class Ec2ApiSession:
                     _bare,
                 )
             )
-        unsent = Unsent(self._connection)
-        unsent.insert(
+        insert(
+            self._connection,
             [items.c.id, items.c.os_id],
             ((format_id(row.number, row.kind), row.uuid) for row in steps.add),
         )
-        unsent.commit()
+        self._connection.commit()
 
     def _find(self, settled: Sequence[Numbered]) -> list[Item]:
         ids = [format_id(n.number, kind) for n in settled for kind in Kind]

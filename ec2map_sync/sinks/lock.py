@@ -9,7 +9,6 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from ec2map_sync.sql import errors
-from ec2map_sync.sql.together import run
 
 LOCK_TIMEOUT = 20
 """Seconds to wait for another writer of ours; MySQL may wait longer."""
@@ -84,25 +83,16 @@ def _lock_key(connection: Connection) -> None:
 
 
 def _lock_row(connection: Connection, stake: Stake) -> None:
-    taken = None
+    table, taken = stake.column.table, None
     for key in stake.keys:
+        values = {stake.column.name: key} | stake.others
         try:
-            # Its lock stays, as a write's does.
-            run(connection, _put_in_and_take_out(stake, key))
+            connection.execute(sa.insert(table).values(values))
         except sa.exc.IntegrityError as error:
             taken = error  # an image has it: any other will do
         else:
+            # Its lock stays, as a write's does.
+            connection.execute(sa.delete(table).where(stake.column == key))
             return
     if taken:
         raise taken
-
-
-def _put_in_and_take_out(stake: Stake, key: int | str) -> list[str]:
-    """Returns two statements; their values are none but ours."""
-    table, name = stake.column.table.name, stake.column.name
-    names = ", ".join([name, *stake.others])
-    values = ", ".join(map(repr, [key, *stake.others.values()]))
-    return [
-        f"INSERT INTO {table} ({names}) VALUES ({values})",  # noqa: S608
-        f"DELETE FROM {table} WHERE {name} = {key!r}",  # noqa: S608
-    ]

@@ -28,8 +28,7 @@ from ec2map_sync.sinks.instances import Instance
 from ec2map_sync.sql.database import WRITE
 from ec2map_sync.sql.errors import again
 from ec2map_sync.sql.rowprints import Prints, add_up
-from ec2map_sync.sql.statements import select_in
-from ec2map_sync.sql.together import Unsent
+from ec2map_sync.sql.statements import insert, select_in
 
 LOG = logging.getLogger(__name__)
 
@@ -122,12 +121,12 @@ class NovaSession:
                 )
             )
         now = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
-        unsent = Unsent(self._connection)
-        unsent.insert(
+        insert(
+            self._connection,
             list(s3_images.c),
             ((row.number, row.uuid, now, 0) for row in steps.add),
         )
-        unsent.commit()
+        self._connection.commit()
 
     def _rows(self, numbers: Iterable[int]) -> Mapping[int, SinkRow]:
         """Reads rows by primary key: uuid has no index in Nova."""

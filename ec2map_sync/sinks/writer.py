@@ -63,7 +63,7 @@ class Writer:
                     return False  # another host looks, and will write
                 after = reader.revision
                 upto, more = reader.numbers(NUMBERS_AT_ONCE)
-                settled = reader.changed(upto, last=True)
+                settled = reader.changed(upto)
             if settled:
                 self._write(session, settled)
         # After the sink's commit: a crash between the two writes the same

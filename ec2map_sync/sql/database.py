@@ -11,7 +11,7 @@ from sqlalchemy.engine import URL, Engine, ExceptionContext, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from ec2map_sync.rules.errors import ConfigError, one_line
-from ec2map_sync.sql import drivers, errors, images, tls, together
+from ec2map_sync.sql import drivers, errors, images, tls
 
 LOG = logging.getLogger(__name__)
 
@@ -42,11 +42,6 @@ another one, nobody on that server writes until this has passed.
 
 _IN_TRANSACTION = 1
 """A bit of what MySQL says after each statement: SERVER_STATUS_IN_TRANS."""
-
-_CLIENT = 1 << 1 | 1 << 16
-"""What a client of MySQL's kind wants: to be told how many rows an UPDATE has
-found (CLIENT_FOUND_ROWS, without which SQLAlchemy does not), and to send
-several statements (CLIENT_MULTI_STATEMENTS)."""
 
 _SHARED: list[Any] = []
 """What PyMySQL makes for TLS that is not asked for, once made."""
@@ -159,8 +154,6 @@ def create_engine(
     if backend in _MYSQL:
         _connect_in_our_way(engine)
         _tell_sessions(engine)
-        if not reads_only:  # there, nothing has an end
-            together.install(engine)
     else:
         images.read_as_text(engine)
     return engine
@@ -179,9 +172,6 @@ def _connect_in_our_way(engine: Engine) -> None:
     from pymysql import connections, err  # noqa: PLC0415, slow
 
     class _Link(connections.Connection):  # type: ignore[misc]
-        ended = False
-        """Whether its transaction has ended with a statement."""
-
         def _create_ssl_ctx(self, sslp: Any) -> Any:
             if sslp:
                 return super()._create_ssl_ctx(sslp)
@@ -301,7 +291,6 @@ def _connect_args(url: URL, patience: int) -> dict[str, Any]:
     connecting = min(_CONNECT_TIMEOUT, patience)
     if url.get_backend_name() in _MYSQL:
         return {
-            "client_flag": _CLIENT,
             "connect_timeout": connecting,
             "read_timeout": patience,
             "write_timeout": patience,

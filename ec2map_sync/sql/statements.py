@@ -6,7 +6,7 @@ statement: numbers, UUIDs, names. Any other text stays a parameter.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -86,47 +86,17 @@ def insert(
 
     :raises ValueError: a value is neither a number, None nor plain text.
     """
-    for statement in inserts(connection, columns, rows):
-        connection.exec_driver_sql(statement)
-
-
-def inserts(
-    connection: Connection,
-    columns: Sequence[sa.Column[Any]],
-    rows: Iterable[tuple[Any, ...]],
-) -> Iterator[str]:
-    """Returns statements that insert rows, with the values in them.
-
-    :raises ValueError: a value is neither a number, None nor plain text.
-    """
     table = columns[0].table.name
     quote = connection.dialect.identifier_preparer.quote
     names = ", ".join(quote(column.name) for column in columns)
     for some in batched(rows):
-        values = _plain(in_statement(some, columns, connection.dialect), table)
-        yield (
+        values = repr(in_statement(some, columns, connection.dialect))[1:-1]
+        if not _PLAIN.fullmatch(values):
+            raise ValueError(f"not a row of {table}: {values[:200]}")
+        connection.exec_driver_sql(
             f"INSERT INTO {table} ({names}) VALUES "  # noqa: S608
             + values.replace("None", "NULL")
         )
-
-
-def update(table: sa.Table, values: Mapping[str, int | str]) -> str:
-    """Returns a statement that sets columns of each row of a table.
-
-    :raises ValueError: a value is neither a number nor plain text.
-    """
-    there = (
-        f"{name} = {_plain([value], table.name)}"
-        for name, value in values.items()
-    )
-    return f"UPDATE {table.name} SET {', '.join(there)}"  # noqa: S608
-
-
-def _plain(values: Sequence[Any], table: str) -> str:
-    written = repr(values)[1:-1]
-    if not _PLAIN.fullmatch(written):
-        raise ValueError(f"not a row of {table}: {written[:200]}")
-    return written
 
 
 def among(

@@ -33,8 +33,7 @@ queries queue received recorded recorder refused rehearsal replacement reporter
 retrial root route run sample says schema screen seen sentry server shared side
 signature signing silent snapshot spread ssl stage state step story survey
 taken tally terms text thread throttle time tls too trace transfer transport
-tree unknown unmeasured unsent verdict view virtual waiting wake watchdog
-worker wrong
+tree unknown unmeasured verdict view virtual waiting wake watchdog worker wrong
 """
 ORDINARY = set(_ORDINARY.split())
 

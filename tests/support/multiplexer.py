@@ -18,7 +18,7 @@ from servers import MariaDB, free_port
 
 _QUIT, _QUERY, _PING = 1, 3, 14
 _OK, _ERROR, _EOF = 0, 0xFF, 0xFE
-_IN_TRANSACTION, _MORE = 1, 8
+_IN_TRANSACTION = 1
 _TLS = 0x08
 """A bit in the second byte of what a server says it can do."""
 _SPARE = 2
@@ -57,19 +57,6 @@ class Link:
     def ask(self, statement: bytes) -> tuple[list[bytes], bool]:
         """Send a command; give the answer, and if a transaction is open."""
         self.send(packet(0, statement))
-        answer: list[bytes] = []
-        status = _MORE
-        while status & _MORE:
-            answer += self._result()
-            last = answer[-1]
-            if last[4] == _ERROR:
-                return answer, self.ask(bytes([_QUERY]) + b"DO 0")[1]
-            at = 7 if last[4] == _EOF else _behind(last, _behind(last, 5))
-            status = last[at]
-        return answer, bool(status & _IN_TRANSACTION)
-
-    def _result(self) -> list[bytes]:
-        """Read what one statement is answered with."""
         answer = [self.read()]
         ends = 2 if answer[0][4] in {_OK, _ERROR} else 0
         while ends < 2:
@@ -77,7 +64,11 @@ class Link:
             if answer[-1][4] == _ERROR:
                 break
             ends += answer[-1][4] == _EOF and len(answer[-1]) < 13
-        return answer
+        last = answer[-1]
+        if last[4] == _ERROR:
+            return answer, self.ask(bytes([_QUERY]) + b"DO 0")[1]
+        at = 7 if last[4] == _EOF else _behind(last, _behind(last, 5))
+        return answer, bool(last[at] & _IN_TRANSACTION)
 
 
 def packet(number: int, payload: bytes) -> bytes:
