@@ -76,8 +76,9 @@ def test_a_listener_that_ends_again_and_again_takes_nothing_more(region):
     region.program = (sys.executable, odd_agent.__file__, "ending")
     with running(region):
         region.await_log("nothing is taken for 5 s", 60)
-        shown = region.command("status", code=1)
-        assert "4 times in a row before what it had taken" in shown
+        # How often it has been by then is up to the machine.
+        said = "times in a row before what it had taken"
+        wait_until(lambda: said in region.command("status", code=1))
     del region.program
 
     with running(region):
