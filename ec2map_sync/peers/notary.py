@@ -97,7 +97,7 @@ class Notary:
         former = self._ledger.signatures.put(
             until, note.text, note.signatures[0]
         )
-        self._state(note, former)
+        self._state(note, found, former)
         if former:
             say_superseded(self._pen.region, Terms.parse(former.text), found)
 
@@ -106,16 +106,22 @@ class Notary:
         signature = sign(text, self._pen.region, self._pen.key)
         return Note(text=text, signatures=(signature,))
 
-    def _state(self, note: Note, former: NoteSignature | None) -> None:
-        """States what is signed, after what was signed before.
-
-        A ledger that does not know what we stated last was restored while
-        we looked at it.
-        """
+    def _state(
+        self, note: Note, found: Terms, former: NoteSignature | None
+    ) -> None:
+        """States what is signed, after what was signed before."""
         region, length = self._pen.region, self._ledger.head().revision
         known = self._ledger.statements.of(region)
         last = known.position.statement if known else None
-        if last is None or last.place < self._stated:
+        signed = Terms.parse(former.text) if former else None
+        if known and not signed:
+            signed = known.position.terms
+        if (
+            last is None
+            # The ledger was restored while we looked at it.
+            or last.place < self._stated
+            or (signed and self._is_put_right(signed, found))
+        ):
             began = self._pen.clock()
             made = first(region, began, length=length, text=note.text)
         else:
@@ -126,6 +132,16 @@ class Notary:
             )
         self._ledger.statements.put(region, self._note(made.text), note)
         self._stated = made.place
+
+    def _is_put_right(self, signed: Terms, found: Terms) -> bool:
+        """Returns whether we have signed what was changed by hand.
+
+        The ledger has noticed since, and knows fewer images: to go on as if
+        nothing had been would look like a loss, for as long as no more come.
+        """
+        if found.until < signed.until or found.count >= signed.count:
+            return False
+        return (self._ledger.copies.state().last_found_at or 0) > signed.until
 
     def _thin(self, until: Stamp) -> None:
         if until // HOUR != self._thinned:

@@ -6,10 +6,13 @@ from dataclasses import replace
 import frozen
 import made
 import pytest
+from edited import edit
+from patience import wait_until
 from sqlalchemy.engine import Engine
 
 from ec2map_sync.agent.health import Memory
 from ec2map_sync.ledger import Ledger
+from ec2map_sync.ledger.bookkeeper import Bookkeeper
 from ec2map_sync.ledger.signatures import HOUR, KEPT, agreed_among
 from ec2map_sync.peers.notary import Notary
 from ec2map_sync.peers.publisher import Publisher
@@ -19,8 +22,8 @@ from ec2map_sync.protocol.agreements import SETTLED, Terms
 from ec2map_sync.protocol.notes import BadNote, Note, sign
 from ec2map_sync.protocol.signing import PublicKey, SigningKey
 from ec2map_sync.protocol.statements import digest
-from ec2map_sync.rules.claims import Claim, Wanted
-from ec2map_sync.rules.ec2id import Scheme
+from ec2map_sync.rules.claims import Claim, SeenKind, Wanted
+from ec2map_sync.rules.ec2id import Kind, Scheme
 from ec2map_sync.sql.database import create_engine, parse_url
 
 SCHEME = Scheme(b"test")
@@ -567,6 +570,52 @@ def test_one_restored_while_it_is_looked_at_announces_itself_too(
     one.hear(two)
 
     assert one.ledger.statements.refused(["two"]) == {}
+
+
+def test_one_that_signed_what_it_then_put_right_announces_itself(
+    regions, clock, caplog
+):
+    caplog.set_level("INFO")
+    one, two = regions
+    late = Claim(
+        claimed_at=NOON + 9 * MINUTE,
+        image=image(9),
+        kind=SeenKind(at=NOON + 2, kind=Kind.AMI),
+    )
+    two.ledger.record([late])
+    by_hand = f"SET claimed_at = 1 WHERE kind_at = {NOON + 2}"
+    edit(two.ledger, f"UPDATE claims {by_hand}")
+    two.sign()
+    one.hear(two)
+    keeper = Bookkeeper(two.ledger)
+    wait_until(lambda: not keeper.step() or two.ledger.copies.state().found)
+
+    for _ in range(3):
+        two.sign()
+        one.hear(two)
+        clock[0] += MINUTE
+
+    assert two.position.terms.count == 5
+    assert one.ledger.statements.refused(["two"]) == {}
+    assert caplog.text.count("two announces that its ledger is new") == 1
+
+
+def test_one_that_lost_an_image_after_it_was_put_right_is_refused(
+    regions, clock
+):
+    one, two = regions
+    edit(two.ledger, "UPDATE head SET total_count = 77")
+    Bookkeeper(two.ledger).step()
+    clock[0] += MINUTE
+    two.sign()
+    one.hear(two)
+    edit(two.ledger, f"DELETE FROM claims WHERE claimed_at = {NOON - 1}")
+    clock[0] += MINUTE
+
+    two.sign()
+
+    with pytest.raises(Contradiction, match="1 images are gone"):
+        one.hear(two)
 
 
 def test_one_that_is_restored_in_silence_is_refused(regions, clock):
