@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from uuid import uuid4
 
 import pymysql
+import pytest
 import sqlalchemy as sa
 from cloud import UNWATCHED
 from judging import SCHEME, derived, on_demand, seen_everywhere
@@ -131,6 +132,7 @@ def race(region, cell, images):
         return [run.result() for run in runs]
 
 
+@pytest.mark.long
 def test_two_nova_processes_that_race_give_one_id_to_each_image(cloud, record):
     one = cloud.one
     began = time.monotonic()

@@ -4,6 +4,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor, wait
 from uuid import uuid4
 
+import pytest
 from judging import derived, seen_everywhere
 from patience import wait_until
 
@@ -110,6 +111,7 @@ def test_an_image_that_comes_back_after_a_purge_has_its_old_id(cloud):
     assert seen_everywhere(cloud, [image]) == [derived(image)]
 
 
+@pytest.mark.long
 def test_rows_survive_the_archive_and_the_purge_of_nova(cloud):
     one = cloud.one
     image = one.images.create()

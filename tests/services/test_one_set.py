@@ -59,6 +59,7 @@ def held(region):
     return open_ledger(region).head().total.count
 
 
+@pytest.mark.long
 def test_a_peer_whose_queue_was_deleted_takes_over_what_it_missed(regions):
     one, two = regions
     two.kill()

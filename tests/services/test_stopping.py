@@ -50,6 +50,7 @@ def test_under_load_what_is_not_recorded_stays_with_the_broker(region):
         region.await_images(load.confirmed, 90)
 
 
+@pytest.mark.long
 def test_with_a_backlog_what_is_not_recorded_stays_with_the_broker(region):
     known = recorded(region)
     images = region.glance.create(3000)

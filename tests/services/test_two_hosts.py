@@ -26,6 +26,7 @@ def regions(rabbit_a, rabbit_b, mariadb, tmp_path_factory):
             yield one, twin, two
 
 
+@pytest.mark.long
 def test_the_second_host_listens_without_waiting_for_a_peer_to_fail(regions):
     _, twin, _ = regions
 
