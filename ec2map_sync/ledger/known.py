@@ -10,13 +10,11 @@ from sqlalchemy import Connection, Row
 
 from ec2map_sync.ledger import tables
 from ec2map_sync.rules.claims import Claim, Print, SeenKind, Stamp, Wanted
-from ec2map_sync.rules.ec2id import Kind, Scheme
+from ec2map_sync.rules.ec2id import KINDS, Kind, Scheme
 from ec2map_sync.rules.errors import NoHead, SchemeMismatch
 from ec2map_sync.rules.settle import Slot, Wish
 from ec2map_sync.sql.images import text_of
 from ec2map_sync.sql.statements import among, batched, select_in
-
-_KINDS = {str(kind): kind for kind in Kind}
 
 # A number that is only reserved is nobody's mapping.
 MAPPED = sa.and_(
@@ -143,7 +141,7 @@ def uuid_of(row: Row[Any]) -> str:
 
 def kind_named(text: str | None) -> Kind | None:
     """Reads a kind; None where there is none, or what is none."""
-    return _KINDS.get(text) if text else None
+    return KINDS.get(text) if text else None
 
 
 def intact(rows: Iterable[Row[Any]]) -> Iterator[Claim]:

@@ -10,7 +10,7 @@ from ec2map_sync.peers.witness import say_superseded
 from ec2map_sync.protocol import wire
 from ec2map_sync.protocol.agreements import Terms, newest_moment
 from ec2map_sync.protocol.notes import Note, sign
-from ec2map_sync.protocol.statements import first
+from ec2map_sync.protocol.statements import Position, first
 from ec2map_sync.rules.claims import Print, Stamp
 from ec2map_sync.rules.names import NOTARY
 
@@ -112,20 +112,11 @@ class Notary:
         """States what is signed, after what was signed before."""
         region, length = self._pen.region, self._ledger.head().revision
         known = self._ledger.statements.of(region)
-        last = known.position.statement if known else None
-        signed = Terms.parse(former.text) if former else None
-        if known and not signed:
-            signed = known.position.terms
-        if (
-            last is None
-            # The ledger was restored while we looked at it.
-            or last.place < self._stated
-            or (signed and self._is_put_right(signed, found))
-        ):
+        if known is None or self._begins_anew(known.position, found, former):
             began = self._pen.clock()
             made = first(region, began, length=length, text=note.text)
         else:
-            made = last.next(
+            made = known.position.statement.next(
                 length=length,
                 text=note.text,
                 former=former.text if former else None,
@@ -133,12 +124,19 @@ class Notary:
         self._ledger.statements.put(region, self._note(made.text), note)
         self._stated = made.place
 
-    def _is_put_right(self, signed: Terms, found: Terms) -> bool:
-        """Returns whether we have signed what was changed by hand.
+    def _begins_anew(
+        self, known: Position, found: Terms, former: NoteSignature | None
+    ) -> bool:
+        """Returns whether this goes on from something else than was stated.
 
-        The ledger has noticed since, and knows fewer images: to go on as if
-        nothing had been would look like a loss, for as long as no more come.
+        The ledger was restored while we looked at it; or somebody had
+        changed it, it was put right after we signed that, and knows fewer
+        images. Without a word that would look like a loss, for as long as no
+        more come.
         """
+        if known.statement.place < self._stated:
+            return True
+        signed = Terms.parse(former.text) if former else known.terms
         if found.until < signed.until or found.count >= signed.count:
             return False
         return (self._ledger.copies.state().last_found_at or 0) > signed.until

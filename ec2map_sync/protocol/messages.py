@@ -25,7 +25,7 @@ from ec2map_sync.rules.claims import (
     Stamp,
     Wanted,
 )
-from ec2map_sync.rules.ec2id import DERIVED, Kind, image_key
+from ec2map_sync.rules.ec2id import DERIVED, KINDS, Kind, image_key
 from ec2map_sync.rules.errors import BadId, BadMessage
 from ec2map_sync.rules.sketches import Sketch
 from ec2map_sync.rules.stamps import MAX_AHEAD
@@ -42,8 +42,6 @@ MAX_BAD = 100
 """Bad claims of one message that are kept, each by itself."""
 
 Json = dict[str, Any]
-
-_KINDS = {str(kind): kind for kind in Kind}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,7 +169,7 @@ def _wanted(value: Any, limit: Stamp) -> Wanted:
 
 def _seen_kind(value: Any, limit: Stamp) -> SeenKind:
     at, kind = value
-    known = _KINDS.get(kind) or Kind(kind)  # which says what is none
+    known = KINDS.get(kind) or Kind(kind)  # which says what is none
     return SeenKind(stamp(at, limit, "kind_at"), known)
 
 
