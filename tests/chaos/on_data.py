@@ -15,7 +15,7 @@ from fleet import INFO, S3_IMAGES, Region
 from ground import AWAY, Ground, NotDone
 from kinds import kind
 from one_set import delete_queue, dump, queue_of, restore
-from patience import within
+from patience import wait_until, within
 
 
 @kind("queue deleted", 6)
@@ -169,14 +169,15 @@ def ledger_restored(
 
 def _insist(change: Callable[[], None]) -> None:
     """Change what a cluster has, which may not be over its last fault."""
-    until = time.monotonic() + within(30)
-    while True:
+
+    def is_done() -> bool:
         try:
-            return change()
+            change()
         except (subprocess.CalledProcessError, *AWAY):
-            if time.monotonic() > until:
-                raise
-            time.sleep(1)
+            return False
+        return True
+
+    wait_until(is_done, 30)
 
 
 def _known_elsewhere(ground: Ground, region: Region) -> bool:

@@ -572,8 +572,9 @@ def test_one_restored_while_it_is_looked_at_announces_itself_too(
     assert one.ledger.statements.refused(["two"]) == {}
 
 
+@pytest.mark.parametrize("killed", [False, True])
 def test_one_that_signed_what_it_then_put_right_announces_itself(
-    regions, clock, caplog
+    regions, clock, caplog, monkeypatch, killed
 ):
     caplog.set_level("INFO")
     one, two = regions
@@ -590,6 +591,13 @@ def test_one_that_signed_what_it_then_put_right_announces_itself(
     keeper = Bookkeeper(two.ledger)
     wait_until(lambda: not keeper.step() or two.ledger.copies.state().found)
 
+    if killed:  # between the note and what is stated of it
+        with monkeypatch.context() as patch:
+            patch.setattr(two.ledger.statements, "put", None)
+            with pytest.raises(TypeError):
+                two.sign()
+        two.start()
+        clock[0] += MINUTE
     for _ in range(3):
         two.sign()
         one.hear(two)
