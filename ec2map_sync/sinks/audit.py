@@ -141,7 +141,9 @@ class Sweep:
         missing = self._wanted([n for n in held if n not in there])
         stale = [row.number for row, kind in classes if kind is RowClass.STALE]
         if missing or stale:
-            self._writer.write(sorted({*missing, *stale}))
+            steps = self._writer.write(sorted({*missing, *stale}))
+            # Where somebody's own row stands in the way, nothing was lost.
+            missing = sorted({row.number for row in steps.add} & {*missing})
         found = self._diverging(classes)
         if self._writer.rewrites:
             found = self._rewrite(found)

@@ -53,6 +53,14 @@ def test_what_is_missing_is_written(sweep, ledger, cell):
     assert run(sweep).missing == 0
 
 
+def test_what_cannot_be_there_is_not_missing(sweep, ledger, cell):
+    see(ledger, 1)
+    put(cell, (SCHEME.derive(image(1)), image(99)))
+    written(ledger, cell)
+
+    assert run(sweep).missing == 0
+
+
 def colliding():
     """Make two images that would both have the same number."""
     seen = {}
