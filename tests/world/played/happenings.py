@@ -195,9 +195,7 @@ def shut_out(
 def stop_database(world: World, rng: Random) -> None:
     """A database goes away for a while, or lets nobody write."""
     region = rng.choice(world.regions)
-    database = rng.choice(
-        [region.ledger, *(cell.database for cell in region.cells)]
-    )
+    database = rng.choice(region.databases)
     if rng.random() < 0.6:
         upload(world, rng, region)
     if rng.random() < 0.5:

@@ -11,10 +11,10 @@ from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
 
-from played import crowd, nature, sizes
+from played import crowd, customers, nature, sizes
 from played.happenings import ACTS, Act
 from played.scheduler import BEGIN
-from played.world import World
+from played.world import World, has_ec2api
 
 DAYS = 3
 PER_DAY = 20
@@ -53,7 +53,8 @@ class Happening:
 def planned(seed: int, days: int) -> list[list[Happening]]:
     """Returns what is going to happen, day by day."""
     plan = Random(f"plan {seed}")
-    acts, often = zip(*ACTS, strict=True)
+    some = [*ACTS, *(customers.ACTS if has_ec2api(seed) else ())]
+    acts, often = zip(*some, strict=True)
     return [
         [
             Happening(

@@ -10,14 +10,17 @@ from as_settled import CLAIMS, claim_of, differing, numbers_in, settled
 
 from ec2map_sync.ledger import PUBLISHING
 from ec2map_sync.monitor.status import Examination
-from ec2map_sync.operate.verify import check_ledger, check_sink
+from ec2map_sync.operate.verify import Verdict, check_ledger, check_sink
 from ec2map_sync.region import Region as Opened
 from ec2map_sync.rules.claims import Claim, print_of
-from ec2map_sync.rules.ec2id import Scheme, kind_of
-from ec2map_sync.rules.names import sink_of
+from ec2map_sync.rules.ec2id import Kind, Scheme, kind_of, parse_id
+from ec2map_sync.rules.names import EC2API
 from ec2map_sync.settings.services import loops
 from ec2map_sync.sinks.verify import SinkCheck
+from played import ec2api
 from played.region import Region
+
+_DIVERGENCES = "SELECT number, image FROM divergences"
 
 
 def read(region: Region, statement: str) -> list[tuple[Any, ...]]:
@@ -48,16 +51,23 @@ def complaints(regions: Sequence[Region], scheme: Scheme) -> Iterator[str]:
             yield from differing(
                 found, expected, f"1, 5: the rows of {name}, {cell.name}"
             )
+        yield from _items(region, "1, 5:", common, mapping)
+        yield from _undiverged(region, mapping)
         yield from _behind(region)
 
 
 def unwritten(region: Region) -> Iterator[str]:
     """Says what a Writer has not written, though it has read of it."""
-    numbers = numbers_in(read(region, CLAIMS))
+    rows = read(region, CLAIMS)
+    numbers = numbers_in(rows)
     ours = {number: image for image, number in numbers.items()}
     behind = {at for at, _ in _lagging(region)}
+    if EC2API not in behind:
+        claims = {row[0]: claim_of(row) for row in rows}
+        what = "1: the Writer has read all, but"
+        yield from _items(region, what, claims, numbers)
     for cell in region.cells:
-        if sink_of(cell.name) not in behind:
+        if cell.sink not in behind:
             yield from differing(
                 {n: uuid.lower() for n, uuid in cell.rows().items()},
                 ours | cell.made,
@@ -110,7 +120,9 @@ def contradictions(region: Region) -> Iterator[str]:
         ]
         for verdict in verdicts:
             # What Nova has made is foreign, and stays.
-            if verdict.missing or verdict.different:
+            if verdict.name == EC2API:
+                yield from _unlike(region, verdict)
+            elif verdict.missing or verdict.different:
                 yield f"verify of {region.name}: {verdict}"
     finally:
         opened.close()
@@ -166,6 +178,55 @@ def overfull(regions: Sequence[Region]) -> Iterator[str]:
                 yield f"8: {queue.name} held {queue.most_bytes} bytes"
 
 
+def _kinds(claims: Mapping[str, Claim]) -> dict[str, Kind]:
+    return {i: claim.kind.kind for i, claim in claims.items() if claim.kind}
+
+
+def _items(
+    region: Region,
+    what: str,
+    claims: Mapping[str, Claim],
+    numbers: Mapping[str, int],
+) -> Iterator[str]:
+    """Says which rows ec2-api has that it must not have, or lacks."""
+    api = region.ec2api
+    if api is not None:
+        expected = ec2api.expected(api.own, numbers, _kinds(claims))
+        what = f"{what} the rows of {region.name}, ec2-api"
+        yield from differing(api.rows(), expected, what)
+
+
+def _undiverged(region: Region, numbers: Mapping[str, int]) -> Iterator[str]:
+    """Says which of ec2-api's own rows operators are not told of."""
+    if region.ec2api is not None:
+        told = read(region, f"{_DIVERGENCES} WHERE sink = '{EC2API}'")
+        expected = ec2api.diverging(region.ec2api.own, numbers)
+        for one in sorted(expected ^ {*told}):
+            yield f"5: {region.name} tells of {sorted(told)}: what of {one}?"
+
+
+def _unlike(region: Region, verdict: Verdict) -> Iterator[str]:
+    """Says what `verify` has seen of ec2-api that is not so, or has not.
+
+    An image that has a row of ec2-api's own has none of ours.
+    """
+    assert region.ec2api is not None
+    rows = read(region, CLAIMS)
+    numbers = numbers_in(rows)
+    kinds = _kinds({row[0]: claim_of(row) for row in rows})
+    found = {
+        (parse_id(id_)[1], image)
+        for id_, image in region.ec2api.rows().items()
+    }
+    wrong = {
+        number
+        for image, number in numbers.items()
+        if image in kinds and (number, image) not in found
+    }
+    if wrong != {one.number for one in verdict.differences}:
+        yield f"verify of {region.name}: {verdict}, and not {sorted(wrong)}"
+
+
 def _untold(region: Region, common: Mapping[str, Claim]) -> Iterator[str]:
     for image, form in region.told.items():
         claim = common.get(image.lower())
@@ -195,7 +256,7 @@ def _lagging(region: Region) -> Iterator[tuple[str, str]]:
     numbers = read(region, "SELECT max(revision) FROM numbers")[0][0] or 0
     at = dict(read(region, "SELECT name, revision FROM cursors"))
     wanted = {PUBLISHING: own}
-    wanted |= {sink_of(cell.name): numbers for cell in region.cells}
+    wanted |= {sink.sink: numbers for sink in region.sinks}
     for name, newest in wanted.items():
         if at.get(name, 0) < newest:
             yield name, f"{at.get(name)} of {newest}"

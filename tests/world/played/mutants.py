@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import sqlalchemy as sa
+
 from ec2map_sync.agent import health, host
 from ec2map_sync.broker import batches, link
 from ec2map_sync.glance import audit as glance_audit, listener
@@ -30,8 +32,10 @@ from ec2map_sync.peers import (
 from ec2map_sync.protocol import messages
 from ec2map_sync.protocol.signing import PublicKey
 from ec2map_sync.rules import claims
+from ec2map_sync.rules.ec2id import Kind
+from ec2map_sync.rules.names import EC2API
 from ec2map_sync.running import loop
-from ec2map_sync.sinks import audit, nova, writer
+from ec2map_sync.sinks import audit, ec2api, nova, writer
 
 Mutant = Callable[[], None]
 
@@ -363,6 +367,56 @@ def sink_never_audited() -> None:
 def audit_claims_nothing() -> None:
     """Rows that Nova has made on demand tell of no image."""
     put(audit.Sweep, "_see", lambda _self, _unknown: None)
+
+
+# ec2-api's table, where a region has one.
+
+
+@mutant
+def wrong_prefix() -> None:
+    """Rows in ec2-api's table have one prefix, whatever the image is."""
+    apply = ec2api.Ec2ApiSession.apply
+
+    def alike(self: Any, steps: Any) -> None:
+        add = tuple(replace(row, kind=Kind.AMI) for row in steps.add)
+        apply(self, replace(steps, add=add))
+
+    put(ec2api.Ec2ApiSession, "apply", alike)
+
+
+@mutant
+def late_kinds_unheard() -> None:
+    """A kind that becomes known later is no change to a sink."""
+    changed = recording.Recording._changed_numbers
+
+    def fewer(self: Any, after: Any) -> set[int]:
+        moved = {
+            image: new
+            for image, new in after.items()
+            if image not in self.known
+            or self.known[image].number != new.number
+        }
+        found: set[int] = changed(self, moved)
+        return found
+
+    put(recording.Recording, "_changed_numbers", fewer)
+
+
+@mutant
+def ec2api_never_audited() -> None:
+    """Nobody looks at what ec2-api has made or deleted."""
+    step = audit.SinkAuditor.step
+
+    def some(self: Any) -> bool:
+        return self._name != EC2API and step(self)
+
+    put(audit.SinkAuditor, "step", some)
+
+
+@mutant
+def filled_in_rows_are_bare() -> None:
+    """A row that its owner has filled in gives way like one of ours."""
+    put(ec2api, "_bare", sa.true())
 
 
 # Running, and what is said of it.

@@ -34,7 +34,7 @@ def adopt(world: World, rng: Random) -> None:
     cell, image = rng.choice(region.cells), rng.choice(world.images)
     number = cell.remember(image, world.legacy())
     world.say(f"Nova of {region.name} has had {image[:8]} as {number}")
-    world.adopted |= {i for c in region.cells for i in c.legacy.values()}
+    world.adopting.append(region)
     world.operate(region, partial(_adopt, hosts[0]))
 
 

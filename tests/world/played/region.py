@@ -25,11 +25,13 @@ from ec2map_sync.glance.catalogue import Image
 from ec2map_sync.ledger import schema
 from ec2map_sync.protocol.signing import SigningKey
 from ec2map_sync.rules.ec2id import DERIVED, ON_DEMAND, Band, Scheme
+from ec2map_sync.rules.names import sink_of
 from ec2map_sync.settings.config import Config
 from ec2map_sync.settings.loading import load
 from ec2map_sync.settings.services import SERVICES
 from ec2map_sync.sql.database import create_engine, parse_url
 from played import nature
+from played.ec2api import Ec2Api
 from played.rabbit import Broker
 from played.scheduler import Clock, Process, Scheduler
 from played.sqlite import Database
@@ -77,6 +79,10 @@ auth_type = none
 """
 _CELL = """
 [cell:{cell}]
+connection = sqlite:///{path}
+"""
+_EC2API = """
+[ec2api]
 connection = sqlite:///{path}
 """
 _PEER = """
@@ -162,6 +168,11 @@ class Cell:
         with sqlite3.connect(database.path) as connection:
             connection.execute(_NOVA)
         connection.close()
+
+    @property
+    def sink(self) -> str:
+        """What it is called as a sink."""
+        return sink_of(self.name)
 
     def rows(self) -> dict[int, str]:
         """Returns all rows, by number."""
@@ -345,6 +356,7 @@ class Region:
         self.ledger = Database(directory / f"{name}.ledger", scheduler)
         self.new_ledger()
         self.cells: list[Cell] = []
+        self.ec2api: Ec2Api | None = None
         self.hosts: list[Host] = []
         self.backups: list[sqlite3.Connection] = []
         self.since = 0
@@ -372,6 +384,21 @@ class Region:
         path = self.directory / f"{self.name}.{name}"
         self.cells.append(Cell(name, Database(path, self.scheduler)))
 
+    def add_ec2api(self) -> None:
+        """Adds an ec2-api."""
+        path = self.directory / f"{self.name}.ec2api"
+        self.ec2api = Ec2Api(Database(path, self.scheduler))
+
+    @property
+    def sinks(self) -> list[Cell | Ec2Api]:
+        """All that the Writer writes into."""
+        return [*self.cells, *([self.ec2api] if self.ec2api else [])]
+
+    @property
+    def databases(self) -> list[Database]:
+        """The ledger's, and those of the sinks."""
+        return [self.ledger, *(sink.database for sink in self.sinks)]
+
     def add_host(self, clock: Clock) -> None:
         """Adds a machine; it is not started yet."""
         name = f"{self.name}-{len(self.hosts) + 1}"
@@ -394,10 +421,18 @@ class Region:
             text += _GLANCE.format(name=self.name)
         for cell in self.cells:
             text += _CELL.format(cell=cell.name, path=cell.database.path)
+        if self.ec2api is not None:
+            text += _EC2API.format(path=self.ec2api.database.path)
         for peer in peers:
             text += _PEER.format(name=peer.name, key=key_of(peer.name).public)
         for host in self.hosts:
             host.configure(text)
+
+    @property
+    def adoptable(self) -> set[str]:
+        """Images that have ever had a number here which may be adopted."""
+        found = {i for cell in self.cells for i in cell.legacy.values()}
+        return found | (self.ec2api.adoptable if self.ec2api else set())
 
     @property
     def is_up(self) -> bool:

@@ -7,10 +7,10 @@ would, without holding up the world.
 """
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
@@ -20,6 +20,8 @@ from sqlalchemy.event.base import _Dispatch
 from played import nature
 from played.faults import Broken, passing
 from played.scheduler import Process, Scheduler, Task
+
+T = TypeVar("T")
 
 BUSY = 30.0
 """Seconds that SQLite waits for another's transaction."""
@@ -61,13 +63,29 @@ class Database:
 
     def write(self, statement: str, rows: Sequence[Sequence[Any]]) -> None:
         """Writes as somebody else does, once nobody is in the way."""
+        self.do(
+            lambda connection: connection.executemany(statement, rows),
+            lambda _done: None,
+        )
+
+    def do(
+        self,
+        act: Callable[[sqlite3.Connection], T],
+        then: Callable[[T], object],
+    ) -> None:
+        """Does what somebody else does, once nobody is in the way.
+
+        What comes of it is told when it is committed.
+        """
         connection = sqlite3.connect(self.path, timeout=0)
         try:
             with connection:
-                connection.executemany(statement, rows)
+                done = act(connection)
         except sqlite3.OperationalError:
             soon = self._scheduler.now + 0.05
-            self._scheduler.at(soon, lambda: self.write(statement, rows))
+            self._scheduler.at(soon, lambda: self.do(act, then))
+        else:
+            then(done)
         finally:
             connection.close()
 

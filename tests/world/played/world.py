@@ -20,6 +20,8 @@ ROOM = 2
 """Numbers for each image, where thousands are uploaded."""
 CROWDED = 100
 """Messages of a batch there."""
+EC2API = 0.25
+"""Of so many worlds, regions have an ec2-api."""
 QUIET = 20.0
 """Seconds for which all has to stay as it must be."""
 DEADLINE = 300.0
@@ -30,6 +32,11 @@ BROKEN = 110.0
 ANSWER = 60.0
 """Seconds that an operator waits for an answer."""
 _IMAGES = "SELECT image FROM claims"
+
+
+def has_ec2api(seed: int) -> bool:
+    """Returns whether regions of a world have an ec2-api."""
+    return Random(f"ec2-api {seed}").random() < EC2API
 
 
 class World:
@@ -60,8 +67,8 @@ class World:
         """Whether rows were taken from a cell today."""
         self.restored: set[str] = set()
         """Regions whose ledger was put back today."""
-        self.adopted: set[str] = set()
-        """Images whose number an operator may have changed today."""
+        self.adopting: list[Region] = []
+        """Regions in which an operator has adopted numbers today."""
         self.operators: list[Task] = []
         self._legacy = count(1)
         self.lived = self.longest = 0.0
@@ -85,6 +92,9 @@ class World:
                 )
                 region.add_host(clock)
             self.regions.append(region)
+        if has_ec2api(seed) and not images:
+            for region in self.regions[: rng.choice([1, 2, MOST_REGIONS])]:
+                region.add_ec2api()
         for region in self.regions:
             region.configure(self.regions)
             region.start_glance()
@@ -139,10 +149,7 @@ class World:
                 queue.losing = 0
             for connection in list(broker.connections):
                 connection.resume()
-            for database in (
-                region.ledger,
-                *(c.database for c in region.cells),
-            ):
+            for database in region.databases:
                 database.up, database.read_only = True, False
             for host in region.hosts:
                 if not host.is_whole:
@@ -248,7 +255,7 @@ class World:
         self.scheduler.missed.clear()
         self.scheduler.blind = self.tampered = False
         self.restored.clear()
-        self.adopted.clear()
+        self.adopting.clear()
         for region in self.regions:
             region.backups.append(region.ledger.copy())
             region.told_before = dict(region.told)
@@ -263,7 +270,8 @@ class World:
         # Who had nobody to ask could not know; nor could they of each other.
         if before is None or self.scheduler.blind:
             return
-        yield from judge.unsteady(region, before, but_for=self.adopted)
+        adopted = {i for one in self.adopting for i in one.adoptable}
+        yield from judge.unsteady(region, before, but_for=adopted)
         if len(self.restored) < 2:
             held = before.numbers
             yield from annals.taken(
@@ -286,8 +294,9 @@ class World:
                 for host in region.hosts:
                     host.end(rng.choice(["follower", "publisher", "writer"]))
             case _:
-                what = "sink nova:cell1"
-                region.cells[0].database.stop()
+                sink = rng.choice(region.sinks)
+                what = f"sink {sink.sink}"
+                sink.database.stop()
                 image = str(UUID(int=rng.getrandbits(128), version=4))
                 self.images.append(image)
                 region.tell(image, "bare", "image.create")
