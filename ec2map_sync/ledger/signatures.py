@@ -15,6 +15,9 @@ from ec2map_sync.sql.errors import again
 from ec2map_sync.sql.statements import batched
 
 HOUR = 3600 * 1_000_000
+_GIVEN_UP = ""
+"""Stands where another text would: nobody has signed this one."""
+
 KEPT = 400 * 24 * HOUR
 """Microseconds: for how long one note of each hour is kept."""
 
@@ -31,7 +34,13 @@ class NoteSignature:
     at: Stamp
     """When it was signed, or heard of."""
     former: str | None = None
-    """What the region had signed of this moment before."""
+    """What the region had signed of this moment before; empty where what it
+    signs has begun anew since."""
+
+    @property
+    def binds(self) -> bool:
+        """Whether the region would contradict itself by another note."""
+        return self.former != _GIVEN_UP
 
     @property
     def note(self) -> Note:
@@ -59,9 +68,10 @@ class Signatures(Part):
         with self._writing.begin() as connection:
             row = connection.execute(there).one_or_none()
             before = NoteSignature(**row._mapping) if row else None
-            if before and (before.text, before.signature) == (
-                text,
-                signature.data,
+            if (
+                before
+                and before.binds
+                and (before.text, before.signature) == (text, signature.data)
             ):
                 return None
             changed = before is not None and before.text != text
@@ -72,8 +82,19 @@ class Signatures(Part):
             }
             if before and changed:
                 values["former"] = before.text
+            elif before and not before.binds:
+                values["former"] = None
             note(connection, tables.signatures, key, values)
         return before if changed else None
+
+    def give_up(self, region: str) -> None:
+        """Lets nothing that a region has signed bind it any more.
+
+        What it signs begins anew. What its notes have superseded is
+        forgotten.
+        """
+        mine = sa.update(tables.signatures).where(_s.region == region)
+        self._write(mine.values(former=_GIVEN_UP))
 
     def of(self, until: Stamp) -> list[NoteSignature]:
         """Returns who has signed what of a moment."""

@@ -108,7 +108,7 @@ class Witness:
         )
         if is_old and terms.text in before:
             return False  # messages may come twice
-        same = Terms.parse(kept.text) if kept else None
+        same = Terms.parse(kept.text) if kept and kept.binds else None
         why = contradiction(known, said, same)
         if why:
             self._statements.refuse(peer, why)
@@ -121,6 +121,9 @@ class Witness:
                 "it signs begins anew",
                 peer,
             )
+            # It may not even know what it had signed, of moments to come
+            # too, by a clock that was ahead.
+            self._signatures.give_up(peer)
         return True
 
     def _look_back(self, until: Stamp) -> None:

@@ -572,6 +572,34 @@ def test_one_restored_while_it_is_looked_at_announces_itself_too(
     assert one.ledger.statements.refused(["two"]) == {}
 
 
+def test_what_was_signed_ahead_of_a_backup_binds_nobody_who_begins_anew(
+    regions, clock
+):
+    one, two = regions
+    two.sign()
+    one.hear(two)
+    restore = copied(two)
+    two.ledger.record([Claim(claimed_at=NOON + 1, image=image(9))])
+    clock[0] += 2 * MINUTE  # as the other host of the region has it
+    two.sign()
+    one.hear(two)
+    restore()
+    clock[0] -= MINUTE
+    two.sign()
+    one.hear(two)
+    clock[0] += MINUTE
+
+    for n in range(2):
+        two.ledger.record([late(n)])
+        two.sign()
+        one.hear(two)
+
+    assert one.ledger.statements.refused(["two"]) == {}
+    said = two.state(*another_set(two.position))
+    with pytest.raises(Contradiction, match="another set of the same moment"):
+        one.hear(two, *said)
+
+
 @pytest.mark.parametrize("killed", [False, True])
 def test_one_that_signed_what_it_then_put_right_announces_itself(
     regions, clock, caplog, monkeypatch, killed
