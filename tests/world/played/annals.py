@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import groupby
 
 from played.region import Region
 
@@ -96,6 +97,25 @@ def evicted(region: Region, found: Sequence[Entry]) -> Iterator[str]:
             f"3: {region.name}: {lost[revision]} has lost its number to "
             f"{newcomers[revision]}, which was claimed there later"
         )
+
+
+def losses(
+    found: Sequence[Entry], since: int, until: int | None
+) -> Iterator[tuple[str, int]]:
+    """Returns who has lost which number to another image, in between."""
+    at: dict[str, int | None] = {}
+    revisions = groupby(found, key=lambda one: one.revision)
+    for _, together in revisions:
+        some = list(together)
+        before = {one.image: at.get(one.image) for one in some}
+        at |= {one.image: one.number for one in some}
+        last = some[-1].place
+        if last <= since or (until is not None and last > until):
+            continue
+        given = {one.number for one in some}
+        for image, number in before.items():
+            if number is not None and at[image] != number in given:
+                yield image, number
 
 
 def taken(

@@ -49,6 +49,8 @@ class Queue:
     """The most that were ever ready."""
     losing: int = 0
     """How many of the next messages it loses."""
+    thief: Callable[[bytes, Mapping[str, Any]], None] | None = None
+    """Who gets what it loses."""
 
     def put_back(self, letters: list[Letter]) -> None:
         """Takes back what was not acknowledged, to its old place."""
@@ -133,6 +135,8 @@ class Broker:
             self._places += 1
             if queue.losing:
                 queue.losing -= 1
+                if queue.thief is not None:
+                    queue.thief(body, properties)
                 continue
             queue.ready.append(
                 Letter(

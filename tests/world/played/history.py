@@ -11,10 +11,10 @@ from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
 
-from played import crowd, customers, nature, sizes
+from played import crowd, customers, lies, nature, sizes
 from played.happenings import ACTS, Act
 from played.scheduler import BEGIN
-from played.world import World, has_ec2api
+from played.world import World, has_ec2api, has_liar
 
 DAYS = 3
 PER_DAY = 20
@@ -53,7 +53,11 @@ class Happening:
 def planned(seed: int, days: int) -> list[list[Happening]]:
     """Returns what is going to happen, day by day."""
     plan = Random(f"plan {seed}")
-    some = [*ACTS, *(customers.ACTS if has_ec2api(seed) else ())]
+    some = [
+        *ACTS,
+        *(customers.ACTS if has_ec2api(seed) else ()),
+        *(lies.ACTS if has_liar(seed) else ()),
+    ]
     acts, often = zip(*some, strict=True)
     return [
         [

@@ -119,8 +119,7 @@ def contradictions(region: Region) -> Iterator[str]:
             ),
         ]
         for verdict in verdicts:
-            # What Nova has made is foreign, and stays.
-            if verdict.name == EC2API:
+            if verdict.what == "sink":
                 yield from _unlike(region, verdict)
             elif verdict.missing or verdict.different:
                 yield f"verify of {region.name}: {verdict}"
@@ -205,25 +204,39 @@ def _undiverged(region: Region, numbers: Mapping[str, int]) -> Iterator[str]:
             yield f"5: {region.name} tells of {sorted(told)}: what of {one}?"
 
 
-def _unlike(region: Region, verdict: Verdict) -> Iterator[str]:
-    """Says what `verify` has seen of ec2-api that is not so, or has not.
+def _shut_out(region: Region, sink: str) -> set[int]:
+    """Returns numbers in whose place a sink has nobody, or another image.
 
-    An image that has a row of ec2-api's own has none of ours.
+    Rows of Nova's and of ec2-api's own stay; and an image that has one of
+    ec2-api's has none of ours there.
     """
-    assert region.ec2api is not None
     rows = read(region, CLAIMS)
     numbers = numbers_in(rows)
+    for cell in region.cells:
+        if cell.sink == sink:
+            made = cell.made
+            return {n for i, n in numbers.items() if made.get(n, i) != i}
+    assert region.ec2api is not None
     kinds = _kinds({row[0]: claim_of(row) for row in rows})
     found = {
-        (parse_id(id_)[1], image)
-        for id_, image in region.ec2api.rows().items()
+        (parse_id(i)[1], uuid) for i, uuid in region.ec2api.rows().items()
     }
-    wrong = {
+    return {
         number
         for image, number in numbers.items()
         if image in kinds and (number, image) not in found
     }
-    if wrong != {one.number for one in verdict.differences}:
+
+
+def _unlike(region: Region, verdict: Verdict) -> Iterator[str]:
+    """Says what `verify` has seen of a sink that is not so, or has not.
+
+    What nothing is settled for, and is none of ours, is foreign.
+    """
+    wrong = _shut_out(region, verdict.name)
+    found = {one.number for one in verdict.differences if one.settled}
+    amiss = (verdict.missing or 0) + (verdict.different or 0)
+    if wrong != found or amiss != len(found):
         yield f"verify of {region.name}: {verdict}, and not {sorted(wrong)}"
 
 

@@ -28,6 +28,7 @@ from ec2map_sync.peers import (
     follower,
     gate,
     publisher,
+    refusals,
 )
 from ec2map_sync.protocol import messages
 from ec2map_sync.protocol.signing import PublicKey
@@ -367,6 +368,34 @@ def sink_never_audited() -> None:
 def audit_claims_nothing() -> None:
     """Rows that Nova has made on demand tell of no image."""
     put(audit.Sweep, "_see", lambda _self, _unknown: None)
+
+
+# What peers may do by lying.
+
+
+@mutant
+def robbers_unlimited() -> None:
+    """A peer takes as many numbers from images as it likes."""
+    put(recording, "spend", lambda *_args: None)
+
+
+@mutant
+def held_claims_dropped() -> None:
+    """What is held of a peer's claims is kept for nobody."""
+    put(refusals.Refusals, "hold", lambda _self, *_args: 0)
+
+
+@mutant
+def newest_stamp_believed() -> None:
+    """A heartbeat's newest stamp is believed, however far ahead it is."""
+    put(messages, "_newest", lambda value, _limit: int(value))
+
+
+@mutant
+def useless_answer_ends_it() -> None:
+    """Who answers that there is more to be told is not asked again."""
+    put(compare, "_failed", lambda *_args: [])
+    put(compare.Pull, "_differing", lambda _self, _ranges: [])
 
 
 # ec2-api's table, where a region has one.

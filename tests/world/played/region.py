@@ -40,6 +40,8 @@ HEARTBEAT = 10.0
 START_AGAIN = 1.0
 """Seconds after which a service that has died is started anew."""
 
+MANY = 1_000_000
+
 GLANCE = "glance"
 TOPIC = "ec2map_sync"
 
@@ -67,7 +69,7 @@ batch_size = {batch}
 queue_max_bytes = 1048576
 queue_expires = 3600
 max_moves = 1000000
-max_evictions = 1000000
+max_evictions = {evictions}
 [nova]
 cells = {cells}
 audit_interval = 120
@@ -352,6 +354,8 @@ class Region:
         self.audited = audited
         """Whether Glance's API is asked, too."""
         self.batch = batch
+        self.evictions = MANY
+        """Numbers that a peer may take from images here, in a day."""
         self.broker = Broker(name, scheduler)
         self.ledger = Database(directory / f"{name}.ledger", scheduler)
         self.new_ledger()
@@ -361,6 +365,8 @@ class Region:
         self.backups: list[sqlite3.Connection] = []
         self.since = 0
         """The place in the annals where the day began, or the ledger anew."""
+        self.until: int | None = None
+        """The place where an operator began to take what was held."""
         self.catalogue: dict[str, Image] = {}
         """What Glance's API lists."""
         self.told_before: dict[str, str] = {}
@@ -416,6 +422,7 @@ class Region:
             heartbeat=HEARTBEAT,
             batch=self.batch,
             cells=",".join(cell.name for cell in self.cells),
+            evictions=self.evictions,
         )
         if self.audited:
             text += _GLANCE.format(name=self.name)
@@ -467,13 +474,17 @@ class Region:
         for host in up:
             host.start()
 
-    def turn_page(self) -> None:
-        """Begins a new page of the annals."""
+    def place(self) -> int:
+        """Returns the last place of the annals."""
         with closing(sqlite3.connect(self.ledger.path)) as connection:
             (last,) = connection.execute(
                 "SELECT max(place) FROM played_annals"
             ).fetchone()
-        self.since = last or 0
+        return last or 0
+
+    def turn_page(self) -> None:
+        """Begins a new page of the annals."""
+        self.since, self.until = self.place(), None
 
     # Glance.
 

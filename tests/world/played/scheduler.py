@@ -99,7 +99,8 @@ class Scheduler:
         self.missed: list[str] = []
         """What audits of sinks have said of rows that should be there."""
         self.blind = False
-        """Whether a gate was opened without having heard from all."""
+        """Whether a gate was opened without having heard from all, or may
+        have been by what was a lie."""
         self.mistakes: list[str] = []
         """What the package has logged as an error of its own."""
 

@@ -1,6 +1,6 @@
 """All regions of a history, and how they come to rest."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -8,7 +8,7 @@ from random import Random
 from uuid import UUID
 
 from ec2map_sync.rules.ec2id import DERIVED, Band, Scheme
-from played import annals, judge
+from played import annals, deciding, judge
 from played.region import Region
 from played.scheduler import Clock, Process, Scheduler, Task, Wrong
 from played.sizes import BATCHES
@@ -22,6 +22,8 @@ CROWDED = 100
 """Messages of a batch there."""
 EC2API = 0.25
 """Of so many worlds, regions have an ec2-api."""
+LIAR = 0.2
+"""In so many worlds somebody lies."""
 QUIET = 20.0
 """Seconds for which all has to stay as it must be."""
 DEADLINE = 300.0
@@ -37,6 +39,11 @@ _IMAGES = "SELECT image FROM claims"
 def has_ec2api(seed: int) -> bool:
     """Returns whether regions of a world have an ec2-api."""
     return Random(f"ec2-api {seed}").random() < EC2API
+
+
+def has_liar(seed: int) -> bool:
+    """Returns whether somebody lies in a world, with a region's own key."""
+    return Random(f"liar {seed}").random() < LIAR
 
 
 class World:
@@ -69,6 +76,8 @@ class World:
         """Regions whose ledger was put back today."""
         self.adopting: list[Region] = []
         """Regions in which an operator has adopted numbers today."""
+        self.attacked = False
+        """Whether somebody has lied today about whose numbers are whose."""
         self.operators: list[Task] = []
         self._legacy = count(1)
         self.lived = self.longest = 0.0
@@ -95,6 +104,10 @@ class World:
         if has_ec2api(seed) and not images:
             for region in self.regions[: rng.choice([1, 2, MOST_REGIONS])]:
                 region.add_ec2api()
+        if has_liar(seed) and not images:
+            most = rng.choice([1, 3])
+            for region in self.regions:
+                region.evictions = most
         for region in self.regions:
             region.configure(self.regions)
             region.start_glance()
@@ -146,7 +159,7 @@ class World:
             broker.up = True
             broker.closed_to.clear()
             for queue in broker.queues.values():
-                queue.losing = 0
+                queue.losing, queue.thief = 0, None
             for connection in list(broker.connections):
                 connection.resume()
             for database in region.databases:
@@ -207,6 +220,7 @@ class World:
                 raise Wrong(f"{DEADLINE:.0f} s after the last fault: {wrong}")
             self._look_at_writers()
             self.pass_time(LOOK)
+            self._decide()
         self.operators.clear()
         self.longest = max(self.longest, self.scheduler.now - began)
         self.say("all is as it must be")
@@ -214,6 +228,20 @@ class World:
         if wrong := self.wrong():
             raise Wrong(f"after a quiet moment: {wrong}")
         self._look_back()
+
+    def _decide(self) -> None:
+        """Lets operators take what is held, if anything is.
+
+        :raises Wrong: that comes to no end.
+        """
+        holding = [
+            one for one in self.regions if judge.read(one, deciding.HOLDS)
+        ]
+        for region in holding:
+            if region.until is None:
+                region.until = region.place()
+        if holding and not self._all(deciding.take_held):
+            raise Wrong("taking what is held comes to no end")
 
     def _at_work(self) -> str | None:
         """Returns which operator has not come to an end."""
@@ -253,7 +281,7 @@ class World:
         for wrong in found:
             raise Wrong(wrong)
         self.scheduler.missed.clear()
-        self.scheduler.blind = self.tampered = False
+        self.scheduler.blind = self.tampered = self.attacked = False
         self.restored.clear()
         self.adopting.clear()
         for region in self.regions:
@@ -266,16 +294,33 @@ class World:
         yield from annals.withdrawn(region, written)
         yield from annals.unrecorded(region, written)
         yield from annals.evicted(region, written)
+        yield from self._robbed(region, written)
         before = self.evening.get(region.name)
         # Who had nobody to ask could not know; nor could they of each other.
         if before is None or self.scheduler.blind:
             return
         adopted = {i for one in self.adopting for i in one.adoptable}
-        yield from judge.unsteady(region, before, but_for=adopted)
+        if not self.attacked:
+            yield from judge.unsteady(region, before, but_for=adopted)
         if len(self.restored) < 2:
             held = before.numbers
             yield from annals.taken(
                 region, written, region.since, held, held.values()
+            )
+
+    def _robbed(
+        self, region: Region, written: Sequence[annals.Entry]
+    ) -> Iterator[str]:
+        """Says if images have lost more numbers today than peers may take.
+
+        With a ledger, what they have taken before is forgotten.
+        """
+        most = region.evictions * (len(self.regions) - 1)
+        lost = list(annals.losses(written, region.since, region.until))
+        if len(lost) > most and region.name not in self.restored:
+            yield (
+                f"3: {region.name}: peers have taken {len(lost)} numbers, and "
+                f"may take {most}: {lost}"
             )
 
     def doubt(self, rng: Random) -> None:
