@@ -9,6 +9,7 @@ import resource
 from typing import Any
 
 from waitress import create_server, wasyncore
+from waitress.channel import HTTPChannel
 
 from ec2map_sync.api.app import Application
 from ec2map_sync.api.operations import LARGEST_QUESTION
@@ -51,6 +52,10 @@ class HttpServer:
         server, self._server = self._server, None
         if server is not None:
             server.task_dispatcher.shutdown()
+            for channel in list(self._sockets.values()):
+                if isinstance(channel, HTTPChannel):
+                    # Also the files of what nobody has taken.
+                    channel.handle_close()
             server.close()
             wasyncore.close_all(self._sockets)
 

@@ -1,6 +1,7 @@
 """Whoever is slow, silent or many holds nobody up."""
 
 import contextlib
+import gc
 import socket
 import threading
 
@@ -35,9 +36,9 @@ def either(environ, start_response):
     return answer(environ, start_response)
 
 
-@pytest.fixture
-def port():
-    """Where a server with two threads answers."""
+@contextlib.contextmanager
+def serving():
+    """Let a server with two threads answer; gives its port."""
     listen = Listen("127.0.0.1", free_port())
     server = HttpServer(listen, either, OPTIONS)
     ends = threading.Event()
@@ -53,6 +54,12 @@ def port():
     yield listen.port
     ends.set()
     thread.join(within(60))
+
+
+@pytest.fixture
+def port():
+    with serving() as port:
+        yield port
 
 
 def answers(port):
@@ -84,6 +91,16 @@ def test_who_takes_no_answer_holds_nobody_up(port):
             client.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
 
         assert answers(port)
+
+
+@pytest.mark.filterwarnings("error")
+def test_what_nobody_has_taken_is_closed_and_not_left_to_the_collector():
+    with contextlib.ExitStack() as stack:
+        with serving() as port:
+            client = connected(stack, port)
+            client.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert client.recv(1)
+        gc.collect()
 
 
 def test_an_address_that_is_taken_is_one_line():
