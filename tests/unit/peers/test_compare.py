@@ -97,6 +97,7 @@ def test_after_both_have_pulled_both_hold_the_same(new_ledger, one, two):
     assert total(ours) == total(theirs)
 
 
+@pytest.mark.search
 def test_little_is_sent_for_a_few_differences_among_many(new_ledger):
     ours, theirs = new_ledger(), new_ledger()
     shared = [

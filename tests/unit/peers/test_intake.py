@@ -419,19 +419,19 @@ def test_what_is_held_is_said_once_however_it_is_cut(region, caplog):
 
 
 def test_all_of_a_large_message_is_kept_whole(region):
-    numbers = list(region.uses(24).values())
     crowd = [
         Claim(
             claimed_at=NOW,
             image=image(10_000 + n),
             spelling=image(10_000 + n).upper(),
-            wanted=Wanted(NOW - 1, numbers[n % 24]),
+            wanted=Wanted(NOW - 1, 100 + n % 24),
             kind=SeenKind(NOW, Kind.AMI),
         )
         for n in range(9_000)
     ]
 
-    assert region.hear(crowd).held == 9_000
+    refusals = Refusals(region.ledger, "of two", lambda: region.lived)
+    assert refusals.hold("two", crowd, "too many") == 9_000
 
     assert {c.image for c in region.held()} == {c.image for c in crowd}
 
@@ -537,6 +537,7 @@ def random_claims(rng, count):
     ]
 
 
+@pytest.mark.search
 @pytest.mark.parametrize("seed", range(20))
 def test_in_a_crowd_no_more_is_lost_and_nothing_is_forgotten(
     tmp_path, monkeypatch, seed

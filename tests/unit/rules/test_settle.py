@@ -118,6 +118,7 @@ def goes_wrong(board: type[Board], count: int, seed: int) -> bool:
     return False
 
 
+@pytest.mark.search
 def test_a_thousand_crowded_histories_settle_as_from_scratch():
     assert not goes_wrong(Board, 1000, seed=20240501)
 
@@ -188,6 +189,7 @@ def test_claims_that_come_in_order_never_move_a_number():
         assert before.items() <= memory.mapping.items()
 
 
+@pytest.mark.search
 def test_every_move_leads_back_to_the_claim_that_caused_it():
     moved = 0
     for history in histories(300, seed=20240502):
@@ -242,6 +244,7 @@ def test_every_number_that_somebody_has_lost_is_an_eviction(history):
         assert {(e.number, e.image) for e in memory.evictions} == lost
 
 
+@pytest.mark.search
 def test_without_who_is_blamed_the_rest_of_a_batch_evicts_nobody():
     looks = []
     for history in histories(300, seed=20240503):

@@ -40,6 +40,7 @@ def test_what_is_peeled_is_the_difference(shared, ours, theirs):
     assert found is None or found == (one - two, two - one)
 
 
+@pytest.mark.search
 @pytest.mark.parametrize("count", [1, 2, 5, 20, 100, 1000, 5000])
 @pytest.mark.parametrize("mixed", [False, True])
 def test_as_many_as_it_was_made_for_are_nearly_always_peeled(
@@ -78,6 +79,7 @@ def test_of_too_many_differences_it_tells_how_many(rng, times, mixed):
     assert 0.6 * count < told.differences < 1.5 * count
 
 
+@pytest.mark.search
 def test_what_it_tells_and_a_quarter_more_is_enough_for_the_next(rng):
     some = [rng.getrandbits(40) for _ in range(1000)]
     failed = 0

@@ -33,6 +33,7 @@ def writer(ledger, cell):
     return Writer(ledger, NovaSink("cell1", cell), rewrite=False)
 
 
+@pytest.mark.search
 @pytest.mark.parametrize("heard_of", [False, True])
 def test_a_batch_costs_the_same_beside_none_and_beside_ten_thousand(
     ledger, cell, writer, heard_of
