@@ -15,6 +15,7 @@ from typing import Any
 
 from announcer import Announced
 from as_settled import CLAIMS, claim_of, differing, numbers_in, settled
+from commands import run_program
 from fleet import Region
 from one_set import SCHEME
 
@@ -255,11 +256,12 @@ class Watch:
 
 def asked(region: Region) -> Iterator[Finding]:
     """Say what the program `ec2map-sync status` finds amiss."""
-    try:
-        told = json.loads(region.command("status", "-f", "json"))
-    except AssertionError as error:
-        yield Finding(STATUS, f"{region.name} at rest: {error}")
+    config = "--config-file", str(region.config_file)
+    done = run_program("status", "-f", "json", *config)
+    if done.code:
+        yield Finding(STATUS, f"{region.name} at rest: {done}")
         return
+    told = json.loads(done.stdout)
     if not any(line["state"] == "works" for line in told):
         yield Finding(STATUS, f"{region.name}: nothing works: {told}")
 

@@ -212,7 +212,7 @@ def _forget_glance(rabbit: RabbitMQ) -> None:
 def _tidy(rabbit: RabbitMQ) -> None:
     """Take the quick start's accounts off a broker that others use too."""
     _forget_glance(rabbit)
-    rabbit.ctl("delete_vhost", "ec2map_sync")
+    rabbit.remove("ec2map_sync")
     for user in ("ec2map_sync", "RegionOne", "RegionTwo"):
         with contextlib.suppress(Exception):  # one of the three is not there
             rabbit.ctl("delete_user", user)

@@ -15,7 +15,8 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "support")]
 
 from cloud import Cloud, CloudRegion, built  # noqa: E402
-from fleet import BIN, await_reading, running  # noqa: E402
+from commands import BIN  # noqa: E402
+from fleet import await_reading, running  # noqa: E402
 from glance_api import TOKEN  # noqa: E402
 
 READY = """\

@@ -9,7 +9,7 @@ from itertools import islice
 from uuid import uuid4
 
 import pytest
-from fleet import BIN
+from commands import BIN
 from judging import SCHEME, derived
 from nova_processes import Nova
 from patience import wait_until, within

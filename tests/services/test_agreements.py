@@ -1,14 +1,14 @@
 """Three regions under load sign the same notes, and prove by them."""
 
 import json
-import subprocess
 import time
 from contextlib import ExitStack
 from datetime import UTC, datetime
 
 import pytest
 import verifier
-from fleet import BIN, Load, Region, await_reading, running
+from commands import run
+from fleet import Load, Region, await_reading, running
 from patience import wait_until
 
 from ec2map_sync.protocol.signing import PublicKey
@@ -54,7 +54,7 @@ def keys(regions):
 def test_three_regions_under_load_sign_one_note(regions, tmp_path):
     one, two, three = regions
     with ExitStack() as stack:
-        loads = [stack.enter_context(Load(r.glance, 0.1)) for r in regions]
+        loads = [stack.enter_context(Load(r.glance, 0.5)) for r in regions]
         for load in loads:
             load.await_more(10)
         at = datetime.fromtimestamp(time.time(), UTC).isoformat()
@@ -100,7 +100,7 @@ def test_agents_sign_the_same_and_tell_each_other(regions, tmp_path):
     """Nobody asks, and nobody runs a command."""
     one, _, three = regions
     with ExitStack() as stack:
-        loads = [stack.enter_context(Load(r.glance, 0.1)) for r in regions]
+        loads = [stack.enter_context(Load(r.glance, 0.5)) for r in regions]
         for load in loads:
             load.await_more(5)
         image = loads[0].confirmed[0]
@@ -140,13 +140,8 @@ def test_a_region_that_lost_a_claim_is_found_out_by_its_note(
     two.sql("ledger", "UPDATE claims SET kind = 'ari' LIMIT 1")
     file.write_text(note(two, at))
 
-    config = "--config-file", one.config_file
-    done = subprocess.run(
-        [BIN / "ec2map-sync", "agreement", "show", "--note", file, *config],
-        check=False,
-        capture_output=True,
-        text=True,
-    )
+    asked = "agreement", "show", "--note", str(file)
+    done = run(*asked, "--config-file", str(one.config_file))
 
-    assert done.returncode == 1
+    assert done.code == 1
     assert "RegionTwo signed something else: of some images" in done.stderr

@@ -1,16 +1,15 @@
 """The audit against Glance, the watchdog and the checks, for real."""
 
 import json
-import subprocess
 import sys
 
 import amqp.exceptions
 import kombu
 import odd_agent
 import pytest
+from commands import run
 from fake_glance import FakeGlance
 from fleet import (
-    BIN,
     INFO,
     Region,
     await_reading,
@@ -19,7 +18,7 @@ from fleet import (
     pair,
     running,
 )
-from patience import wait_until, within
+from patience import wait_until
 from proxy import Proxy, Way
 
 pytestmark = pytest.mark.services
@@ -38,25 +37,14 @@ def audited(glance, **options):
 
 
 def command(region, *arguments):
-    done = subprocess.run(
-        [
-            BIN / "ec2map-sync",
-            *arguments,
-            "--config-file",
-            region.config_file,
-        ],
-        capture_output=True,
-        text=True,
-        timeout=within(60),
-        check=False,
-    )
+    done = run(*arguments, "--config-file", str(region.config_file))
     assert "Traceback" not in done.stderr
     return done
 
 
 def backfill(region, *arguments):
     done = command(region, "backfill", "-f", "json", *arguments)
-    assert done.returncode == 0, done.stderr
+    assert done.code == 0, done.stderr
     (row,) = json.loads(done.stdout)
     return row
 
@@ -168,7 +156,7 @@ def test_backfill_that_cannot_ask_glance_says_so(
         (away, "Glance's API"),
         (unconfigured, "[glance] says neither"),
     ):
-        assert done.returncode == 2
+        assert done.code == 2
         assert said in done.stderr
         assert len(done.stderr.splitlines()) == 1, done.stderr
 
@@ -182,14 +170,14 @@ def test_backfill_claims_nothing_before_peers_were_compared(
 
     done = command(one, "backfill")
 
-    assert done.returncode == 2
+    assert done.code == 2
     assert "was not compared with RegionTwo" in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert kinds(one) == {}
     with running(one, two):
         one.await_log("agrees with RegionTwo")
         late = glance.add()
-        wait_until(lambda: command(one, "backfill").returncode == 0)
+        wait_until(lambda: command(one, "backfill").code == 0)
         two.await_images([late.id])
 
 
@@ -254,24 +242,15 @@ def test_a_listener_that_has_stalled_is_started_anew(
 
 
 def unacknowledged(region):
-    listed = region.rabbit.ctl(
-        "list_queues",
-        f"--vhost={region.vhost}",
-        "--formatter=json",
-        "name",
-        "messages_unacknowledged",
-    )
-    return {
-        row["name"]: row["messages_unacknowledged"]
-        for row in json.loads(listed)
-    }.get(INFO)
+    what = "messages_unacknowledged"
+    return region.rabbit.queue_depths(region.vhost, what).get(INFO)
 
 
 def check(region):
     done = command(region, "config", "check", "-f", "json")
     rows = {row["check"]: row for row in json.loads(done.stdout)}
     assert f"{region.account}:" not in done.stdout
-    return done.returncode, rows
+    return done.code, rows
 
 
 def test_config_check_is_content_with_what_is_in_order(

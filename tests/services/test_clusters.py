@@ -93,7 +93,7 @@ def place(request):
     vhost = f"queues_{abs(hash(request.node.name))}"
     place = Place(vhost, rabbit)
     yield place
-    rabbit.ctl("delete_vhost", vhost)
+    rabbit.remove(vhost)
 
 
 def test_on_rabbitmq_4_queues_are_quorum_queues_by_default(rabbit_4):

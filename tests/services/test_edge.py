@@ -38,12 +38,10 @@ class Broker:
 
     def in_hand(self):
         """Count what is delivered and not acknowledged."""
-        listed = self._rabbit.ctl(
-            "list_queues",
-            f"--vhost={self._vhost}",
-            "messages_unacknowledged",
+        queues = self._rabbit.queue_depths(
+            self._vhost, "messages_unacknowledged"
         )
-        return sum(map(int, listed.split()))
+        return sum(queues.values())
 
     @contextmanager
     def impatient(self):

@@ -71,7 +71,7 @@ OPTIONS = Notifications(
 def vhost(rabbit_a):
     rabbit_a.grant("fit", {})
     yield "fit"
-    rabbit_a.ctl("delete_vhost", "fit")
+    rabbit_a.remove("fit")
 
 
 @pytest.fixture
@@ -200,7 +200,4 @@ def test_a_prefetch_count_that_was_copied_does_no_harm(rabbit_a, vhost):
 
 def waiting(rabbit, vhost):
     """Count what was not delivered yet."""
-    listed = rabbit.ctl(
-        *("list_queues", f"--vhost={vhost}", "name", "messages_ready")
-    )
-    return sum(int(line.split("\t")[1]) for line in listed.splitlines())
+    return sum(rabbit.queue_depths(vhost, "messages_ready").values())

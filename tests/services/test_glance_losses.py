@@ -4,8 +4,9 @@ import json
 import subprocess
 
 import pytest
+from commands import BIN
 from fake_glance import FakeGlance
-from fleet import BIN, INFO, Region, create_envelope, pair, running
+from fleet import INFO, Region, create_envelope, pair, running
 from patience import wait_until, within
 
 pytestmark = pytest.mark.services

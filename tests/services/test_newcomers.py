@@ -30,7 +30,7 @@ def retired(rabbit_a, rabbit_b, mariadb, tmp_path_factory):
     with running(one, two, old):
         await_equal(one, two, old, count=300, seconds=60)
     mariadb.execute(f"DROP DATABASE `{old.vhost}_ledger`")
-    rabbit_b.ctl("delete_vhost", old.vhost)
+    rabbit_b.remove(old.vhost)
     return one, two, old, images
 
 

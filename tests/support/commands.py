@@ -2,6 +2,10 @@
 
 import io
 import logging
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +13,7 @@ from pathlib import Path
 import made
 import schemas
 import sqlalchemy as sa
+from patience import within
 
 from ec2map_sync.cli.main import main
 from ec2map_sync.ledger import Ledger
@@ -17,6 +22,8 @@ from ec2map_sync.rules.ec2id import Scheme
 from ec2map_sync.sinks.nova import NovaSink
 from ec2map_sync.sinks.writer import Writer
 from ec2map_sync.sql.database import create_engine, parse_url
+
+BIN = Path(sys.executable).parent
 
 
 @dataclass(frozen=True)
@@ -28,8 +35,17 @@ class Done:
     stderr: str
 
 
+_ALONE = threading.Lock()
+"""What a program prints and logs to is the whole process's."""
+
+
 def run(*arguments: str) -> Done:
-    """Run `ec2map-sync …` in this process."""
+    """Run `ec2map-sync …` in this process, one at a time."""
+    with _ALONE:
+        return _run(arguments)
+
+
+def _run(arguments: Sequence[str]) -> Done:
     out, err = io.StringIO(), io.StringIO()
     root = logging.getLogger()
     before = root.handlers[:], root.level
@@ -43,6 +59,18 @@ def run(*arguments: str) -> Done:
         root.handlers[:] = before[0]
         root.setLevel(before[1])
     return Done(code, out.getvalue(), err.getvalue())
+
+
+def run_program(*arguments: str) -> Done:
+    """Run `ec2map-sync …` as an operator does, which takes a second."""
+    done = subprocess.run(
+        [BIN / "ec2map-sync", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=within(60),
+        check=False,
+    )
+    return Done(done.returncode, done.stdout, done.stderr)
 
 
 class SmallRegion:

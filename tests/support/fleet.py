@@ -5,7 +5,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -19,11 +18,11 @@ import by_hand
 import kombu
 import sqlalchemy as sa
 from amqp import Channel
+from commands import BIN, run
 from patience import wait_until, within
 from servers import MariaDB, RabbitMQ, find_program
 
 DATA = Path(__file__).parent.parent / "data"
-BIN = Path(sys.executable).parent
 INFO = "notifications.info"
 SERVICES = ("listener", "publisher", "follower", "writer")
 
@@ -346,16 +345,13 @@ class Region:
     def command(
         self, *arguments: str, configured: bool = True, code: int = 0
     ) -> str:
-        """Run `ec2map-sync …`, which ends with a code; what it printed."""
+        """Run `ec2map-sync …`, which ends with a code; what it printed.
+
+        In this process: to start a program takes a second of a core.
+        """
         files = ["--config-file", str(self.config_file)] if configured else []
-        done = subprocess.run(
-            [BIN / "ec2map-sync", *arguments, *files],
-            check=False,
-            capture_output=True,
-            text=True,
-            timeout=within(60),
-        )
-        assert done.returncode == code, done
+        done = run(*arguments, *files)
+        assert done.code == code, done
         return done.stdout
 
     def start(self) -> None:

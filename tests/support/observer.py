@@ -1,7 +1,6 @@
 """Somebody who asks a region all the time how it is, and believes it."""
 
 import json
-import subprocess
 import threading
 import urllib.error
 import urllib.request
@@ -9,7 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from fleet import BIN, Region
+from commands import run_program
+from fleet import Region
 from patience import POLL_SECONDS, wait_until, within
 
 SAYS_SO = 10.0
@@ -98,19 +98,11 @@ class Observer:
         return status == 200, text
 
     def _status(self) -> tuple[bool, str]:
-        done = subprocess.run(
-            [
-                *(BIN / "ec2map-sync", "status", "-f", "json"),
-                *("--config-file", self._region.config_file),
-            ],
-            capture_output=True,
-            text=True,
-            timeout=within(60),
-            check=False,
-        )
-        assert done.returncode in {0, 1}, done
+        config = "--config-file", str(self._region.config_file)
+        done = run_program("status", "-f", "json", *config)
+        assert done.code in {0, 1}, done
         lines = json.loads(done.stdout)
-        return done.returncode == 0, str(
+        return done.code == 0, str(
             [one for one in lines if one["state"] not in {"works", "held"}]
         )
 
