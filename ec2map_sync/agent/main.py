@@ -1,6 +1,7 @@
 """The daemon: one process for each service of a region (cotyledon)."""
 
 import gc
+import io
 import logging
 import multiprocessing
 import os
@@ -8,8 +9,8 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
-from typing import TYPE_CHECKING, ClassVar
+from contextlib import nullcontext, suppress
+from typing import TYPE_CHECKING, ClassVar, TextIO
 
 import cotyledon
 from oslo_config import cfg
@@ -114,6 +115,7 @@ def run(conf: Config) -> None:
 
 
 def _run(conf: Config, host: Host) -> None:
+    threading.excepthook = _end_with_a_thread(os.getpid())
     manager = cotyledon.ServiceManager(
         graceful_shutdown_timeout=GRACE + 5,
         # Python 3.14 no longer forks unless asked to.
@@ -125,6 +127,49 @@ def _run(conf: Config, host: Host) -> None:
     if watchdog := sentry(os.environ, host.pulse.silent):
         watchdog.start()
     manager.run()
+
+
+def _end_with_a_thread(
+    first: int,
+) -> Callable[[threading.ExceptHookArgs], None]:
+    """Lets the first process end when a thread of it does.
+
+    One of cotyledon's starts the others, and anew what has ended. Without it,
+    an agent would be there that does nothing, and nobody would start another.
+    """
+    usual = threading.excepthook
+
+    def hook(ended: threading.ExceptHookArgs) -> None:
+        if os.getpid() != first:
+            usual(ended)
+            return
+        error = ended.exc_value
+        # What the machine refuses, such as memory, is no mistake of ours.
+        trace = None if isinstance(error, OSError) else error
+        LOG.critical(
+            "no process can be started, so all end: %s", error, exc_info=trace
+        )
+        os._exit(1)
+
+    return hook
+
+
+class _Stream(io.TextIOWrapper):
+    """A standard stream, of which a full disk stops nobody.
+
+    What it has not taken is tried again with what comes next. But whoever
+    forks flushes it before, and would fail.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(
+            stream.buffer, stream.encoding, stream.errors, line_buffering=True
+        )
+
+    def flush(self) -> None:
+        """Writes what has not been written, if that can be."""
+        with suppress(OSError):
+            super().flush()
 
 
 def _register(conf: cfg.ConfigOpts) -> None:
@@ -158,6 +203,7 @@ def main() -> None:
     except Ec2MapError as error:
         print(f"{config.PROJECT}-agent: {error}", file=sys.stderr)
         sys.exit(2)
+    sys.stdout, sys.stderr = _Stream(sys.stdout), _Stream(sys.stderr)
     log.setup(conf.conf, config.PROJECT)
     secrecy.warn_of_open_files(conf.conf)
     inside.install()

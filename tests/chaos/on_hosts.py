@@ -150,7 +150,10 @@ def host_disk_full(ground: Ground, chance: Random, s: float) -> Iterator[str]:
         # The first one first: those that it starts from now on have room.
         for pid in [*host.processes()[:1], *host.processes()]:
             let_write(pid, resource.RLIM_INFINITY)
-        if not host.runs:  # it was only beginning: systemd would start it
+        # One that was only beginning may end by that, also a little later:
+        # systemd would start it.
+        wait_until(lambda: not host.runs or len(host.processes()) > 1, 60)
+        if not host.runs:
             host.start()
     yield host.name
 

@@ -1,14 +1,18 @@
-"""What the agent does with a configuration that it cannot use."""
+"""What the agent does with a configuration, and where it cannot begin."""
 
+import os
+import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
+import odd_agent
 import pytest
-from commands import SmallRegion, run
-from patience import within
+from commands import BIN, SmallRegion, run
+from patience import wait_until, within
 
-AGENT = Path(sys.executable).parent / "ec2map-sync-agent"
+AGENT = BIN / "ec2map-sync-agent"
 
 
 def run_agent(path):
@@ -43,6 +47,52 @@ def test_the_agent_refuses_with_one_line_and_exit_code_2(
     assert refused.stdout == ""
     assert len(refused.stderr.splitlines()) == 1
     assert mentioned in refused.stderr
+
+
+@contextmanager
+def running(*program, to=subprocess.PIPE):
+    # With it, nothing would be kept that could not be written.
+    env = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
+    with subprocess.Popen(
+        program, stdout=to, stderr=subprocess.STDOUT, text=True, env=env
+    ) as agent:
+        yield agent
+        agent.kill()
+
+
+def children(agent):
+    there = Path(f"/proc/{agent.pid}/task").glob("*/children")
+    return {int(pid) for file in there for pid in file.read_text().split()}
+
+
+def test_a_full_disk_for_its_log_keeps_no_service_from_starting(tmp_path):
+    path = SmallRegion(tmp_path).config_file
+    with (
+        Path("/dev/full").open("w") as full,
+        running(AGENT, "--config-file", path, to=full) as agent,
+    ):
+        wait_until(lambda: len(children(agent)) > 3)
+        before = children(agent)
+        os.kill(min(before), signal.SIGKILL)
+        wait_until(lambda: children(agent) - before)
+
+        agent.terminate()
+
+        assert agent.wait(within(60)) == 0
+
+
+def test_an_agent_that_can_start_no_process_ends(tmp_path):
+    """Whoever has started it learns of it, and may start it again."""
+    path = SmallRegion(tmp_path).config_file
+    odd = sys.executable, odd_agent.__file__, "refused"
+    with running(*odd, "--config-file", path) as agent:
+        assert agent.wait(within(60)) == 1
+        assert agent.stdout is not None
+        said = agent.stdout.read()
+
+    ended = "no process can be started, so all end: [Errno 11] Resource"
+    assert ended in said
+    assert "Traceback" not in said
 
 
 def test_commands_name_what_no_driver_takes_too(tmp_path):

@@ -1,5 +1,6 @@
-"""An agent whose listener is odd, as the first argument says."""
+"""An agent that is odd in what the first argument says."""
 
+import errno
 import os
 import signal
 import sys
@@ -28,9 +29,23 @@ def take(most: int) -> None:
     channels.Channel.basic_qos = ask
 
 
+def refuse() -> None:
+    """Start no process for whoever has started three."""
+    fork, left = os.fork, iter(range(3))
+
+    def odd() -> int:
+        for _ in left:
+            return fork()
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    os.fork = odd
+
+
 if __name__ == "__main__":
     how = sys.argv.pop(1)
-    if how == "ending":
+    if how == "refused":
+        refuse()
+    elif how == "ending":
         Recorder._attempt = die  # type: ignore[assignment,method-assign]
     else:
         take(int(how))

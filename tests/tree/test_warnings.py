@@ -32,6 +32,9 @@ SAID_BY_AN_ARGUMENT = {
     ),
     "the listener is started anew: %s": "an option, and the file it is in",
     "%s: %s (sender, wrong)": "whose clock it is",
+    "no process can be started, so all end: %s": (
+        "what the machine refuses: memory, a disk; or a mistake of ours"
+    ),
     "%s has passwords, and everybody on this machine may read it: 'chmod "
     "o-rwx %s', and change them if somebody may have": "the command is there",
     "%s (line)": "the cell that cannot be used, and its option",
