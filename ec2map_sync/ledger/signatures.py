@@ -93,7 +93,10 @@ class Signatures(Part):
         What it signs begins anew. What its notes have superseded is
         forgotten.
         """
-        mine = sa.update(tables.signatures).where(_s.region == region)
+        mine = sa.update(tables.signatures).where(
+            _s.region == region,
+            sa.func.coalesce(_s.former, "-") != _GIVEN_UP,
+        )
         self._write(mine.values(former=_GIVEN_UP))
 
     def of(self, until: Stamp) -> list[NoteSignature]:

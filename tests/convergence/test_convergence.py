@@ -28,7 +28,7 @@ from simulation.region import Parts, Region
 from ec2map_sync.rules.claims import Sighting
 from ec2map_sync.rules.ec2id import Kind
 
-HISTORIES = int(os.environ.get("EC2MAP_SYNC_HISTORIES", "24"))
+HISTORIES = int(os.environ.get("EC2MAP_SYNC_HISTORIES", "16"))
 ATTACKED = int(
     os.environ.get("EC2MAP_SYNC_ATTACKED_HISTORIES", HISTORIES // 5)
 )

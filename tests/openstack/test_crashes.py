@@ -15,7 +15,7 @@ from glance_api import Refused
 from judging import derived, seen_everywhere
 from patience import wait_until
 
-PORTION = 8
+PORTION = 5
 """Uploads in each region during each trouble, of which each has 13."""
 
 SERVERS = ("rabbit", "mariadb", "images")

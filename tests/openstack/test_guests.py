@@ -70,6 +70,7 @@ def test_guests_read_one_id_of_an_image_wherever_they_are(cloud, record):
     note(record, "with us", found)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("without_us")
 def test_without_us_guests_read_several_ids_of_an_image(cloud, record):
     images = [cloud.one.images.create() for _ in range(IMAGES)]

@@ -111,6 +111,7 @@ def claim(region, **fields):
     engine.dispose()
 
 
+@pytest.mark.long
 def test_without_us_nova_remembers_an_old_id_across_restarts(cloud, nova):
     one = cloud.one
     with told(one, ""), nova.process("cell1") as running:

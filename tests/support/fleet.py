@@ -216,7 +216,7 @@ class Load:
     images whose notification the broker has taken over.
     """
 
-    def __init__(self, glance: Glance, pause: float = 0.02) -> None:
+    def __init__(self, glance: Glance, pause: float = 0.05) -> None:
         self.confirmed: list[str] = []
         self._glance = glance
         self._pause = pause
