@@ -203,7 +203,9 @@ def main() -> None:
     except Ec2MapError as error:
         print(f"{config.PROJECT}-agent: {error}", file=sys.stderr)
         sys.exit(2)
-    sys.stdout, sys.stderr = _Stream(sys.stdout), _Stream(sys.stderr)
+    for name in ("stdout", "stderr"):
+        if stream := getattr(sys, name):  # else it is closed
+            setattr(sys, name, _Stream(stream))
     log.setup(conf.conf, config.PROJECT)
     secrecy.warn_of_open_files(conf.conf)
     inside.install()
