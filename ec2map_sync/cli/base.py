@@ -1,6 +1,8 @@
 """What the commands have in common."""
 
 import argparse
+import errno
+import os
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Sequence
@@ -101,6 +103,8 @@ class Command(command.Command):
         """Returns in one line what went wrong."""
         if isinstance(error, Ec2MapError):
             return str(error)
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            return os.strerror(errno.ENOSPC)
         return (
             f"{type(error).__name__}: {one_line(error)} (this is a mistake "
             "in the program; --debug shows where)"

@@ -2,6 +2,8 @@
 
 import argparse
 import ast
+import os
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from importlib.metadata import EntryPoint, entry_points, version
@@ -114,7 +116,28 @@ def add_config_file(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the program."""
-    return Program().run(list(sys.argv[1:] if argv is None else argv))
+    try:
+        code = Program().run(list(sys.argv[1:] if argv is None else argv))
+    except SystemExit as ended:  # argparse has helped, or refused
+        if not isinstance(ended.code, int):
+            raise
+        code = ended.code
+    return written(code, config.PROJECT)
+
+
+def written(code: int, program: str) -> int:
+    """Makes sure that the output was taken; gives the exit code."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        # Python would try again at its end, and say so in its own words.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            return 128 + signal.SIGPIPE  # whoever read us has seen enough
+        if code != USAGE_ERROR:  # else something was said already
+            print(f"{program}: {error.strerror}", file=sys.stderr)
+        return USAGE_ERROR
+    return code
 
 
 if __name__ == "__main__":

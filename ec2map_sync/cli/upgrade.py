@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ec2map_sync import outages
 from ec2map_sync.broker import inside
+from ec2map_sync.cli.main import written
 from ec2map_sync.glance import listener
 from ec2map_sync.ledger import schema
 from ec2map_sync.region import Region
@@ -109,7 +110,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return COULD_NOT_CHECK
     # Where it looks for --json; its own main() would read no other options.
     upgradecheck.CONF = checks.config.conf
-    return upgradecheck.run(checks.config.conf)
+    code = upgradecheck.run(checks.config.conf)
+    return written(code, f"{PROJECT}-status")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from commands import SmallRegion
@@ -143,13 +144,12 @@ def test_a_full_disk_leaves_no_half_of_a_key(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_output_that_finds_no_room_is_one_line(region):
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("command", [("status",), ("id", str(UUID(int=1)))])
+def test_output_that_finds_no_room_is_one_line(region, unbuffered, command):
     done = execute(
-        '"$@" >/dev/full',
-        PROGRAM,
-        "status",
-        "--config-file",
-        region.config_file,
+        f'PYTHONUNBUFFERED={unbuffered} "$@" >/dev/full',
+        *(PROGRAM, "--config-file", region.config_file, *command),
         code=2,
     )
 
