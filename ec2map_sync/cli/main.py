@@ -127,6 +127,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def written(code: int, program: str) -> int:
     """Makes sure that the output was taken; gives the exit code."""
+    if sys.stdout is None:  # it is closed
+        return code
     try:
         sys.stdout.flush()
     except OSError as error:

@@ -156,6 +156,12 @@ def test_output_that_finds_no_room_is_one_line(region, unbuffered, command):
     assert done.stderr == "ec2map-sync: No space left on device\n"
 
 
+def test_output_that_goes_nowhere_is_one_line():
+    done = execute('"$@" >&-', PROGRAM, "id", str(UUID(int=1)), code=2)
+
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_whoever_reads_only_the_beginning_is_told_nothing(region):
     done = execute(
         '"$@" | head -n 1',
