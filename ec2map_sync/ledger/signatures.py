@@ -15,8 +15,9 @@ from ec2map_sync.sql.errors import again
 from ec2map_sync.sql.statements import batched
 
 HOUR = 3600 * 1_000_000
-_GIVEN_UP = ""
-"""Stands where another text would: nobody has signed this one."""
+_GIVEN_UP = "-"
+"""Stands before the former text, or alone, where what the region signs has
+begun anew since."""
 
 KEPT = 400 * 24 * HOUR
 """Microseconds: for how long one note of each hour is kept."""
@@ -34,13 +35,10 @@ class NoteSignature:
     at: Stamp
     """When it was signed, or heard of."""
     former: str | None = None
-    """What the region had signed of this moment before; empty where what it
-    signs has begun anew since."""
-
-    @property
-    def binds(self) -> bool:
-        """Whether the region would contradict itself by another note."""
-        return self.former != _GIVEN_UP
+    """What the region had signed of this moment before."""
+    binds: bool = True
+    """Whether the region would contradict itself by another note: not where
+    what it signs has begun anew since."""
 
     @property
     def note(self) -> Note:
@@ -67,7 +65,7 @@ class Signatures(Part):
         there = sa.select(tables.signatures).filter_by(**key)
         with self._writing.begin() as connection:
             row = connection.execute(there).one_or_none()
-            before = NoteSignature(**row._mapping) if row else None
+            before = _signature(row) if row else None
             if (
                 before
                 and before.binds
@@ -83,21 +81,20 @@ class Signatures(Part):
             if before and changed:
                 values["former"] = before.text
             elif before and not before.binds:
-                values["former"] = None
+                values["former"] = before.former
             note(connection, tables.signatures, key, values)
         return before if changed else None
 
     def give_up(self, region: str) -> None:
         """Lets nothing that a region has signed bind it any more.
 
-        What it signs begins anew. What its notes have superseded is
-        forgotten.
+        What it signs begins anew.
         """
+        former = sa.func.coalesce(_s.former, "")
         mine = sa.update(tables.signatures).where(
-            _s.region == region,
-            sa.func.coalesce(_s.former, "-") != _GIVEN_UP,
+            _s.region == region, sa.not_(former.startswith(_GIVEN_UP))
         )
-        self._write(mine.values(former=_GIVEN_UP))
+        self._write(mine.values(former=sa.literal(_GIVEN_UP) + former))
 
     def of(self, until: Stamp) -> list[NoteSignature]:
         """Returns who has signed what of a moment."""
@@ -142,8 +139,17 @@ class Signatures(Part):
 
     def _found(self, statement: sa.Select[Any]) -> list[NoteSignature]:
         ordered = statement.order_by(_s.until, _s.region)
-        rows = self._rows(ordered)
-        return [NoteSignature(**row._mapping) for row in rows]
+        return [_signature(row) for row in self._rows(ordered)]
+
+
+def _signature(row: sa.Row[Any]) -> NoteSignature:
+    values = dict(row._mapping)
+    former = values.pop("former")
+    return NoteSignature(
+        **values,
+        former=(former or "").removeprefix(_GIVEN_UP) or None,
+        binds=former is None or not former.startswith(_GIVEN_UP),
+    )
 
 
 def agreed_among(

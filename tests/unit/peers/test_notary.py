@@ -600,6 +600,26 @@ def test_what_was_signed_ahead_of_a_backup_binds_nobody_who_begins_anew(
         one.hear(two, *said)
 
 
+def test_what_was_superseded_before_one_began_anew_may_come_again(
+    regions, clock
+):
+    one, two = regions
+    first = two.sign(), two.said[1]
+    two.ledger.record([late(1)])
+    second = two.sign(), two.said[1]
+    two.ledger.statements.forget("two")
+    clock[0] += MINUTE
+    two.sign()
+    told = [first, second, two.said]
+
+    # A host is killed between its commits and the acknowledgement.
+    for said in told + told:
+        one.hear(two, *said)
+
+    assert one.ledger.statements.refused(["two"]) == {}
+    assert one.ledger.signatures.by("two", NOON).former
+
+
 @pytest.mark.parametrize("killed", [False, True])
 def test_one_that_signed_what_it_then_put_right_announces_itself(
     regions, clock, caplog, monkeypatch, killed
