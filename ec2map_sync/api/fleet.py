@@ -1,7 +1,5 @@
 """Regions by regions: who agrees with whom, as each of them says."""
 
-import json
-
 from ec2map_sync.api.answers import (
     PeerAnswer,
     RegionAnswer,
@@ -14,7 +12,7 @@ from ec2map_sync.monitor.views import (
     peer_views,
     seconds_since,
 )
-from ec2map_sync.protocol.seen import Seen, seen_from_json
+from ec2map_sync.protocol.seen import Seen
 from ec2map_sync.region import Region
 from ec2map_sync.rules.claims import Stamp
 
@@ -52,11 +50,10 @@ def _from_here(view: PeerView, count: int, now: Stamp) -> PeerAnswer:
 def _there(view: PeerView, now: Stamp) -> RegionAnswer:
     known = view.known
     heard = view.fresh_state in HEARD
-    seen = seen_from_json(json.loads(known.sees or "[]"))
     return RegionAnswer(
         name=view.name,
         told_at=moment(known.sent_at),
-        peers=[_told(one, now, heard=heard) for one in seen],
+        peers=[_told(one, now, heard=heard) for one in known.views],
     )
 
 

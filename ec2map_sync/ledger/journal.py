@@ -1,5 +1,6 @@
 """What a ledger remembers beside the set: peers and services."""
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,6 +8,7 @@ import sqlalchemy as sa
 
 from ec2map_sync.ledger import tables
 from ec2map_sync.ledger.part import Part, note
+from ec2map_sync.protocol.seen import Seen, seen_from_json
 from ec2map_sync.rules.claims import Stamp
 from ec2map_sync.rules.names import follower_of
 from ec2map_sync.rules.stamps import MAX_AHEAD
@@ -49,6 +51,11 @@ class PeerState:
     """When that was recorded there, by its clock."""
     echoed_at: Stamp | None = None
     """When we were told so, by ours."""
+
+    @property
+    def views(self) -> tuple[Seen, ...]:
+        """How it sees its peers."""
+        return seen_from_json(json.loads(self.sees or "[]"))
 
     @property
     def clock(self) -> str | None:

@@ -127,10 +127,17 @@ def seen_from_here(ledger: Ledger, bus: Bus, now: Stamp) -> list[Seen]:
             lag=claims_differing(view, count),
             canary=view.known.canary,
             canary_at=view.known.canary_at,
+            holds=_held_against(ledger, view) if view.contradicts else "",
         )
         for view in peer_views(ledger, bus, now)
         if view.state in STATES
     ]
+
+
+def _held_against(ledger: Ledger, view: PeerView) -> str:
+    """Returns what a peer contradicts, so that it may see what it has lost."""
+    known = ledger.statements.of(view.name)
+    return str(known.statement) if known else ""
 
 
 def _troubles(ledger: Ledger) -> dict[str, str]:

@@ -1,7 +1,9 @@
 """The notary: signs what its ledger knew, of the moments that all choose."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from operator import attrgetter
 
 from ec2map_sync.ledger import Ledger
 from ec2map_sync.ledger.roots import Roots
@@ -9,8 +11,9 @@ from ec2map_sync.ledger.signatures import HOUR, NoteSignature
 from ec2map_sync.peers.witness import say_superseded
 from ec2map_sync.protocol import wire
 from ec2map_sync.protocol.agreements import Terms, newest_moment
-from ec2map_sync.protocol.notes import Note, sign
-from ec2map_sync.protocol.statements import Position, first
+from ec2map_sync.protocol.notes import BadNote, Note, sign
+from ec2map_sync.protocol.signing import PublicKey
+from ec2map_sync.protocol.statements import Position, Statement, first
 from ec2map_sync.rules.claims import Print, Stamp
 from ec2map_sync.rules.names import NOTARY
 
@@ -112,8 +115,13 @@ class Notary:
         """States what is signed, after what was signed before."""
         region, length = self._pen.region, self._ledger.head().revision
         known = self._ledger.statements.of(region)
-        if known is None or self._begins_anew(known.position, found, former):
-            began = self._pen.clock()
+        lost = self._lost(known.position.statement if known else None)
+        if (
+            known is None
+            or lost
+            or self._begins_anew(known.position, found, former)
+        ):
+            began = max(self._pen.clock(), lost.began + 1 if lost else 0)
             made = first(region, began, length=length, text=note.text)
         else:
             made = known.position.statement.next(
@@ -123,6 +131,36 @@ class Notary:
             )
         self._ledger.statements.put(region, self._note(made.text), note)
         self._stated = made.place
+
+    def _lost(self, known: Statement | None) -> Statement | None:
+        """Returns the newest that was stated and that this ledger lacks.
+
+        It was restored, and nobody noticed; or by a clock that was set back,
+        it announced a beginning before the one that peers know. Either way
+        they refuse what follows, and say what we had signed.
+        """
+        place, text = (known.place, known.text) if known else ((0, 0), "")
+        held = (
+            one
+            for one in self._held()
+            if one.place >= place and one.text != text
+        )
+        return max(held, key=attrgetter("place"), default=None)
+
+    def _held(self) -> Iterator[Statement]:
+        """Gives what peers hold against us, if we have signed it."""
+        for state in self._ledger.journal.peer_states().values():
+            for view in state.views:
+                if view.name == self._pen.region and view.holds:
+                    with suppress(BadNote):
+                        yield self._own(view.holds)
+
+    def _own(self, said: str) -> Statement:
+        assert self._pen.key is not None
+        note, key = Note.parse(said.encode()), PublicKey(self._pen.key.public)
+        if not note.signers([(self._pen.region, key)]):
+            raise BadNote("it is not signed with our key")
+        return Statement.parse(note.text)
 
     def _begins_anew(
         self, known: Position, found: Terms, former: NoteSignature | None

@@ -1,14 +1,14 @@
 """How a region sees its peers, as it tells them with its heartbeats.
 
-Nothing is decided by it, so what is malformed is left out, and refuses no
-heartbeat.
+What is malformed is left out, and refuses no heartbeat: nothing is decided by
+it but what the one that is seen has signed itself.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from ec2map_sync.protocol.fields import is_text
+from ec2map_sync.protocol.fields import is_text, signed_text
 from ec2map_sync.rules.claims import Stamp
 
 MOST_SEEN = 64
@@ -33,15 +33,14 @@ class Seen:
     """When the newest of its canaries that is recorded there was made."""
     canary_at: Stamp | None = None
     """When it was recorded, by the clock there."""
+    holds: str = ""
+    """What the peer has stated last, as it has signed that, where what it
+    states now is refused for that."""
 
 
 def seen_to_json(views: Iterable[Seen]) -> list[list[Any]]:
     """Returns them as they stand in heartbeats."""
-    return [
-        [v.name, v.state, v.agrees_until, v.lag]
-        + ([v.canary, v.canary_at] if v.canary else [])
-        for v in views
-    ]
+    return [[v.name, v.state, v.agrees_until, v.lag, *_more(v)] for v in views]
 
 
 def seen_from_json(value: Any) -> tuple[Seen, ...]:
@@ -51,13 +50,20 @@ def seen_from_json(value: Any) -> tuple[Seen, ...]:
     return tuple(filter(None, map(_read, value[:MOST_SEEN])))
 
 
+def _more(view: Seen) -> list[Any]:
+    """Returns what many have nothing to say of."""
+    if view.holds:
+        return [view.canary, view.canary_at, view.holds]
+    return [view.canary, view.canary_at] if view.canary else []
+
+
 def _read(value: Any) -> Seen | None:
     match value:
         case [str(name), str(state), until, lag, *more] if (
             0 < len(name) <= _LONGEST and is_text(name) and state in STATES
         ):
-            # Releases of before say nothing of canaries.
-            canary, canary_at, *_ = *more, None, None
+            # Releases of before say nothing of canaries, or what they hold.
+            canary, canary_at, holds, *_ = *more, None, None, None
             return Seen(
                 name=name,
                 state=state,
@@ -65,6 +71,7 @@ def _read(value: Any) -> Seen | None:
                 lag=_number(lag),
                 canary=_number(canary),
                 canary_at=_number(canary_at),
+                holds=signed_text(holds),
             )
     return None
 

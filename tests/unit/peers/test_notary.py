@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import frozen
 import made
@@ -14,12 +15,14 @@ from ec2map_sync.agent.health import Memory
 from ec2map_sync.ledger import Ledger
 from ec2map_sync.ledger.bookkeeper import Bookkeeper
 from ec2map_sync.ledger.signatures import HOUR, KEPT, agreed_among
+from ec2map_sync.monitor.views import seen_from_here
 from ec2map_sync.peers.notary import Notary
 from ec2map_sync.peers.publisher import Publisher
 from ec2map_sync.peers.witness import LASTING, Contradiction, Witness
 from ec2map_sync.protocol import messages, wire
 from ec2map_sync.protocol.agreements import SETTLED, Terms
 from ec2map_sync.protocol.notes import BadNote, Note, sign
+from ec2map_sync.protocol.seen import Seen, seen_to_json
 from ec2map_sync.protocol.signing import PublicKey, SigningKey
 from ec2map_sync.protocol.statements import digest
 from ec2map_sync.rules.claims import Claim, SeenKind, Wanted
@@ -674,11 +677,79 @@ def test_one_that_lost_an_image_after_it_was_put_right_is_refused(
         one.hear(two)
 
 
-def test_one_that_is_restored_in_silence_is_refused(regions, clock):
+def tell(one, two):
+    """Let one's next heartbeat say how it sees two."""
+    bus = SimpleNamespace(
+        heartbeat_interval=1, peers=[SimpleNamespace(name=two.name)]
+    )
+    now = one.clock[0]
+    one.ledger.journal.note_peer(two.name, received_at=now)
+    sees = seen_to_json(seen_from_here(one.ledger, bus, now))
+    two.ledger.journal.note_peer(one.name, sees=json.dumps(sees))
+
+
+def test_one_that_is_restored_in_silence_is_refused_until_it_is_told(
+    regions, clock
+):
     one, two = signed_past_a_backup(regions, clock)
     two.start()  # and nothing has told it
-
     two.sign()
-
     with pytest.raises(Contradiction, match="two statements numbered 2"):
         one.hear(two)
+    tell(one, two)
+
+    for _ in range(2):
+        clock[0] += MINUTE
+        two.sign()
+        one.hear(two)
+        tell(one, two)
+
+    assert one.ledger.statements.refused(["two"]) == {}
+    assert two.position.statement.serial == 2
+
+
+def test_one_that_began_anew_by_a_clock_that_was_set_back_begins_later(
+    regions, clock
+):
+    one, two = regions
+    two.sign()
+    one.hear(two)
+    began = two.position.statement.began
+    two.ledger.statements.forget("two")
+    clock[0] -= MINUTE
+    two.sign()
+    one.hear(two)  # as if it came twice: nobody takes that amiss
+    clock[0] += 2 * MINUTE
+    two.sign()
+    with pytest.raises(Contradiction, match="a feed that it had given up"):
+        one.hear(two)
+    tell(one, two)
+
+    clock[0] += MINUTE
+    two.sign()
+    one.hear(two)
+
+    assert one.ledger.statements.refused(["two"]) == {}
+    assert two.position.statement.began > began
+    assert two.position.statement.serial == 1
+
+
+@pytest.mark.parametrize("liar", [False, True])
+def test_nobody_begins_anew_for_what_it_has_not_lost(regions, clock, liar):
+    one, two = regions
+    two.sign()
+    one.hear(two)
+    held = one.ledger.statements.of("two").statement
+    if liar:
+        later = replace(two.position.statement, serial=9).text
+        held = Note(text=later, signatures=(sign(later, "two", one.key),))
+    seen = Seen(name="two", state="agrees", holds=str(held))
+    two.ledger.journal.note_peer("one", sees=json.dumps(seen_to_json([seen])))
+
+    for _ in range(2):
+        two.ledger.record([late(two.position.statement.serial)])
+        clock[0] += MINUTE
+        two.sign()
+        one.hear(two)
+
+    assert two.position.statement.serial == 3

@@ -259,6 +259,7 @@ def test_how_peers_are_seen_stands_where_older_releases_do_not_look():
     views = (
         Seen(name="RegionTwo", state="agrees", agrees_until=AT, lag=0),
         Seen(name="RegionThree", state="silent"),
+        Seen(name="RegionFour", state="differs", holds="its note"),
     )
     heartbeat = replace(MESSAGES["heartbeat"], sees=views)
     headers, body = wire.encode(heartbeat, PEN)
@@ -269,6 +270,15 @@ def test_how_peers_are_seen_stands_where_older_releases_do_not_look():
         "sees": [
             ["RegionTwo", "agrees", AT, 0],
             ["RegionThree", "silent", None, None],
+            [
+                "RegionFour",
+                "differs",
+                None,
+                None,
+                None,
+                None,
+                "its note",
+            ],
         ]
     }
     assert received(headers, body) == heartbeat
@@ -285,6 +295,7 @@ def test_how_peers_are_seen_stands_where_older_releases_do_not_look():
         ([["x" * 65, "agrees", 1, 1]], 0),
         ([["x", "<b>", 1, 1]], 0),
         ([["x", "agrees", "1", -1], ["y", "late", True, 2**70, "new"]], 2),
+        ([["x", "late", {}, [], 0, 0, what] for what in (5, "\ud800")], 2),
         ([["x", "agrees", 1, 1]] * 1000, 64),
     ],
 )
@@ -297,6 +308,5 @@ def test_a_malformed_view_refuses_no_heartbeat(sees, read):
     assert replace(message, sees=()) == MESSAGES["heartbeat"]
     assert len(message.sees) == read
     if read == 2:
-        assert {(one.agrees_until, one.lag) for one in message.sees} == {
-            (None, None)
-        }
+        for one in message.sees:
+            assert (one.agrees_until, one.lag, one.holds) == (None, None, "")
