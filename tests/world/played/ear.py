@@ -14,7 +14,7 @@ _UNTRUE = re.compile(
     r"it was restored, and has not said so"
     r"|it has signed two statements numbered"
 )
-"""Who says that of an honest peer is right, or was not told."""
+"""That is said of nobody who could know that its ledger was restored."""
 
 
 class Ear(logging.Handler):
@@ -30,7 +30,8 @@ class Ear(logging.Handler):
             line = f"{task.process.name}: {record.levelname} {text}"
             nature.scheduler().trace(line)
             scheduler = nature.scheduler()
-            wrong = _TWISTED in text or _UNTRUE.search(text)
+            untrue = _UNTRUE.search(text) and not scheduler.unnoticed
+            wrong = _TWISTED in text or untrue
             if record.levelno >= logging.ERROR or wrong:
                 scheduler.mistakes.append(line)
             if _MISSED.search(text):

@@ -231,6 +231,8 @@ def restore(world: World, rng: Random) -> None:
         + ("restored" if backup else "lost, and made anew")
     )
     world.restored.add(region.name)
+    if backup and not region.notices(backup):
+        world.scheduler.unnoticed = True
     if rng.random() < 0.5:
         others = [one for one in world.regions if one is not region]
         shut_out(world, region, others, rng.choice([3, 15]))

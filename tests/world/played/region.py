@@ -271,6 +271,14 @@ class Host:
         """Writes the configuration of its agent."""
         self._file.write_text(text.replace("{state}", str(self._state)))
 
+    def remembers(self) -> int:
+        """Returns how far the ledger had come when it looked last."""
+        try:
+            text = (self._state / f"{self.region.name}.ledger").read_text()
+        except FileNotFoundError:
+            return 0
+        return int(json.loads(text)["revision"])
+
     def start(self) -> None:
         """Starts the agent."""
         self.up, self.ended = True, False
@@ -455,6 +463,14 @@ class Region:
             for process in host.processes.values()
             if process.alive
         ]
+
+    def notices(self, content: sqlite3.Connection) -> bool:
+        """Returns whether a host can tell a backup from the ledger's end.
+
+        What comes after the last look, and is lost, only peers know.
+        """
+        (revision,) = content.execute("SELECT revision FROM head").fetchone()
+        return any(host.remembers() > revision for host in self.hosts)
 
     def restore(self, content: sqlite3.Connection | None) -> None:
         """Puts a backup, or an empty ledger, in the ledger's place.

@@ -101,6 +101,8 @@ class Scheduler:
         self.blind = False
         """Whether a gate was opened without having heard from all, or may
         have been by what was a lie."""
+        self.unnoticed = False
+        """Whether a ledger was restored of which its hosts cannot know."""
         self.mistakes: list[str] = []
         """What the package has logged as an error of its own."""
 

@@ -283,6 +283,7 @@ class World:
         self.scheduler.missed.clear()
         self.scheduler.blind = self.tampered = self.attacked = False
         self.restored.clear()
+        self.scheduler.unnoticed = False
         self.adopting.clear()
         for region in self.regions:
             region.backups.append(region.ledger.copy())
