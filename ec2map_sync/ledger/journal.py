@@ -90,7 +90,9 @@ class Journal(Part):
         """Remembers some fields of a peer's `PeerState`.
 
         Later stamps follow a peer's newest, so that a new claim never comes
-        before one that is still on its way to us; not if it is absurd.
+        before one that is still on its way to us; not if it is absurd. A
+        claim that was stamped by a wrong clock is refused itself: all else
+        that the peer says of its claims still counts.
         """
         head = tables.head
         with self._writing.begin() as connection:

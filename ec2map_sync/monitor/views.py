@@ -192,7 +192,7 @@ def _view(
         if held
         else None
         if state == "agrees"
-        else _refused(refused, (known.total or 0) - count),
+        else _refused(refused, known, count, heard=state == "differs"),
         held=held,
         contradicts=contradicts is not None,
     )
@@ -213,7 +213,13 @@ def _held(entries: int) -> str:
     )
 
 
-def _refused(newest: Quarantined | None, lacking: int) -> str | None:
-    if newest is None or lacking <= 0:
-        return newest.reason if newest else None
+def _refused(
+    newest: Quarantined | None, known: PeerState, count: int, *, heard: bool
+) -> str | None:
+    # Why nothing is heard, nothing says that came before what was heard last.
+    if newest is None or not (heard or newest.at >= (known.received_at or 0)):
+        return None
+    lacking = (known.total or 0) - count
+    if lacking <= 0:
+        return newest.reason
     return f"refuses {lacking} claims of it: {newest.reason}"

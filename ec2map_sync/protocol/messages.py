@@ -225,27 +225,15 @@ def _heartbeat_to_json(message: Heartbeat) -> tuple[str, Json]:
 
 
 def _heartbeat_from_json(fields: Json, now: Stamp) -> Heartbeat:
-    limit = now + MAX_AHEAD
     return Heartbeat(
-        until=stamp(fields["until"], limit, "until"),
+        until=stamp(fields["until"], now + MAX_AHEAD, "until"),
         before=print_from_json(fields, "count", "sum"),
         total=print_from_json(fields, "total", "total_sum"),
-        newest=_newest(fields["newest"], limit),
+        newest=integer(fields["newest"], 0, 2**63, "newest"),
         note=signed_text(fields.get("note")),
         statement=signed_text(fields.get("statement")),
         sees=seen_from_json(fields.get("sees")),
     )
-
-
-def _newest(value: Any, limit: Stamp) -> Stamp:
-    """Reads the largest stamp of a ledger; one that is absurd says nothing.
-
-    A claim that was stamped by a wrong clock is refused itself. Were the
-    heartbeat refused as well, all that is missing besides would not be
-    found.
-    """
-    newest = integer(value, 0, 2**63, "newest")
-    return newest if newest < limit else 0
 
 
 def _compare_to_json(message: Compare) -> tuple[str, Json]:

@@ -3,9 +3,11 @@
 import pytest
 from commands import SmallRegion
 
-from ec2map_sync.ledger import ServiceState
+from ec2map_sync.ledger import Ledger, Quarantined, ServiceState
 from ec2map_sync.monitor.views import peer_views, seen_from_here
+from ec2map_sync.rules.names import source_of
 from ec2map_sync.settings.loading import load
+from ec2map_sync.sql.database import create_engine, parse_url
 
 SECOND = 1_000_000
 NOW = 1_767_225_600 * SECOND
@@ -66,3 +68,13 @@ def test_what_is_told_to_peers_is_how_they_are_seen(region):
 
     assert (told.name, told.state, told.lag) == ("RegionTwo", "agrees", 0)
     assert told.agrees_until == NOW - SECOND
+
+
+@pytest.mark.parametrize(("at", "why"), [(-1, None), (1, "forged")])
+def test_a_silent_peer_is_so_for_what_was_refused_since(region, at, why):
+    entry = Quarantined(source=source_of("RegionTwo"), reason="forged")
+    clock = NOW + at * SECOND
+    engine = create_engine(parse_url(region.url("ledger"), "ledger"))
+    Ledger(engine, region.scheme, lambda: clock).quarantine.put([entry])
+
+    assert view(region, 30).refused == why
