@@ -28,6 +28,9 @@ QUIET = 20.0
 """Seconds for which all has to stay as it must be."""
 DEADLINE = 300.0
 """Seconds after the last fault within which all is as it must be."""
+SIGNED = 75.0
+"""Seconds within which a region signs: that it has lost something comes to
+light by that."""
 LOOK = 3.0
 BROKEN = 110.0
 """Seconds after which `status` has to say that something is broken."""
@@ -215,6 +218,8 @@ class World:
         """
         self.heal()
         began = self.scheduler.now
+        if self.scheduler.unnoticed:
+            self.pass_time(SIGNED)
         while wrong := self._at_work() or self.wrong():
             if self.scheduler.now - began > DEADLINE:
                 raise Wrong(f"{DEADLINE:.0f} s after the last fault: {wrong}")
