@@ -46,7 +46,9 @@ def download(glance, image, kind):
     wait_until(lambda: glance.status(image) == "active", 60)
 
 
-@pytest.mark.parametrize("copy", [post, download])
+@pytest.mark.parametrize(
+    "copy", [download, pytest.param(post, marks=pytest.mark.long)]
+)
 def test_copies_made_in_reverse_order_have_the_same_ids(cloud, copy):
     one, two = cloud.regions
     before = {cell: two.rows(cell) for cell in two.cells}

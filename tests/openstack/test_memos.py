@@ -141,6 +141,7 @@ def test_a_row_that_comes_late_is_what_nova_says(cloud, nova, memcached):
         one.command("divergence", "resolve", "rewrite", image)
 
 
+@pytest.mark.long
 def test_a_rewritten_row_is_what_nova_says(cloud, nova, memcached):
     one = cloud.one
     option = f"memcached_servers = {memcached.address}"

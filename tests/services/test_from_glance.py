@@ -171,7 +171,15 @@ def cloud_of(request, broker, mariadb, directory, certificate):
     return make
 
 
-@pytest.mark.parametrize("tool", TOOLS)
+@pytest.mark.parametrize(
+    "tool",
+    [
+        tool
+        if tool in {"kolla-ansible", "rhoso", "devstack"}
+        else pytest.param(tool, marks=pytest.mark.long)
+        for tool in TOOLS
+    ],
+)
 def test_an_image_that_is_announced_so_gets_its_rows(cloud_of, tool):
     cloud = cloud_of(tool)
     images = [cloud.create()]  # with it, Glance makes its exchange
