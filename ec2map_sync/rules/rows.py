@@ -74,8 +74,7 @@ def classify(
     lower-cased key) that the row's number is settled for, each None if there
     is none; ``inserted`` whether the ledger remembers that we put it there.
     """
-    image = row.uuid.lower()
-    derivable = scheme.could_derive(image, row.number)
+    derivable = scheme.could_derive(row.uuid.lower(), row.number)
     if settled == row.number:
         return RowClass.OURS
     if settled is None and derivable:
@@ -83,17 +82,23 @@ def classify(
         return RowClass.LOST
     if derivable or inserted:
         return RowClass.STALE
-    if holder is not None and holder != image:
+    return class_of_others(row, holder=holder, known=settled is not None)
+
+
+def class_of_others(
+    row: SinkRow, *, holder: str | None, known: bool
+) -> RowClass:
+    """Returns what a row is that is none of ours (any more).
+
+    ``known`` is whether the ledger knows its image.
+    """
+    if holder is not None and holder != row.uuid.lower():
         return RowClass.TAKEN
-    return _of_nova(row.number, known=settled is not None)
-
-
-def _of_nova(number: int, *, known: bool) -> RowClass:
-    if number in DERIVED:
+    if row.number in DERIVED:
         return RowClass.FOREIGN
     if not known:
         return RowClass.UNKNOWN
-    return RowClass.LEGACY if number in LEGACY else RowClass.ON_DEMAND
+    return RowClass.LEGACY if row.number in LEGACY else RowClass.ON_DEMAND
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

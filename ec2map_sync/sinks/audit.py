@@ -3,7 +3,7 @@
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -16,6 +16,7 @@ from ec2map_sync.rules.rows import (
     Divergence,
     RowClass,
     SinkRow,
+    class_of_others,
     classify,
 )
 from ec2map_sync.running import counters
@@ -139,9 +140,13 @@ class Sweep:
         there = {row.number for row, kind in classes if kind is RowClass.OURS}
         held = self._ledger.held_between(after, upto, written)
         missing = self._wanted([n for n in held if n not in there])
-        stale = [row.number for row, kind in classes if kind is RowClass.STALE]
+        stale = {row for row, kind in classes if kind is RowClass.STALE}
         if missing or stale:
-            steps = self._writer.write(sorted({*missing, *stale}))
+            steps = self._writer.write(
+                sorted({*missing, *(row.number for row in stale)})
+            )
+            own = self._own_by_now(stale.difference(steps.remove))
+            classes = [(row, own.get(row, kind)) for row, kind in classes]
             # Where somebody's own row stands in the way, nothing was lost.
             missing = sorted({row.number for row in steps.add} & {*missing})
         found = self._diverging(classes)
@@ -162,6 +167,22 @@ class Sweep:
         self.tally.classes.update(kind for _, kind in classes)
         self.tally.missing += len(missing)
         counters.MISSING_ROWS.add(len(missing), self._sink.name)
+
+    def _own_by_now(
+        self, stale: Collection[SinkRow]
+    ) -> dict[SinkRow, RowClass]:
+        """Returns what rows of ours are that somebody has made his own.
+
+        They do not go: ec2-api's users go on with the ids that they have.
+        """
+        own = [r for r in stale if r.number in self._sink.numbers_of(r.uuid)]
+        holders = self._holders(row.number for row in own) if own else {}
+        return {
+            row: class_of_others(
+                row, holder=holders.get(row.number), known=True
+            )
+            for row in own
+        }
 
     def _note_made(self, classes: Iterable[tuple[SinkRow, RowClass]]) -> None:
         """Notes images of which Nova has made a row since the last look."""
@@ -191,7 +212,7 @@ class Sweep:
         self, rows: Sequence[SinkRow]
     ) -> list[tuple[SinkRow, RowClass]]:
         # First the one that puts right what is contradictory.
-        holders = self._ledger.numbered(row.number for row in rows)
+        holders = self._holders(row.number for row in rows)
         settled = self._ledger.numbers_of({r.uuid.lower() for r in rows})
         inserted = self._ledger.divergences.inserted(
             self._sink.name, (row.number for row in rows)
@@ -199,16 +220,20 @@ class Sweep:
         classes = []
         for row in rows:
             image = row.uuid.lower()
-            holder = holders.get(row.number)
             kind = classify(
                 row,
                 settled=settled.get(image),
-                holder=holder.uuid.lower() if holder and holder.uuid else None,
+                holder=holders.get(row.number),
                 scheme=self._ledger.scheme,
                 inserted=SinkRow(number=row.number, uuid=image) in inserted,
             )
             classes.append((row, kind))
         return classes
+
+    def _holders(self, numbers: Iterable[int]) -> dict[int, str]:
+        """Returns the images, as keys, for which numbers are settled."""
+        settled = self._ledger.numbered(numbers).items()
+        return {n: held.uuid.lower() for n, held in settled if held.uuid}
 
     def _diverging(
         self, classes: Sequence[tuple[SinkRow, RowClass]]

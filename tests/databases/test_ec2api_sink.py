@@ -7,7 +7,8 @@ import sqlalchemy as sa
 from ec2map_sync.ledger import Ledger, schema
 from ec2map_sync.rules.claims import Claim, SeenKind, Sighting, Wanted
 from ec2map_sync.rules.ec2id import Band, Kind, Scheme, format_id
-from ec2map_sync.rules.rows import SinkRow
+from ec2map_sync.rules.rows import RowClass, SinkRow
+from ec2map_sync.sinks import audit
 from ec2map_sync.sinks.audit import Sweep
 from ec2map_sync.sinks.ec2api import Ec2ApiSink
 from ec2map_sync.sinks.writer import Writer
@@ -264,6 +265,33 @@ def test_the_audit_puts_rows_back_and_sees_ids_of_every_kind(api):
 
     assert api.rows() == rows | {theirs: image(9)}
     assert sweep.tally.missing == 0
+
+
+@pytest.mark.parametrize("kind", [Kind.AMI, Kind.ARI])
+def test_a_row_that_was_adopted_and_has_moved_is_told(api, kind, monkeypatch):
+    monkeypatch.setattr(audit, "PAGE", 1)
+    late, early = rivals()
+    api.ledger.record([Claim(claimed_at=20, image=image(late), kind=AMI)])
+    api.write()
+    api.adopt(format_id(100))
+    claim = Claim(claimed_at=10, image=image(early), kind=SeenKind(1, kind))
+    api.ledger.record([claim])
+    rows = api.write()
+    sweep = Sweep(
+        api.ledger, api.sink, Writer(api.ledger, api.sink, rewrite=False)
+    )
+
+    for _ in range(2):
+        sweep.begin()
+        while not sweep.complete:
+            sweep.step()
+
+        (told,) = api.ledger.divergences.found({image(late)})
+        assert (told.number, told.row_class) == (100, RowClass.TAKEN)
+        assert told.settled == SMALL.probe(image(late), 1)
+    assert api.rows() == rows
+    assert rows[format_id(100)] == image(late)
+    assert (sweep.tally.new, sweep.tally.missing) == (0, 0)
 
 
 def test_rows_are_scanned_in_the_order_of_their_numbers(api):
