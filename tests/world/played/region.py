@@ -6,7 +6,7 @@ from a configuration file, a process each, started anew when one dies.
 
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from functools import cache, cached_property
@@ -97,6 +97,7 @@ _NOVA = (
     "deleted_at DATETIME, id INTEGER NOT NULL PRIMARY KEY, "
     "uuid VARCHAR(36) NOT NULL, deleted INTEGER)"
 )
+_INSERTED = "SELECT sink, number, image FROM inserted"
 _ANNALS = """
 CREATE TABLE played_annals (
     place INTEGER PRIMARY KEY,
@@ -482,13 +483,28 @@ class Region:
         up = [host for host in self.hosts if host.up]
         for host in up:
             host.kill()
+        before = self._inserted()
         if content is None:
             self.new_ledger()
         else:
             self.ledger.replace(content)
+        self._disown(before - self._inserted())
         self.turn_page()
         for host in up:
             host.start()
+
+    def _inserted(self) -> set[tuple[str, int, str]]:
+        """Returns rows which the ledger alone shows to be ours."""
+        with closing(sqlite3.connect(self.ledger.path)) as connection:
+            return set(connection.execute(_INSERTED))
+
+    def _disown(self, forgotten: Iterable[tuple[str, int, str]]) -> None:
+        """Lets such rows be nobody's: they stay, as Nova's own do."""
+        for sink, number, image in sorted(forgotten):
+            for cell in self.cells:
+                there = cell.rows().get(number, "").lower()
+                if cell.sink == sink and there == image:
+                    cell.made[number] = image
 
     def place(self) -> int:
         """Returns the last place of the annals."""
