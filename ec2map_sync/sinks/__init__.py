@@ -61,10 +61,16 @@ class Sink(Protocol):
         """Keeps the database's own numbers out of our band."""
 
     def scan(self, after: int, limit: int) -> list[SinkRow]:
-        """Reads rows by number, those above ``after``, without a lock."""
+        """Reads rows by number, those above ``after``, without a lock.
+
+        None of a number is left for the next page.
+        """
 
     def rows(self, numbers: Iterable[int]) -> dict[int, str]:
-        """Reads rows by primary key, without a lock: number -> UUID."""
+        """Reads rows by primary key, without a lock: number -> UUID.
+
+        Where a number has several, one of them.
+        """
 
     def numbers_of(self, uuid: str) -> list[int]:
         """Finds every row of an image; may read the whole table.

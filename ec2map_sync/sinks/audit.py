@@ -238,9 +238,10 @@ class Sweep:
     def _diverging(
         self, classes: Sequence[tuple[SinkRow, RowClass]]
     ) -> list[Divergence]:
-        noted = [(row, kind) for row, kind in classes if kind in _NOTED]
+        # One of each number: only ec2-api ever has two of others.
+        noted = {r.number: (r, kind) for r, kind in classes if kind in _NOTED}
         settled = self._ledger.numbers_of(
-            {row.uuid.lower() for row, _ in noted}
+            {row.uuid.lower() for row, _ in noted.values()}
         )
         return [
             Divergence(
@@ -250,7 +251,7 @@ class Sweep:
                 row_class=kind,
                 settled=settled.get(row.uuid.lower()),
             )
-            for row, kind in noted
+            for row, kind in noted.values()
         ]
 
     def _rewrite(self, found: Sequence[Divergence]) -> list[Divergence]:

@@ -218,23 +218,24 @@ class Ec2ApiSink:
         """Does nothing: ec2-api draws its ids at random."""
 
     def scan(self, after: int, limit: int) -> list[SinkRow]:
-        """Reads rows of images by number, one of each.
+        """Reads rows of images by number; of the last one, all that it has.
 
         Ids have one width, so that they sort as their numbers do.
         """
-        rows: dict[int, SinkRow] = {}
         with self._engine.connect() as connection:
-            for kind in Kind:
-                for row in self._of_kind(connection, kind, after, limit):
-                    rows.setdefault(row.number, row)
-        return [rows[number] for number in sorted(rows)[:limit]]
+            rows = sorted(
+                row
+                for kind in Kind
+                for row in self._of_kind(connection, kind, after, limit)
+            )
+        if len(rows) <= limit:
+            return rows
+        last = rows[limit - 1].number
+        return [row for row in rows if row.number <= last]
 
     def rows(self, numbers: Iterable[int]) -> dict[int, str]:
-        """Reads rows by primary key, whatever their kind."""
-        ids = [format_id(number, kind) for number in numbers for kind in Kind]
-        with self._engine.connect() as connection:
-            rows = select_in(connection, _ITEMS, items.c.id, ids)
-            return {parse_id(i)[1]: uuid or "" for i, uuid in rows}
+        """Reads rows by primary key, one of each number, of whatever kind."""
+        return {number: uuid for uuid, number in self._under(numbers)}
 
     def numbers_of(self, uuid: str) -> list[int]:
         """Finds the row of an image: os_id is unique."""
@@ -256,7 +257,14 @@ class Ec2ApiSink:
 
     def seen(self, numbers: Iterable[int]) -> dict[str, int]:
         """Returns which of these an image has: one at most."""
-        return {uuid: number for number, uuid in self.rows(numbers).items()}
+        return dict(self._under(numbers))
+
+    def _under(self, numbers: Iterable[int]) -> Iterator[tuple[str, int]]:
+        ids = [format_id(number, kind) for number in numbers for kind in Kind]
+        with self._engine.connect() as connection:
+            rows = select_in(connection, _ITEMS, items.c.id, ids)
+            for id_, uuid in rows:
+                yield uuid or "", parse_id(id_)[1]
 
     def _of_kind(
         self, connection: Connection, kind: Kind, after: int, limit: int

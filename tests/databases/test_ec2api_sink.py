@@ -11,6 +11,7 @@ from ec2map_sync.rules.rows import RowClass, SinkRow
 from ec2map_sync.sinks import audit
 from ec2map_sync.sinks.audit import Sweep
 from ec2map_sync.sinks.ec2api import Ec2ApiSink
+from ec2map_sync.sinks.verify import SinkCheck
 from ec2map_sync.sinks.writer import Writer
 from ec2map_sync.sql.database import create_engine, parse_url
 
@@ -267,7 +268,7 @@ def test_the_audit_puts_rows_back_and_sees_ids_of_every_kind(api):
     assert sweep.tally.missing == 0
 
 
-@pytest.mark.parametrize("kind", [Kind.AMI, Kind.ARI])
+@pytest.mark.parametrize("kind", [Kind.AMI, Kind.ARI, Kind.AKI])
 def test_a_row_that_was_adopted_and_has_moved_is_told(api, kind, monkeypatch):
     monkeypatch.setattr(audit, "PAGE", 1)
     late, early = rivals()
@@ -292,6 +293,12 @@ def test_a_row_that_was_adopted_and_has_moved_is_told(api, kind, monkeypatch):
     assert api.rows() == rows
     assert rows[format_id(100)] == image(late)
     assert (sweep.tally.new, sweep.tally.missing) == (0, 0)
+    lacking = [
+        SMALL.probe(image(late), 1),
+        *([100] if kind is Kind.AMI else []),
+    ]
+    check = SinkCheck(api.ledger, api.sink, sleep=lambda _seconds: None)
+    assert [d.number for d in check.run().differences] == sorted(lacking)
 
 
 def test_rows_are_scanned_in_the_order_of_their_numbers(api):
