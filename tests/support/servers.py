@@ -797,8 +797,25 @@ class Galera(MariaDB):
         return found[1] if found else NOWHERE
 
     def start(self) -> None:
-        """Start it; of the first node, keep what others begin with."""
-        super().start()
+        """Start it; of the first node, keep what others begin with.
+
+        Where the others take themselves for the smaller part, for one that
+        was killed has forgotten who it was, the first of them goes on.
+        """
+        try:
+            super().start()
+        except ServerError as error:
+            others = (n for n in self._cluster if n.pid is not None)
+            primary = next((n for n in others if n is not self), None)
+            if primary is None or "reach primary view" not in str(error):
+                raise
+            size = "SHOW STATUS LIKE 'wsrep_cluster_size'"
+            # Else it would still wait for the one that has just failed.
+            wait_until(lambda: primary.execute(size)[0][1] == "1", 30)
+            primary.execute(
+                "SET GLOBAL wsrep_provider_options = 'pc.bootstrap=YES'"
+            )
+            super().start()
         copy = self.directory / "copy"
         if self is self._cluster[0] and not copy.exists():
             self.keep_a_copy()
