@@ -176,10 +176,14 @@ def expected(
 def diverging(
     own: Mapping[str, str], numbers: Mapping[str, int]
 ) -> set[tuple[int, str]]:
-    """Returns which of ec2-api's rows operators have to be told of."""
+    """Returns which of ec2-api's rows operators have to be told of.
+
+    Of an image that nobody has claimed (any more): in our band only.
+    """
     rows = {(parse_id(id_)[1], image) for id_, image in own.items()}
     return {
         (number, image)
         for number, image in rows
-        if image in numbers and numbers[image] != number
+        if numbers.get(image) != number
+        and (image in numbers or number in DERIVED)
     }

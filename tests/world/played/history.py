@@ -11,10 +11,10 @@ from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
 
-from played import crowd, customers, lies, nature, sizes
+from played import crowd, customers, guests, lies, nature, sizes
 from played.happenings import ACTS, Act
 from played.scheduler import BEGIN
-from played.world import World, has_ec2api, has_liar
+from played.world import World, has_ec2api, has_liar, has_memcached
 
 DAYS = 3
 PER_DAY = 20
@@ -57,6 +57,7 @@ def planned(seed: int, days: int) -> list[list[Happening]]:
         *ACTS,
         *(customers.ACTS if has_ec2api(seed) else ()),
         *(lies.ACTS if has_liar(seed) else ()),
+        *(guests.ACTS if has_memcached(seed) else ()),
     ]
     acts, often = zip(*some, strict=True)
     return [

@@ -53,6 +53,7 @@ def complaints(regions: Sequence[Region], scheme: Scheme) -> Iterator[str]:
             )
         yield from _items(region, "1, 5:", common, mapping)
         yield from _undiverged(region, mapping)
+        yield from _remembered(region, mapping)
         yield from _behind(region)
 
 
@@ -193,6 +194,21 @@ def _items(
         expected = ec2api.expected(api.own, numbers, _kinds(claims))
         what = f"{what} the rows of {region.name}, ec2-api"
         yield from differing(api.rows(), expected, what)
+
+
+def _remembered(region: Region, numbers: Mapping[str, int]) -> Iterator[str]:
+    """Says of which images guests are told what is neither settled nor read.
+
+    Nova reads the first of an image's rows, which may be its own.
+    """
+    ids = region.memcached.ids if region.memcached is not None else {}
+    for image, number in ids.items():
+        read = {cell.first_of(image.lower()) for cell in region.cells}
+        if number not in read | {numbers.get(image.lower())}:
+            yield (
+                f"1: guests of {region.name} are told {number} of {image}, "
+                f"and it has {read}"
+            )
 
 
 def _undiverged(region: Region, numbers: Mapping[str, int]) -> Iterator[str]:

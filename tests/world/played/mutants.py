@@ -19,6 +19,7 @@ from ec2map_sync.glance import audit as glance_audit, listener
 from ec2map_sync.ledger import feeds, journal, recording, statements
 from ec2map_sync.ledger.journal import Journal
 from ec2map_sync.ledger.ledger import Ledger
+from ec2map_sync.ledger.memos import Memos
 from ec2map_sync.monitor import status, views
 from ec2map_sync.peers import (
     agreement,
@@ -36,7 +37,7 @@ from ec2map_sync.rules import claims
 from ec2map_sync.rules.ec2id import Kind
 from ec2map_sync.rules.names import EC2API
 from ec2map_sync.running import loop
-from ec2map_sync.sinks import audit, ec2api, nova, writer
+from ec2map_sync.sinks import audit, ec2api, memos, nova, writer
 
 Mutant = Callable[[], None]
 
@@ -396,6 +397,21 @@ def useless_answer_ends_it() -> None:
     """Who answers that there is more to be told is not asked again."""
     put(compare, "_failed", lambda *_args: [])
     put(compare.Pull, "_differing", lambda _self, _ranges: [])
+
+
+# What Nova remembers in memcached, where it has one.
+
+
+@mutant
+def nothing_is_to_be_forgotten() -> None:
+    """Nobody notes of which images Nova may remember another id."""
+    put(Memos, "note", lambda *_args: None)
+
+
+@mutant
+def forgotten_once() -> None:
+    """What Nova remembers is deleted once, not for as long as it may read."""
+    put(memos, "AGAIN", 0.0)
 
 
 # ec2-api's table, where a region has one.

@@ -32,6 +32,7 @@ from ec2map_sync.settings.services import SERVICES
 from ec2map_sync.sql.database import create_engine, parse_url
 from played import nature
 from played.ec2api import Ec2Api
+from played.memcached import Memcached
 from played.rabbit import Broker
 from played.scheduler import Clock, Process, Scheduler
 from played.sqlite import Database
@@ -97,6 +98,7 @@ _NOVA = (
     "deleted_at DATETIME, id INTEGER NOT NULL PRIMARY KEY, "
     "uuid VARCHAR(36) NOT NULL, deleted INTEGER)"
 )
+MEMCACHED = 11211
 _INSERTED = "SELECT sink, number, image FROM inserted"
 _ANNALS = """
 CREATE TABLE played_annals (
@@ -183,6 +185,13 @@ class Cell:
         found = dict(connection.execute("SELECT id, uuid FROM s3_images"))
         connection.close()
         return found
+
+    def first_of(self, image: str) -> int | None:
+        """Returns what Nova reads of an image: the first of its rows."""
+        rows = self.rows().items()
+        return min(
+            (n for n, uuid in rows if uuid.lower() == image), default=None
+        )
 
     def lose(self, numbers: Sequence[int]) -> None:
         """Forgets rows, as a restored server does."""
@@ -370,6 +379,7 @@ class Region:
         self.new_ledger()
         self.cells: list[Cell] = []
         self.ec2api: Ec2Api | None = None
+        self.memcached: Memcached | None = None
         self.hosts: list[Host] = []
         self.backups: list[sqlite3.Connection] = []
         self.since = 0
@@ -404,6 +414,10 @@ class Region:
         path = self.directory / f"{self.name}.ec2api"
         self.ec2api = Ec2Api(Database(path, self.scheduler))
 
+    def add_memcached(self) -> None:
+        """Adds a memcached, where Nova remembers."""
+        self.memcached = Memcached(f"{self.name}:{MEMCACHED}")
+
     @property
     def sinks(self) -> list[Cell | Ec2Api]:
         """All that the Writer writes into."""
@@ -433,6 +447,8 @@ class Region:
             cells=",".join(cell.name for cell in self.cells),
             evictions=self.evictions,
         )
+        if self.memcached is not None:
+            text += f"memcached_servers = {self.memcached.name}\n"
         if self.audited:
             text += _GLANCE.format(name=self.name)
         for cell in self.cells:
@@ -483,12 +499,14 @@ class Region:
         up = [host for host in self.hosts if host.up]
         for host in up:
             host.kill()
-        before = self._inserted()
+        before, noted = self._inserted(), self._noted()
         if content is None:
             self.new_ledger()
         else:
             self.ledger.replace(content)
         self._disown(before - self._inserted())
+        if self.memcached is not None:
+            self.memcached.flush(noted - self._noted())
         self.turn_page()
         for host in up:
             host.start()
@@ -497,6 +515,12 @@ class Region:
         """Returns rows which the ledger alone shows to be ours."""
         with closing(sqlite3.connect(self.ledger.path)) as connection:
             return set(connection.execute(_INSERTED))
+
+    def _noted(self) -> set[str]:
+        """Returns images of which Nova may have to forget something."""
+        with closing(sqlite3.connect(self.ledger.path)) as connection:
+            found = connection.execute("SELECT image FROM memos")
+            return {image for (image,) in found}
 
     def _disown(self, forgotten: Iterable[tuple[str, int, str]]) -> None:
         """Lets such rows be nobody's: they stay, as Nova's own do."""

@@ -1,6 +1,15 @@
 """Puts the world in the place of all that the package would meet outside."""
 
-from played import ear, listening, locks, nature, rabbit, region, sqlite
+from played import (
+    ear,
+    listening,
+    locks,
+    memcached,
+    nature,
+    rabbit,
+    region,
+    sqlite,
+)
 
 
 def install() -> None:
@@ -9,6 +18,7 @@ def install() -> None:
     listening.install()
     rabbit.install()
     sqlite.install()
+    memcached.install()
     locks.install()
     region.install()
     ear.listen()

@@ -22,6 +22,8 @@ CROWDED = 100
 """Messages of a batch there."""
 EC2API = 0.25
 """Of so many worlds, regions have an ec2-api."""
+MEMCACHED = 0.25
+"""In so many worlds Nova has a memcached."""
 LIAR = 0.2
 """In so many worlds somebody lies."""
 QUIET = 20.0
@@ -47,6 +49,11 @@ def has_ec2api(seed: int) -> bool:
 def has_liar(seed: int) -> bool:
     """Returns whether somebody lies in a world, with a region's own key."""
     return Random(f"liar {seed}").random() < LIAR
+
+
+def has_memcached(seed: int) -> bool:
+    """Returns whether Nova remembers ids in memcached."""
+    return Random(f"memcached {seed}").random() < MEMCACHED
 
 
 class World:
@@ -107,6 +114,9 @@ class World:
         if has_ec2api(seed) and not images:
             for region in self.regions[: rng.choice([1, 2, MOST_REGIONS])]:
                 region.add_ec2api()
+        if has_memcached(seed):
+            for region in self.regions:
+                region.add_memcached()
         if has_liar(seed) and not images:
             most = rng.choice([1, 3])
             for region in self.regions:
@@ -167,6 +177,8 @@ class World:
                 connection.resume()
             for database in region.databases:
                 database.up, database.read_only = True, False
+            if region.memcached is not None:
+                region.memcached.up = True
             for host in region.hosts:
                 if not host.is_whole:
                     host.kill()
