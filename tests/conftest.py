@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import hypothesis
 import pytest
+from certificates import read_once
 from patience import within
 from servers import Epmd, MariaDB, PostgreSQL, RabbitMQ, RabbitMQ4
 from xdist.scheduler import LoadFileScheduling
@@ -30,6 +31,7 @@ class OneCloud(LoadFileScheduling):
 
 
 def pytest_configure() -> None:
+    read_once()
     # Under nohup, and in the background of a shell, SIGINT is ignored, and
     # so it would be in the programs that are to be interrupted. What has a
     # handler is back to the default in every child.

@@ -1,9 +1,12 @@
-"""Certificates that nobody has signed but their own key."""
+"""Certificates that nobody has signed but their own key; and the machine's."""
 
 import datetime
 import ipaddress
+from functools import wraps
 from pathlib import Path
+from typing import Any
 
+import pymysql
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -40,3 +43,23 @@ def make_certificate(path: Path, *addresses: str) -> Path:
         )
     )
     return path
+
+
+def read_once() -> None:
+    """Let PyMySQL read the machine's certificates once in this process.
+
+    For connections without TLS it reads all of them each time, which was
+    half of what tests that look into databases cost.
+    """
+    make = pymysql.Connection._create_ssl_ctx
+    made: list[Any] = []
+
+    @wraps(make)
+    def shared(self: object, given: Any) -> Any:
+        if given:
+            return make(self, given)
+        if not made:
+            made.append(make(self, given))
+        return made[0]
+
+    pymysql.Connection._create_ssl_ctx = shared

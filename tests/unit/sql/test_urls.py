@@ -4,6 +4,7 @@ import ssl
 from urllib.parse import quote
 
 import psycopg
+import pymysql
 import pytest
 import sqlalchemy as sa
 from certificates import make_certificate
@@ -409,6 +410,9 @@ def test_certificates_of_the_machine_are_read_once(monkeypatch):
     """Not with each attempt to connect, each of which would keep them."""
     made = []
     monkeypatch.setattr(database, "_SHARED", [])
+    # The tests' own connections read them once, too.
+    make = pymysql.Connection._create_ssl_ctx.__wrapped__
+    monkeypatch.setattr(pymysql.Connection, "_create_ssl_ctx", make)
     original = ssl.create_default_context
     monkeypatch.setattr(
         ssl,
