@@ -26,6 +26,7 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "support")]
 
 from announcer import Announced, Announcer  # noqa: E402
+from certificates import read_once  # noqa: E402
 from chaos_stand import NAMES, Stand  # noqa: E402
 from checker import Watch  # noqa: E402
 from doing import QUIET, SHOWN, Chaos  # noqa: E402
@@ -165,6 +166,7 @@ def interrupted(number: int, _frame: FrameType | None) -> None:
 
 def main() -> int:
     """Run it all, and leave nothing but the logs of what went wrong."""
+    read_once()
     options = parsed()
     if options.kinds:
         for name, kind in KINDS.items():
