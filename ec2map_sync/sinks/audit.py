@@ -175,8 +175,12 @@ class Sweep:
 
         They do not go: ec2-api's users go on with the ids that they have.
         """
-        own = [r for r in stale if r.number in self._sink.numbers_of(r.uuid)]
-        holders = self._holders(row.number for row in own) if own else {}
+        if not stale:
+            return {}
+        # By primary key: Nova has no index on uuid.
+        there = self._sink.seen(row.number for row in stale)
+        own = [row for row in stale if there.get(row.uuid) == row.number]
+        holders = self._holders(row.number for row in own)
         return {
             row: class_of_others(
                 row, holder=holders.get(row.number), known=True
