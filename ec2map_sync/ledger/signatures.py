@@ -148,7 +148,8 @@ def _signature(row: sa.Row[Any]) -> NoteSignature:
     return NoteSignature(
         **values,
         former=(former or "").removeprefix(_GIVEN_UP) or None,
-        binds=former is None or not former.startswith(_GIVEN_UP),
+        # So it was of old where there was no text.
+        binds=former != "" and not (former or "").startswith(_GIVEN_UP),
     )
 
 

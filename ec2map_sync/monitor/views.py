@@ -216,8 +216,11 @@ def _held(entries: int) -> str:
 def _refused(
     newest: Quarantined | None, known: PeerState, count: int, *, heard: bool
 ) -> str | None:
+    if newest is None:
+        return None
     # Why nothing is heard, nothing says that came before what was heard last.
-    if newest is None or not (heard or newest.at >= (known.received_at or 0)):
+    since = newest.at + CLOCK_TOLERANCE * 1_000_000
+    if not heard and since < (known.received_at or 0):
         return None
     lacking = (known.total or 0) - count
     if lacking <= 0:

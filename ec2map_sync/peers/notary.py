@@ -1,5 +1,6 @@
 """The notary: signs what its ledger knew, of the moments that all choose."""
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -13,9 +14,23 @@ from ec2map_sync.protocol import wire
 from ec2map_sync.protocol.agreements import Terms, newest_moment
 from ec2map_sync.protocol.notes import BadNote, Note, sign
 from ec2map_sync.protocol.signing import PublicKey
-from ec2map_sync.protocol.statements import Position, Statement, first
+from ec2map_sync.protocol.statements import (
+    Position,
+    Statement,
+    first,
+    lacks,
+)
 from ec2map_sync.rules.claims import Print, Stamp
 from ec2map_sync.rules.names import NOTARY
+from ec2map_sync.rules.stamps import iso, time_of
+
+LOG = logging.getLogger(__name__)
+
+LATELY = 3600.0
+OFTEN = 3
+"""How often a region may have lost something within so many seconds. Two
+ledgers that both sign with its key would take turns: that is to stay refused.
+"""
 
 
 class Notary:
@@ -50,6 +65,8 @@ class Notary:
         """The full hour that is still to be looked at."""
         self._thinned: int | None = None
         self._stated: tuple[Stamp, int] = (0, 0)
+        self._losses: list[float] = []
+        """When peers lately held against us what this ledger had lost."""
 
     def step(self) -> None:
         """Signs what is to be signed now, unless another host does."""
@@ -115,13 +132,14 @@ class Notary:
         """States what is signed, after what was signed before."""
         region, length = self._pen.region, self._ledger.head().revision
         known = self._ledger.statements.of(region)
-        lost = self._lost(known.position.statement if known else None)
+        last = known.position.statement if known else None
+        lost = self._lost(last)
         if (
             known is None
             or lost
             or self._begins_anew(known.position, found, former)
         ):
-            began = max(self._pen.clock(), lost.began + 1 if lost else 0)
+            began = self._beginning(last, lost)
             made = first(region, began, length=length, text=note.text)
         else:
             made = known.position.statement.next(
@@ -132,6 +150,10 @@ class Notary:
         self._ledger.statements.put(region, self._note(made.text), note)
         self._stated = made.place
 
+    def _beginning(self, *before: Statement | None) -> Stamp:
+        """Returns a time by our clock, but after all beginnings so far."""
+        return max([self._pen.clock(), *(s.began + 1 for s in before if s)])
+
     def _lost(self, known: Statement | None) -> Statement | None:
         """Returns the newest that was stated and that this ledger lacks.
 
@@ -139,13 +161,21 @@ class Notary:
         it announced a beginning before the one that peers know. Either way
         they refuse what follows, and say what we had signed.
         """
-        place, text = (known.place, known.text) if known else ((0, 0), "")
-        held = (
-            one
-            for one in self._held()
-            if one.place >= place and one.text != text
+        held = (s for s in self._held() if known is None or lacks(known, s))
+        lost = max(held, key=attrgetter("place"), default=None)
+        now = self._monotonic()
+        self._losses = [at for at in self._losses if now - at < LATELY]
+        if lost is None or len(self._losses) == OFTEN:
+            return None
+        self._losses.append(now)
+        LOG.warning(
+            "peers know what was signed here, and this ledger has lost it: "
+            "statement %d of %s; what is signed begins anew, see 'ec2map-sync "
+            "agreement history'",
+            lost.serial,
+            iso(time_of(lost.began), exact=False),
         )
-        return max(held, key=attrgetter("place"), default=None)
+        return lost
 
     def _held(self) -> Iterator[Statement]:
         """Gives what peers hold against us, if we have signed it."""

@@ -5,9 +5,6 @@ from typing import Any
 from ec2map_sync.rules.claims import Stamp
 from ec2map_sync.rules.errors import BadMessage
 
-MAX_SIGNED = 2048
-"""Characters of a note in a heartbeat; one with its signature has 300."""
-
 
 def integer(value: Any, low: int, high: int, what: str) -> int:
     """Reads an integer from ``low`` on, below ``high``.
@@ -47,15 +44,6 @@ def list_of(value: Any) -> list[Any]:
     if not isinstance(value, list):
         raise TypeError("a list is missing")
     return value
-
-
-def signed_text(value: Any) -> str:
-    """Reads a note; what is none spoils the rest of a message as little.
-
-    Who has signed what is looked at by who keeps it.
-    """
-    fits = is_text(value) and len(value) <= MAX_SIGNED
-    return value if fits else ""
 
 
 def is_text(value: Any) -> bool:

@@ -5,12 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ec2map_sync.protocol.fields import (
-    integer,
-    list_of,
-    signed_text,
-    stamp,
-)
+from ec2map_sync.protocol.fields import integer, is_text, list_of, stamp
 from ec2map_sync.protocol.seen import Seen, seen_from_json, seen_to_json
 from ec2map_sync.protocol.spans import (
     print_from_json,
@@ -41,6 +36,8 @@ MAX_ASKED = 64
 """
 MAX_PARTS = 32 * MAX_ASKED
 """Ranges in an answer: each that was asked may come in as many parts."""
+MAX_SIGNED = 2048
+"""Characters of a note in a heartbeat; one with its signature has 300."""
 MAX_BAD = 100
 """Bad claims of one message that are kept, each by itself."""
 
@@ -230,10 +227,19 @@ def _heartbeat_from_json(fields: Json, now: Stamp) -> Heartbeat:
         before=print_from_json(fields, "count", "sum"),
         total=print_from_json(fields, "total", "total_sum"),
         newest=integer(fields["newest"], 0, 2**63, "newest"),
-        note=signed_text(fields.get("note")),
-        statement=signed_text(fields.get("statement")),
+        note=_signed(fields.get("note")),
+        statement=_signed(fields.get("statement")),
         sees=seen_from_json(fields.get("sees")),
     )
+
+
+def _signed(value: Any) -> str:
+    """Reads a note; what is none spoils the rest of a heartbeat as little.
+
+    Who has signed what is looked at by who keeps it.
+    """
+    fits = is_text(value) and len(value) <= MAX_SIGNED
+    return value if fits else ""
 
 
 def _compare_to_json(message: Compare) -> tuple[str, Json]:

@@ -8,13 +8,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from ec2map_sync.protocol.fields import is_text, signed_text
+from ec2map_sync.protocol.fields import is_text
 from ec2map_sync.rules.claims import Stamp
 
 MOST_SEEN = 64
 """Peers that are told of, and read."""
 _LONGEST = 64
 _LARGEST = 2**62
+_MOST_HELD = 512
+"""Characters of a statement with its signature: it has 450 at most."""
 
 STATES = ("agrees", "differs", "late", "silent", "never heard")
 """How a peer may be seen."""
@@ -47,7 +49,8 @@ def seen_from_json(value: Any) -> tuple[Seen, ...]:
     """Reads what can be understood."""
     if not isinstance(value, list):
         return ()
-    return tuple(filter(None, map(_read, value[:MOST_SEEN])))
+    views = filter(None, map(_read, value[:MOST_SEEN]))
+    return tuple({view.name: view for view in views}.values())
 
 
 def _more(view: Seen) -> list[Any]:
@@ -71,7 +74,7 @@ def _read(value: Any) -> Seen | None:
                 lag=_number(lag),
                 canary=_number(canary),
                 canary_at=_number(canary_at),
-                holds=signed_text(holds),
+                holds=_statement(holds),
             )
     return None
 
@@ -79,3 +82,8 @@ def _read(value: Any) -> Seen | None:
 def _number(value: Any) -> int | None:
     good = type(value) is int and 0 <= value < _LARGEST
     return value if good else None
+
+
+def _statement(value: Any) -> str:
+    good = is_text(value) and len(value) <= _MOST_HELD
+    return value if good else ""

@@ -118,6 +118,16 @@ class Position:
     terms: Terms
 
 
+def lacks(known: Statement, held: Statement) -> bool:
+    """Returns whether who knows one as its newest has lost another one.
+
+    Both are its own. In one feed, what comes later is no shorter.
+    """
+    return (held.place >= known.place and held.text != known.text) or (
+        held.began == known.began and held.length > known.length
+    )
+
+
 def contradiction(
     known: Position, said: Position, same: Terms | None
 ) -> str | None:

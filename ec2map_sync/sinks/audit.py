@@ -181,9 +181,12 @@ class Sweep:
         there = self._sink.seen(row.number for row in stale)
         own = [row for row in stale if there.get(row.uuid) == row.number]
         holders = self._holders(row.number for row in own)
+        known = self._ledger.numbers_of({row.uuid.lower() for row in own})
         return {
             row: class_of_others(
-                row, holder=holders.get(row.number), known=True
+                row,
+                holder=holders.get(row.number),
+                known=row.uuid.lower() in known,
             )
             for row in own
         }
@@ -242,8 +245,12 @@ class Sweep:
     def _diverging(
         self, classes: Sequence[tuple[SinkRow, RowClass]]
     ) -> list[Divergence]:
-        # One of each number: only ec2-api ever has two of others.
-        noted = {r.number: (r, kind) for r, kind in classes if kind in _NOTED}
+        # The first of each number: only ec2-api ever has two of others.
+        noted = {
+            row.number: (row, kind)
+            for row, kind in reversed(classes)
+            if kind in _NOTED
+        }
         settled = self._ledger.numbers_of(
             {row.uuid.lower() for row, _ in noted.values()}
         )

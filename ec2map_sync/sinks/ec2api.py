@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from operator import attrgetter
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -223,11 +224,12 @@ class Ec2ApiSink:
         Ids have one width, so that they sort as their numbers do.
         """
         with self._engine.connect() as connection:
-            rows = sorted(
+            rows = [
                 row
                 for kind in Kind
                 for row in self._of_kind(connection, kind, after, limit)
-            )
+            ]
+        rows.sort(key=attrgetter("number"))  # and of one, by their kinds
         if len(rows) <= limit:
             return rows
         last = rows[limit - 1].number

@@ -70,7 +70,9 @@ def test_what_is_told_to_peers_is_how_they_are_seen(region):
     assert told.agrees_until == NOW - SECOND
 
 
-@pytest.mark.parametrize(("at", "why"), [(-1, None), (1, "forged")])
+@pytest.mark.parametrize(
+    ("at", "why"), [(-70, None), (-1, "forged"), (1, "forged")]
+)
 def test_a_silent_peer_is_so_for_what_was_refused_since(region, at, why):
     entry = Quarantined(source=source_of("RegionTwo"), reason="forged")
     clock = NOW + at * SECOND

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -13,6 +14,7 @@ from ec2map_sync.peers.follower import ASK_AGAIN, PROVEN_FOR, Follower
 from ec2map_sync.peers.gate import late
 from ec2map_sync.peers.throttle import Throttle
 from ec2map_sync.protocol import messages, wire
+from ec2map_sync.protocol.seen import Seen
 from ec2map_sync.protocol.signing import PublicKey, SigningKey
 from ec2map_sync.rules.claims import (
     BEGINNING,
@@ -587,6 +589,20 @@ def test_a_page_of_claims_too_far_ahead_does_not_end_a_pull(
     answer(inlet, follower, peer_key, missing)
     assert ledger.claims([missing.image]) == {missing.image: missing}
     assert ["more than 24 h ahead" in r for r in reasons(ledger)] == [True]
+
+
+def test_what_a_peer_holds_is_kept_if_it_is_held_against_us(
+    follower, inlet, peer_key, ledger
+):
+    sees = tuple(
+        Seen(name=name, state="agrees", holds=f"of {name}")
+        for name in ("three", "one")
+    )
+
+    say(inlet, follower, replace(beat(NOW), sees=sees), peer_key)
+
+    kept = {v.name: v.holds for v in ledger.journal.peer_states()["two"].views}
+    assert kept == {"three": "", "one": "of one"}
 
 
 def test_a_heartbeat_with_an_absurd_newest_stamp_still_counts(

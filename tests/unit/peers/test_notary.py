@@ -16,7 +16,7 @@ from ec2map_sync.ledger import Ledger
 from ec2map_sync.ledger.bookkeeper import Bookkeeper
 from ec2map_sync.ledger.signatures import HOUR, KEPT, agreed_among
 from ec2map_sync.monitor.views import seen_from_here
-from ec2map_sync.peers.notary import Notary
+from ec2map_sync.peers.notary import OFTEN, Notary
 from ec2map_sync.peers.publisher import Publisher
 from ec2map_sync.peers.witness import LASTING, Contradiction, Witness
 from ec2map_sync.protocol import messages, wire
@@ -706,6 +706,57 @@ def test_one_that_is_restored_in_silence_is_refused_until_it_is_told(
 
     assert one.ledger.statements.refused(["two"]) == {}
     assert two.position.statement.serial == 2
+
+
+def test_one_that_lost_much_is_told_though_it_has_signed_more_since(
+    regions, clock
+):
+    one, two = regions
+    two.sign()
+    for n in range(9):
+        two.ledger.record([late(n)])
+    clock[0] += MINUTE
+    two.sign()
+    restore = copied(two)
+    one.hear(two)
+    held = two.position.statement
+    restore()
+    short = replace(held, serial=held.serial + 7, length=held.length - 5)
+    note = Note(
+        text=short.text, signatures=(sign(short.text, "two", two.key),)
+    )
+    two.ledger.statements.put("two", note, Note.parse(two.note.encode()))
+    two.start()
+    clock[0] += MINUTE
+    one.ledger.statements.refuse("two", "its feed has fewer changes")
+    tell(one, two)
+
+    two.sign()
+    one.hear(two)
+
+    assert one.ledger.statements.refused(["two"]) == {}
+    assert two.position.statement.serial == 1
+    assert two.position.statement.began > held.began
+
+
+def test_two_ledgers_that_sign_with_one_key_do_not_take_turns_for_ever(
+    regions, clock, caplog
+):
+    _, two = regions
+    beginnings = set()
+    for n in range(9):
+        two.sign()
+        beginnings.add(two.position.statement.began)
+        other = replace(two.position.statement, serial=100 + n).text
+        held = Note(text=other, signatures=(sign(other, "two", two.key),))
+        seen = Seen(name="two", state="agrees", holds=str(held))
+        two.ledger.journal.note_peer(
+            "one", sees=json.dumps(seen_to_json([seen]))
+        )
+        clock[0] += MINUTE
+
+    assert len(beginnings) == 1 + OFTEN
+    assert caplog.text.count("this ledger has lost it") == OFTEN
 
 
 def test_one_that_began_anew_by_a_clock_that_was_set_back_begins_later(

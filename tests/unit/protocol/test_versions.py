@@ -21,7 +21,7 @@ from ec2map_sync.protocol.messages import (
     Compare,
     Heartbeat,
 )
-from ec2map_sync.protocol.seen import Seen
+from ec2map_sync.protocol.seen import Seen, seen_from_json, seen_to_json
 from ec2map_sync.protocol.signing import PublicKey, SigningKey
 from ec2map_sync.rules.claims import (
     Bound,
@@ -295,8 +295,9 @@ def test_how_peers_are_seen_stands_where_older_releases_do_not_look():
         ([["x" * 65, "agrees", 1, 1]], 0),
         ([["x", "<b>", 1, 1]], 0),
         ([["x", "agrees", "1", -1], ["y", "late", True, 2**70, "new"]], 2),
-        ([["x", "late", {}, [], 0, 0, what] for what in (5, "\ud800")], 2),
-        ([["x", "agrees", 1, 1]] * 1000, 64),
+        ([["x", "late", {}, [], 0, 0, 5], ["y", *["\ud800"] * 3]], 1),
+        ([["x", "late", {}, [], 0, 0, "\ud800"], ["y", "late", -1, ""]], 2),
+        ([[f"x{n % 900}", "agrees", 1, 1] for n in range(1000)], 64),
     ],
 )
 def test_a_malformed_view_refuses_no_heartbeat(sees, read):
@@ -310,3 +311,19 @@ def test_a_malformed_view_refuses_no_heartbeat(sees, read):
     if read == 2:
         for one in message.sees:
             assert (one.agrees_until, one.lag, one.holds) == (None, None, "")
+
+
+def test_whatever_a_peer_sees_fits_where_it_is_kept():
+    """64 KiB, in MySQL; of what it holds, what is held of us is kept."""
+    worst = [
+        ["\U0001f600" * 60 + f"{n:04}", "never heard", *[2**62 - 1] * 4, ""]
+        for n in range(64)
+    ]
+    worst[0][-1] = "\U0001f600" * 512
+
+    views = seen_from_json([*worst, *worst])
+
+    assert len(views) == 64
+    assert [len(one.holds) for one in views] == [512] + [0] * 63
+    assert len(json.dumps(seen_to_json(views))) < 2**16
+    assert not seen_from_json([["x", "late", 1, 1, 1, 1, "x" * 513]])[0].holds
