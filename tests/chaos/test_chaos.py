@@ -14,7 +14,7 @@ from patience import wait_until, within
 from plan import Plan
 
 RUN = Path(__file__).with_name("run.py")
-MINUTES = float(os.environ.get("EC2MAP_SYNC_CHAOS_MINUTES", "0.7"))
+MINUTES = float(os.environ.get("EC2MAP_SYNC_CHAOS_MINUTES", "2"))
 SEED = int(os.environ.get("EC2MAP_SYNC_FIRST_SEED", "0"))
 SIZE = ("--regions", 2) if MINUTES < 5 else ()
 

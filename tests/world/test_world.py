@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 RUN = Path(__file__).with_name("run.py")
-MINUTES = float(os.environ.get("EC2MAP_SYNC_WORLD_MINUTES", "0.3"))
+MINUTES = float(os.environ.get("EC2MAP_SYNC_WORLD_MINUTES", "3"))
 FIRST_SEED = int(os.environ.get("EC2MAP_SYNC_FIRST_SEED", "0"))
 
 pytestmark = pytest.mark.timeout(900 + 4 * 60 * MINUTES)
