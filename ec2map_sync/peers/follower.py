@@ -3,8 +3,8 @@
 import json
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import chain
 
 from kombu.message import Message
@@ -22,7 +22,7 @@ from ec2map_sync.peers.throttle import KNOWN, REFUSED, Throttle
 from ec2map_sync.peers.witness import Witness
 from ec2map_sync.protocol import messages, wire
 from ec2map_sync.protocol.notes import BadNote
-from ec2map_sync.protocol.seen import Seen, seen_to_json
+from ec2map_sync.protocol.seen import as_told_to, seen_to_json
 from ec2map_sync.rules.claims import (
     EVERYTHING,
     Claim,
@@ -239,14 +239,6 @@ class Follower:
             new=proven or state.clock is None,
         )
 
-    def _as_kept(self, sees: Iterable[Seen]) -> str:
-        """Writes down how the peer sees others; what it holds, of us only."""
-        kept = (
-            one if one.name == self._pen.region else replace(one, holds="")
-            for one in sees
-        )
-        return json.dumps(seen_to_json(kept))
-
     def _hear(self, heard: _Heard) -> None:
         heartbeat = heard.heartbeat
         head, own = self._ledger.print_before(heartbeat.until)
@@ -257,7 +249,8 @@ class Follower:
             fields |= self._agreement.fields(heartbeat, own, heard.at)
         if heard.new:
             self._look_at_clock(heard.clock)
-            fields["sees"] = self._as_kept(heartbeat.sees)
+            kept = as_told_to(self._pen.region, heartbeat.sees)
+            fields["sees"] = json.dumps(seen_to_json(kept))
             self._echoes.heard(heartbeat)
         self._ledger.journal.note_peer(
             self._peer.sender,

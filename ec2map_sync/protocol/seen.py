@@ -5,7 +5,7 @@ it but what the one that is seen has signed itself.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ec2map_sync.protocol.fields import is_text
@@ -51,6 +51,11 @@ def seen_from_json(value: Any) -> tuple[Seen, ...]:
         return ()
     views = filter(None, map(_read, value[:MOST_SEEN]))
     return tuple({view.name: view for view in views}.values())
+
+
+def as_told_to(region: str, views: Iterable[Seen]) -> list[Seen]:
+    """Returns views with what is held against a region, and nobody else."""
+    return [v if v.name == region else replace(v, holds="") for v in views]
 
 
 def _more(view: Seen) -> list[Any]:

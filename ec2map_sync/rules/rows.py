@@ -30,6 +30,12 @@ class RowClass(StrEnum):
     """Of an image that the ledger does not know."""
 
 
+DIVERGING = frozenset(
+    {RowClass.LEGACY, RowClass.ON_DEMAND, RowClass.TAKEN, RowClass.FOREIGN}
+)
+"""What operators are told of."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class SinkRow:
     """A row as it was found, or as it should be."""

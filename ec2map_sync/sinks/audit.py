@@ -12,6 +12,7 @@ from ec2map_sync.rules.claims import sighting_of
 from ec2map_sync.rules.ec2id import ON_DEMAND
 from ec2map_sync.rules.errors import BadId
 from ec2map_sync.rules.rows import (
+    DIVERGING,
     LAST,
     Divergence,
     RowClass,
@@ -30,15 +31,6 @@ PAGE = 2000
 
 LOOK_INTERVAL = 60.0
 """Seconds between two looks at what Nova has added."""
-
-_NOTED = frozenset(
-    {
-        RowClass.LEGACY,
-        RowClass.ON_DEMAND,
-        RowClass.TAKEN,
-        RowClass.FOREIGN,
-    }
-)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -249,7 +241,7 @@ class Sweep:
         noted = {
             row.number: (row, kind)
             for row, kind in reversed(classes)
-            if kind in _NOTED
+            if kind in DIVERGING
         }
         settled = self._ledger.numbers_of(
             {row.uuid.lower() for row, _ in noted.values()}
