@@ -23,6 +23,7 @@ sys.path[:0] = [str(HERE), str(TESTS / "support"), str(TESTS / "openstack")]
 # ruff: noqa: E402
 import figures
 import following
+import growth
 import ingest
 import latency
 import questions
@@ -71,7 +72,7 @@ class Run:
             "batch": lambda: scale.batches(stand, self.large, size),
             "shares": lambda: shares.measure(stand, size),
             "prints": lambda: scale.prints(self.large, size),
-            "growth": lambda: scale.growth(stand, self.large, size),
+            "growth": lambda: growth.measure(stand, size),
             "notes": lambda: scale.notes(self.large, size),
             "verify": lambda: scale.verify(self.large, size),
             "compare": lambda: scale.differing(stand, self.large, size),

@@ -201,33 +201,6 @@ def prints(large: Region, size: Size) -> list[Line]:
     ]
 
 
-def growth(stand: Stand, large: Region, size: Size) -> list[Line]:
-    """Count what the tables and indexes of the large ledger take."""
-    name = sa.make_url(large.ledger).database
-    stand.mariadb.execute(f"ANALYZE TABLE {name}.claims, {name}.numbers")
-    with engine_of(large.ledger).connect() as connection:
-        found = connection.exec_driver_sql(
-            "SELECT table_name, index_name, "
-            "stat_value * @@innodb_page_size FROM mysql.innodb_index_stats "
-            f"WHERE stat_name = 'size' AND database_name = '{name}'"
-        ).all()
-    trees = {
-        f"{table} {index}": int(taken) / size.images
-        for table, index, taken in found
-        if table in {"claims", "numbers"}
-    }
-    return [
-        Line(
-            key="growth",
-            what=f"ledger, for each of {size.images:,} images",
-            unit="bytes",
-            ours=[sum(trees.values())],
-            goal="<= 300",
-            more={"by tree": trees},
-        )
-    ]
-
-
 def notes(large: Region, size: Size) -> list[Line]:
     """Make a note from nothing, and the ones that follow each minute."""
     ledger = ledger_of(large)

@@ -8,7 +8,7 @@ few rows and beside many, in turns.
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -105,13 +105,15 @@ class _Tables:
                 )
             )
 
-        def put(columns: list[object], rows: list[tuple[object, ...]]) -> str:
-            return next(inserts(connection, columns, rows))  # type: ignore[arg-type]
+        def put(
+            columns: list[object], rows: Sequence[tuple[object, ...]]
+        ) -> str:
+            return next(inserts(connection.dialect, columns, rows))  # type: ignore[arg-type]
 
         yield "claims, look", asked(tables.claims, c.image, images)
         yield "numbers, look", asked(tables.numbers, n.number, numbers)
         claims = [
-            (i, at + k, None, at + k, 1, 1, number, None, "ami", "", i)
+            (i, at + k, None, at + k, 1, 1, number, None, "ami", "", "-")
             for k, (number, i) in enumerate(pairs)
         ]
         yield "claims", put(list(c), claims)

@@ -17,6 +17,7 @@ from ec2map_sync.ledger.known import (
     intact,
     kind_named,
     look_up,
+    uuid_of,
 )
 from ec2map_sync.ledger.part import Part
 from ec2map_sync.ledger.statements import KnownStatement, statement_of
@@ -41,6 +42,9 @@ NUMBERED = sa.select(
 )
 """What a sink should hold under numbers; `numbered_of` reads the rows."""
 
+
+DROPPED = 100_000
+"""Rows, about, that one statement drops: that of all could be given up."""
 
 _c = tables.cursors.c
 
@@ -241,6 +245,29 @@ class Cursors(Part):
             connection.execute(make)
         return True
 
+    def drop_published(self) -> None:
+        """Forgets which claims were made here, of those that are published.
+
+        About `DROPPED` at most, the earliest first. The newest stays: MariaDB
+        locks what comes behind the last row that it deletes, and would wait
+        for whoever is recording.
+        """
+        own = tables.own_claims.c.revision
+        upto = sa.select(_c.revision).where(_c.name == PUBLISHING)
+        newest = sa.select(sa.func.max(own)).where(
+            own <= upto.scalar_subquery()
+        )
+        many = sa.select(own).order_by(own).offset(DROPPED).limit(1)
+        oldest = sa.select(sa.func.min(own))
+        some = (oldest, newest, many)
+        with self._engine.connect() as connection:
+            first, last, cut = connection.execute(
+                sa.select(*(one.scalar_subquery() for one in some))
+            ).one()
+        stays = min(last or 0, cut or last or 0)
+        if (first or 0) < stays:
+            self._write(sa.delete(tables.own_claims).where(own < stays))
+
     def forget(self, name: str) -> None:
         """Lets whoever comes next under this name begin from nothing."""
         self._write(sa.delete(tables.cursors).where(_c.name == name))
@@ -276,9 +303,7 @@ def numbered_of(
         found.append(
             Numbered(
                 number=row.number,
-                uuid=(row.spelled or row.spelling or row.wish_image)
-                if mapped
-                else None,
+                uuid=uuid_of(row, row.wish_image) if mapped else None,
                 kind=kind_named(row.kind) if mapped else None,
                 adopted=bool(row.wish_wanted),
                 hearsay=not row.spelled,

@@ -28,7 +28,11 @@ _CLAIMS = sa.select(tables.claims)
 _NUMBERS = sa.select(tables.numbers)
 _PASSED = sa.select(tables.passed)
 
+AS_KEY = "-"
+"""Stands in ``spelled`` for the image's own key, as nearly all are spelled."""
+
 UUID: sa.ColumnElement[str] = sa.case(
+    (tables.claims.c.spelled == AS_KEY, text_of(tables.claims.c.image)),
     (tables.claims.c.spelled != "", tables.claims.c.spelled),
     (tables.claims.c.spelling != "", tables.claims.c.spelling),
     else_=text_of(tables.claims.c.image),
@@ -134,9 +138,14 @@ def claim_of_row(row: Row[Any]) -> Claim:
     )
 
 
-def uuid_of(row: Row[Any]) -> str:
+def uuid_of(row: Row[Any], image: str) -> str:
     """Returns `Known.uuid`, of a row of the claims table."""
-    return str(row.spelled or row.spelling or row.image)
+    return spelled_of(row.spelled, image) or str(row.spelling) or image
+
+
+def spelled_of(stored: str, image: str) -> str:
+    """Reads `Known.spelled`, as the claims table has it."""
+    return image if stored == AS_KEY else stored
 
 
 def kind_named(text: str | None) -> Kind | None:
@@ -166,7 +175,7 @@ def row_of(known: Known) -> tuple[Any, ...]:
         claim.wanted.number if claim.wanted else None,
         str(claim.kind.kind) if claim.kind else None,
         claim.spelling,
-        known.spelled,
+        AS_KEY if known.spelled == claim.image else known.spelled,
     )
 
 
@@ -211,7 +220,7 @@ def known_of(row: Row[Any]) -> Known:
         number=row.number,
         own_revision=row.own_revision,
         hash=row.hash,
-        spelled=row.spelled,
+        spelled=spelled_of(row.spelled, row.image),
     )
 
 

@@ -210,7 +210,10 @@ class Queries(Part):
         )
         if known_kind:
             statement = statement.where(c.c.kind.is_not(None))
-        return [(row.number, uuid_of(row)) for row in self._rows(statement)]
+        return [
+            (row.number, uuid_of(row, row.image))
+            for row in self._rows(statement)
+        ]
 
     def settled_prints(self, start: int, stop: int) -> Prints:
         """Returns the prints of the rows that a sink should hold in a range.
@@ -335,7 +338,9 @@ class Queries(Part):
 
 def _read(row: Any) -> Mapped:
     return Mapped(
-        claim=claim_of_row(row), number=row.number, uuid=uuid_of(row)
+        claim=claim_of_row(row),
+        number=row.number,
+        uuid=uuid_of(row, row.image),
     )
 
 

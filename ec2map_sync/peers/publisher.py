@@ -59,6 +59,8 @@ class Publisher:
                 # publishes twice, and joining twice changes nothing.
                 reader.advance(upto)
                 counters.PUBLISHED.add(len(claims))
+        if due:
+            self._ledger.cursors.drop_published()
         self._outlet.pump()
         return len(claims) >= self._batch_size
 

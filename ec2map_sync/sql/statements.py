@@ -86,17 +86,25 @@ def insert(
 
     :raises ValueError: a value is neither a number, None nor plain text.
     """
+    for statement in inserts(connection.dialect, columns, rows):
+        connection.exec_driver_sql(statement)
+
+
+def inserts(
+    dialect: sa.Dialect,
+    columns: Sequence[sa.Column[Any]],
+    rows: Iterable[tuple[Any, ...]],
+) -> Iterator[str]:
+    """Writes what `insert` sends."""
     table = columns[0].table.name
-    quote = connection.dialect.identifier_preparer.quote
+    quote = dialect.identifier_preparer.quote
     names = ", ".join(quote(column.name) for column in columns)
     for some in batched(rows):
-        values = repr(in_statement(some, columns, connection.dialect))[1:-1]
+        values = repr(in_statement(some, columns, dialect))[1:-1]
         if not _PLAIN.fullmatch(values):
             raise ValueError(f"not a row of {table}: {values[:200]}")
-        connection.exec_driver_sql(
-            f"INSERT INTO {table} ({names}) VALUES "  # noqa: S608
-            + values.replace("None", "NULL")
-        )
+        begin = f"INSERT INTO {table} ({names}) VALUES "  # noqa: S608
+        yield begin + values.replace("None", "NULL")
 
 
 def among(

@@ -14,7 +14,12 @@ BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "run.py"
 
 PARTS = {
     "batch": {"batch", "batch limit", "statements"},
-    "growth": {"growth"},
+    "growth": {
+        f"growth {kind} {server}"
+        for kind in ("own", "peers")
+        for server in ("MariaDB", "PostgreSQL")
+    },
+    "shares": {"share beside 1,000", "share"},
     "notes": {"note", "next note"},
     "verify": {"verify"},
     "ingest": {"ingest", "ingest two", "cpu", "published"},

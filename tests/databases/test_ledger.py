@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from ec2map_sync.ledger import Allowance, Ledger, schema
-from ec2map_sync.ledger.tables import head, metadata
+from ec2map_sync.ledger.tables import head, metadata, own_claims
 from ec2map_sync.outages import OUTAGES, describe
 from ec2map_sync.protocol.canonical import entry, line_of
 from ec2map_sync.rules.claims import (
@@ -193,6 +193,77 @@ def test_a_batch_may_name_an_image_twice(ledger):
 
     assert ledger.head().total.count == 2
     assert ledger.claims([image(1)])[image(1)].kind.kind is Kind.AKI
+
+
+def own_rows(engine):
+    with engine.connect() as connection:
+        return connection.execute(sa.select(own_claims)).all()
+
+
+def publish(ledger, limit=1000):
+    with ledger.cursors.reader("publisher") as reader:
+        claims, upto = reader.own_claims(limit)
+        reader.advance(upto)
+    return [claim.image for claim in claims]
+
+
+def test_what_was_published_is_kept_as_a_claim_only(ledger, engine):
+    for n in range(4):
+        ledger.see([seen(n)])
+    ledger.cursors.drop_published()
+    assert len(own_rows(engine)) == 4
+
+    assert publish(ledger, limit=3) == [image(0), image(1), image(2)]
+    ledger.cursors.drop_published()
+
+    # One that was published stays.
+    assert [row.revision for row in own_rows(engine)] == [3, 4]
+    assert publish(ledger) == [image(3)]
+    mapped = ledger.queries.own(EVERYTHING, 10)
+    assert [m.claim.image for m in mapped] == [image(n) for n in range(4)]
+
+
+def test_news_of_an_image_that_was_published_are_published(ledger):
+    ledger.see([seen(1)])
+    ledger.see([seen(2)])
+    publish(ledger)
+    ledger.cursors.drop_published()
+
+    ledger.see([seen(1, Kind.ARI), seen(2, Kind.ARI)])
+
+    assert publish(ledger) == [image(1), image(2)]
+
+
+def test_many_that_were_published_are_dropped_bit_by_bit(
+    ledger, engine, monkeypatch
+):
+    monkeypatch.setattr("ec2map_sync.ledger.feeds.DROPPED", 2)
+    for n in range(6):
+        ledger.see([seen(n)])
+    publish(ledger)
+    left = []
+    for _ in range(4):
+        ledger.cursors.drop_published()
+        left.append(len(own_rows(engine)))
+
+    assert left == [4, 2, 1, 1]
+
+
+def test_who_drops_waits_for_nobody_who_records(ledger, engine):
+    """And takes nothing from him."""
+    if engine.dialect.name == "sqlite":
+        pytest.skip("one writer at a time")
+    ledger.see([seen(1)])
+    ledger.see([seen(2)])
+    publish(ledger)
+    with ledger.recording() as (_, recording):
+        recording.look_up([image(3)])
+        claim = Claim(claimed_at=recording.next_stamp(), image=image(3))
+        recording.join([claim], own=True)
+        ledger.cursors.drop_published()
+        recording.commit()
+
+    assert [row.revision for row in own_rows(engine)] == [2, 3]
 
 
 def test_claims_of_peers_are_not_published_again(ledger):

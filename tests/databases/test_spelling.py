@@ -7,9 +7,9 @@ import pytest
 import schemas
 import sqlalchemy as sa
 
-from ec2map_sync.ledger import Ledger, schema
+from ec2map_sync.ledger import Ledger, schema, tables
 from ec2map_sync.operate.adopt import Adoption
-from ec2map_sync.rules.claims import Claim, SeenKind, Sighting
+from ec2map_sync.rules.claims import EVERYTHING, Claim, SeenKind, Sighting
 from ec2map_sync.rules.ec2id import Kind, Scheme, format_id
 from ec2map_sync.sinks.audit import Sweep
 from ec2map_sync.sinks.ec2api import Ec2ApiSink
@@ -89,6 +89,31 @@ def test_a_peers_spelling_never_changes_ours(region, here, there):
 
     assert region.rows() == {here}
     assert region.ledger.queries.by_image(LOWER).uuid == here
+
+
+@pytest.mark.parametrize(("here", "there"), [(LOWER, MIXED), (UPPER, UPPER)])
+@pytest.mark.parametrize("stored", ["before", "now"])
+def test_the_spelling_of_the_key_is_stored_as_one_character(
+    region, here, there, stored
+):
+    """What a release of before has stored in full is read as well."""
+    region.announce(here)
+    engine = region.ledger.cursors._engine
+    with engine.begin() as connection:
+        spelled = sa.select(tables.claims.c.spelled)
+        expected = "-" if here == LOWER else UPPER
+        assert connection.scalar(spelled) == expected
+        if stored == "before":
+            full = sa.update(tables.claims).values(spelled=here)
+            connection.execute(full)
+
+    region.hear(there)
+
+    assert region.rows() == {here}
+    assert region.ledger.queries.by_image(LOWER).uuid == here
+    assert region.ledger.queries.settled(0, 2**31, 10) == [(NUMBER, here)]
+    (mapped,) = region.ledger.queries.mappings(EVERYTHING, 10)
+    assert mapped.uuid == here
 
 
 def test_nor_does_one_that_came_first(region):
