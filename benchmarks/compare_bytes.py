@@ -74,7 +74,9 @@ def size(message: messages.Message, region: str, reads: int) -> int:
     return len(body) + sum(len(f"{k}{v}") for k, v in headers.items())
 
 
-def some_claims(random: Random, count: int, first: int, span: int):
+def some_claims(
+    random: Random, count: int, first: int, span: int
+) -> Iterator[Claim]:
     for _ in range(count):
         at = first + random.randrange(span)
         yield Claim(

@@ -20,7 +20,7 @@ def ceilometer_python() -> Path:
     complete = directory / "complete"
     if not complete.exists():
         venv.create(directory, clear=True, with_pip=True)
-        pip = [python, "-m", "pip", "install", "-qq", "--no-deps"]
+        pip = (python, "-m", "pip", "install", "-qq", "--no-deps")
         # tox sets our own constraints for whatever it installs.
         variables = {
             k: v for k, v in os.environ.items() if k != "PIP_CONSTRAINT"

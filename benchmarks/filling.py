@@ -74,6 +74,7 @@ def fill(stand: Stand, region: Region, count: int) -> None:
         ledger.record(some)
     name = sa.make_url(region.ledger).database
     cell = sa.make_url(region.cells[CELL]).database
+    assert cell
     stand.mariadb.execute(
         f"INSERT INTO {cell}.s3_images (id, uuid, deleted)"
         f" SELECT number, {text_of_image()}, 0 FROM {name}.claims"
@@ -113,4 +114,6 @@ def copy(stand: Stand, source: Region, target: Region) -> None:
             stand.mariadb.execute(
                 f"INSERT INTO {new}.{table} SELECT * FROM {old}.{table}"
             )
-    _keep_nova_above(stand, sa.make_url(target.cells[CELL]).database)
+    cell = sa.make_url(target.cells[CELL]).database
+    assert cell
+    _keep_nova_above(stand, cell)

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from figures import Line
 from filling import SCHEME, claims, engine_of, now
 from fleet import S3_IMAGES, Region
-from servers import wait_until
+from patience import wait_until
 from stand import (
     CELL,
     Drained,

@@ -6,7 +6,7 @@ from pathlib import Path
 from environment import ceilometer_python
 from figures import Line
 from fleet import S3_IMAGES, Region
-from servers import wait_until
+from patience import wait_until
 from stand import (
     CELL,
     OURS,

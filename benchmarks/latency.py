@@ -5,13 +5,14 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from typing import Any
 
 import pymysql
 import sqlalchemy as sa
 from consumers import row_of
 from figures import Line, percentile
 from fleet import S3_IMAGES, await_reading, running
-from servers import wait_until
+from patience import wait_until
 from stand import CELL, Consumer, Notifier, Size, Stand, bind, cpu
 
 from ec2map_sync.rules.ec2id import Scheme
@@ -96,7 +97,7 @@ def measure(stand: Stand, size: Size) -> list[Line]:
         stand.mariadb.execute(
             S3_IMAGES.replace("s3_images", f"straight_{i}.s3_images")
         )
-    common = {
+    common: dict[str, Any] = {
         "url": stand.rabbit.transport_url(plain.vhost),
         "bus": plain.bus_url,
         "pool": "straight",

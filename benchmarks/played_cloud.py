@@ -9,6 +9,7 @@ from array import array
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import count
 from random import Random
 
@@ -123,7 +124,7 @@ class Cloud:
                     self._reader(own, peer, sample)
             self.at(
                 self._random.random() * plan.heartbeat,
-                lambda region=own: self._beat(region),
+                partial(self._beat, own),
             )
 
     def _reader(self, own: Region, peer: Region, weight: int) -> Reader:
@@ -189,7 +190,7 @@ class Cloud:
             reader = peer.readers.get(region.number)
             if reader:
                 arrives = self.now + self.plan.trip
-                self.at(arrives, lambda r=reader: r.hear(beat))
+                self.at(arrives, partial(reader.hear, beat))
         for reader in region.readers.values():
             reader.step()
         self.at(self.now + self.plan.heartbeat, lambda: self._beat(region))

@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 
 from figures import Line, percentile
+from filling import ledger_of
 from fleet import Region
 from glance_api import TOKEN, Glance
 from installed import Programs
-from scale import ledger_of
 from servers import free_port
 from stand import QUICK, Size, Stand, cpu, in_turns, memory
 
@@ -142,7 +142,7 @@ def served_glance(stand: Stand) -> Iterator[tuple[Asked, list[str]]]:
 
 
 @contextmanager
-def on_one_core():
+def on_one_core() -> Iterator[None]:
     """Leave the other one to who is asked."""
     cores = os.sched_getaffinity(0)
     os.sched_setaffinity(0, cores - {0} or cores)

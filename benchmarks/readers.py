@@ -7,11 +7,12 @@ have on the wire. What takes time takes as long as was measured.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from paper import CLAIM_BYTES, COSTS, size
 from shelf import Run, Shelf
 
+from ec2map_sync.ledger import Ledger
 from ec2map_sync.peers import compare
 from ec2map_sync.peers.agreement import Agreement
 from ec2map_sync.peers.bus import PREFETCH
@@ -55,6 +56,8 @@ class Region:
     def __init__(self, number: int, shelf: Shelf, access: float) -> None:
         self.number = number
         self.shelf = shelf
+        # It has of a ledger what comparing uses, and no more.
+        self.compared = cast(Ledger, shelf)
         self.access = access
         """Bytes per second that are left for catching up, in and out."""
         self.outward, self.inward = Server(), Server()
@@ -107,7 +110,7 @@ class Reader:
 
     def _begin(self, span: Span) -> None:
         self.pull = compare.Pull(
-            self._own.shelf,
+            self._own.compared,
             self._ask,
             span=span,
             monotonic=lambda: self._cloud.now,
@@ -133,7 +136,7 @@ class Reader:
         if self.down:
             return
         # A shelf makes no sketches: this is what comparing costs without.
-        reply = compare.answer(self._peer.shelf, replace(question, reads=1))
+        reply = compare.answer(self._peer.compared, replace(question, reads=1))
         counted = sum(r.print.count for r in question.ranges)
         work = (
             COSTS.message
@@ -170,8 +173,7 @@ class Reader:
         self._cloud.at(done, lambda: self._recorded(pull, reply))
 
     def _recorded(self, pull: compare.Pull, reply: messages.Answer) -> None:
-        runs: set[Run] = set(reply.claims)  # type: ignore[arg-type]
-        for run in runs:
+        for run in set(cast(tuple[Run, ...], reply.claims)):
             pull.found += self._own.shelf.fill(run.origin, run.start, run.stop)
         if pull is not self.pull:
             return

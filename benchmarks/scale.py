@@ -8,9 +8,12 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from statistics import mode
 
 import sqlalchemy as sa
+from commands import BIN
 from figures import Line
 from filling import (
     claims,
@@ -22,7 +25,7 @@ from filling import (
     write_all,
     writer_of,
 )
-from fleet import BIN, Region
+from fleet import Region
 from stand import CELL, Size, Stand, in_turns
 
 from ec2map_sync.ledger import Ledger
@@ -207,10 +210,10 @@ def notes(large: Region, size: Size) -> list[Line]:
     cold, following = [], []
     for _ in range(size.rounds):
         kept = Roots()
-        cold.append(_cpu(lambda kept=kept: _terms(ledger, kept)) / 1000)
+        cold.append(_cpu(partial(_terms, ledger, kept)) / 1000)
         for _ in range(3):
             ledger.record(claims(MINUTE, now() - TAIL, now()))
-            following.append(_cpu(lambda kept=kept: _terms(ledger, kept)))
+            following.append(_cpu(partial(_terms, ledger, kept)))
     write_all(writer_of(large))
     return [
         Line(
@@ -255,7 +258,7 @@ def _times(work: Callable[[], object], rounds: int) -> list[float]:
 
 def verify(large: Region, size: Size) -> list[Line]:
     """Run ``ec2map-sync verify --sinks``, beside reading the same rows."""
-    command = [
+    command: list[str | Path] = [
         BIN / "ec2map-sync",
         "verify",
         "--sinks",

@@ -10,6 +10,7 @@ import uuid
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 from figures import Line
@@ -95,9 +96,9 @@ class _Tables:
         numbers = sorted(number for number, _ in pairs)
 
         def asked(
-            table: sa.Table, key: sa.Column[object], keys: object
+            table: sa.Table, key: sa.Column[Any], keys: Sequence[object]
         ) -> str:
-            statement = sa.select(table).where(among(key, keys))  # type: ignore[arg-type]
+            statement = sa.select(table).where(among(key, keys))
             return str(
                 statement.compile(
                     dialect=connection.dialect,
@@ -106,9 +107,10 @@ class _Tables:
             )
 
         def put(
-            columns: list[object], rows: Sequence[tuple[object, ...]]
+            columns: Sequence[sa.Column[Any]],
+            rows: Sequence[tuple[object, ...]],
         ) -> str:
-            return next(inserts(connection.dialect, columns, rows))  # type: ignore[arg-type]
+            return next(inserts(connection.dialect, columns, rows))
 
         yield "claims, look", asked(tables.claims, c.image, images)
         yield "numbers, look", asked(tables.numbers, n.number, numbers)

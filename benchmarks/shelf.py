@@ -30,7 +30,7 @@ FOREVER = 2**62
 
 def _hash(stamp: Stamp) -> int:
     """Scatter stamps as the hashes of claims are scattered."""
-    return (stamp * 0x9E3779B97F4A7C15 >> 20) % 2**HASH_BITS
+    return (stamp * 0x9E3779B97F4A7C15 >> 20) % (1 << HASH_BITS)
 
 
 class Stream:

@@ -394,5 +394,5 @@ class Consumer:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise RuntimeError(f"a consumer has ended: {self._process.args}")
+            raise RuntimeError(f"a consumer has ended: {self._process.args!r}")
         return line

@@ -12,7 +12,8 @@ from figures import Line
 from filling import SCHEME
 from fleet import Region, running
 from latency import Side
-from servers import MariaDB, wait_until
+from patience import wait_until
+from servers import MariaDB
 from stand import (
     CELL,
     Notifier,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 from uuid import uuid4
 
 import amqp.exceptions
@@ -70,11 +70,11 @@ class Envelope:
     body: str
 
     @property
-    def message(self) -> dict[str, object]:
+    def message(self) -> dict[str, Any]:
         """The notification itself."""
         outer = json.loads(self.body)
         inner = outer.get("oslo.message")
-        message: dict[str, object] = json.loads(inner) if inner else outer
+        message: dict[str, Any] = json.loads(inner) if inner else outer
         return message
 
 
@@ -88,7 +88,7 @@ def captured(region: int) -> list[Envelope]:
 def created(envelopes: Iterable[Envelope]) -> set[str]:
     """Give the images, as spelled, that these notifications create."""
     return {
-        str(e.message["payload"]["id"])  # type: ignore[index]
+        str(e.message["payload"]["id"])
         for e in envelopes
         if e.message["event_type"] == "image.create"
     }
