@@ -19,12 +19,30 @@ PARTS = {
         for kind in ("own", "peers")
         for server in ("MariaDB", "PostgreSQL")
     },
-    "shares": {"share beside 1,000", "share"},
+    "shares": {
+        f"share {whose} {pool}"
+        for whose in (
+            "ledger",
+            "cell",
+            "claims, look",
+            "numbers, look",
+            "claims",
+            "own claims",
+            "numbers",
+            "commit of the ledger",
+            "cell, look",
+            "commit of the cell",
+            "cell with an index on uuid",
+            "commit of that",
+        )
+        for pool in ("128M", "1G")
+    },
     "notes": {"note", "next note"},
     "verify": {"verify"},
     "ingest": {"ingest", "ingest two", "cpu", "published"},
     "apply": {"apply"},
-    "latency": {
+    "latency": {"delay cpu"}
+    | {
         f"delay {whose}{share}"
         for whose in ("own", "peer's")
         for share in ("", " p95", " p99")
