@@ -38,6 +38,13 @@ class Session(Protocol):
     def apply(self, steps: Plan) -> None:
         """Writes, and commit."""
 
+    def put(self, rows: Sequence[SinkRow]) -> int:
+        """Writes rows where none stands; commits if these are all.
+
+        Returns how many. A sink in which others have rows writes none: it
+        has to be looked at.
+        """
+
 
 class Sink(Protocol):
     """One database that numbers are written to."""

@@ -183,6 +183,10 @@ class Ec2ApiSession:
         )
         self._connection.commit()
 
+    def put(self, rows: Sequence[SinkRow]) -> int:  # noqa: ARG002
+        """Writes none: an image may have one under any other id."""
+        return 0
+
     def _find(self, settled: Sequence[Numbered]) -> list[Item]:
         ids = [format_id(n.number, kind) for n in settled for kind in Kind]
         uuids = {n.uuid for n in settled if n.uuid}

@@ -28,7 +28,7 @@ from ec2map_sync.sinks.instances import Instance
 from ec2map_sync.sql.database import WRITE
 from ec2map_sync.sql.errors import again
 from ec2map_sync.sql.rowprints import Prints, add_up
-from ec2map_sync.sql.statements import insert, select_in
+from ec2map_sync.sql.statements import insert, insert_free, select_in
 
 LOG = logging.getLogger(__name__)
 
@@ -120,18 +120,29 @@ class NovaSession:
                     s3_images.c.uuid == row.uuid,
                 )
             )
-        now = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
-        insert(
-            self._connection,
-            list(s3_images.c),
-            ((row.number, row.uuid, now, 0) for row in steps.add),
-        )
+        insert(self._connection, list(s3_images.c), _values(steps.add))
         self._connection.commit()
+
+    def put(self, rows: Sequence[SinkRow]) -> int:
+        """Inserts rows where none stands, unlooked; commits if that is all.
+
+        Hardly ever does one stand there, and a look costs as much.
+        """
+        columns = list(s3_images.c)
+        done = insert_free(self._connection, columns, _values(rows))
+        if done == len(rows):
+            self._connection.commit()
+        return done
 
     def _rows(self, numbers: Iterable[int]) -> Mapping[int, SinkRow]:
         """Reads rows by primary key: uuid has no index in Nova."""
         rows = select_in(self._connection, _ROWS, s3_images.c.id, numbers)
         return {row.id: SinkRow(number=row.id, uuid=row.uuid) for row in rows}
+
+
+def _values(rows: Iterable[SinkRow]) -> Iterator[tuple[Any, ...]]:
+    now = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
+    return ((row.number, row.uuid, now, 0) for row in rows)
 
 
 class NovaSink:

@@ -64,7 +64,7 @@ class Writer:
                 after = reader.revision
                 upto, more = reader.numbers(NUMBERS_AT_ONCE)
                 settled = reader.changed(upto)
-            if settled:
+            if settled and not self._put(session, settled):
                 self._write(session, settled)
         # After the sink's commit: a crash between the two writes the same
         # again, and finds it there.
@@ -72,6 +72,22 @@ class Writer:
         self._measure(after)
         self.caught_up = not more
         return more
+
+    def _put(self, session: Session, settled: Sequence[Numbered]) -> bool:
+        """Writes rows without a look before; False if one has to be taken.
+
+        Of adopted ids the row is there, and is to be remembered before.
+        """
+        rows = [
+            SinkRow(number=one.number, uuid=one.uuid)
+            for one in settled
+            if one.uuid and not one.adopted
+        ]
+        if len(rows) < len(settled):
+            return False
+        done = session.put(rows)
+        counters.ROWS.add(done, self._sink.name, "added")
+        return done == len(rows)
 
     def write(
         self,

@@ -90,6 +90,25 @@ def insert(
         connection.exec_driver_sql(statement)
 
 
+def insert_free(
+    connection: Connection,
+    columns: Sequence[sa.Column[Any]],
+    rows: Iterable[tuple[Any, ...]],
+) -> int:
+    """Inserts the rows whose key nobody has; returns how many these are.
+
+    :raises ValueError: as `insert`.
+    """
+    done = 0
+    for statement in inserts(connection.dialect, columns, rows):
+        if connection.dialect.name == "mysql":
+            free = statement.replace("INSERT", "INSERT IGNORE", 1)
+        else:
+            free = f"{statement} ON CONFLICT DO NOTHING"
+        done += connection.exec_driver_sql(free).rowcount
+    return done
+
+
 def inserts(
     dialect: sa.Dialect,
     columns: Sequence[sa.Column[Any]],

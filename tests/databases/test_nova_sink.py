@@ -86,6 +86,66 @@ def test_an_image_is_written_as_glance_spells_it(cell, sink, ledger):
     assert rows(cell) == {number: UPPER}
 
 
+def test_new_rows_are_written_without_a_look_before(cell, sink, ledger):
+    looks = []
+
+    def note(_connection, _cursor, statement, *_):
+        if "FROM s3_images" in statement and "DELETE" not in statement:
+            looks.append(statement)
+
+    writer = Writer(ledger, sink, rewrite=False)
+    ledger.record([Claim(claimed_at=n, image=image(n)) for n in range(1, 9)])
+    sa.event.listen(cell, "before_cursor_execute", note)
+    while writer.step():
+        pass
+
+    assert looks == []
+    numbers = ledger.numbers_of(map(image, range(9)))
+    assert rows(cell) == {number: i for i, number in numbers.items()}
+
+
+def test_among_new_rows_one_of_others_stays(cell, sink, ledger, caplog):
+    ledger = Ledger(ledger.cursors._engine, Scheme(b"test"))
+    claims = [Claim(claimed_at=n, image=image(n)) for n in range(1, 9)]
+    ledger.record(claims)
+    numbers = ledger.numbers_of(map(image, range(9)))
+    taken = numbers[image(5)]
+    with cell.begin() as connection:
+        row = {"id": taken, "uuid": image(99)}
+        connection.execute(sa.insert(schemas.S3_IMAGES).values(**row))
+
+    writer = Writer(ledger, sink, rewrite=False)
+    while writer.step():
+        pass
+
+    found = rows(cell)
+    assert found.pop(taken) == image(99)
+    del numbers[image(5)]
+    assert found == {number: i for i, number in numbers.items()}
+    assert "1 of our numbers are held by rows that are not ours" in caplog.text
+
+
+def test_rows_that_are_there_already_cost_a_look_and_nothing_else(
+    cell, sink, ledger
+):
+    claims = [Claim(claimed_at=n, image=image(n)) for n in range(1, 5)]
+    ledger.record(claims)
+    writer = Writer(ledger, sink, rewrite=False)
+    writer.step()
+    before = rows(cell)
+
+    # Killed between the cell's commit and the cursor: the same again.
+    ledger.cursors.forget(sink.name)
+    ledger.record([Claim(claimed_at=9, image=image(9))])
+    while writer.step():
+        pass
+
+    assert rows(cell).items() - before.items() == {
+        (ledger.numbers_of([image(9)])[image(9)], image(9))
+    }
+    assert rows(cell).items() >= before.items()
+
+
 def test_numbers_change_hands(cell, sink, ledger):
     late, early = [
         image(n) for n in range(500) if SMALL.derive(image(n)) == 100
