@@ -79,13 +79,16 @@ class Writers:
             may_begin=lambda: self._gate.is_open() and worker.caught_up,
             interval=parts.config.sink_audit_interval,
         )
+        nudge = self._fan.nudge(sink.name)
         self._loops[sink.name] = [
             # Behind the gate: what a restored ledger is told before it has
             # compared may settle otherwise than all that it has lost.
             parts.loop(
                 names.writer_of(sink.name),
-                lambda: self._gate.is_open() and worker.step(),
-                wake=self._fan.nudge(sink.name),
+                lambda: (
+                    self._gate.is_open() and worker.step(woken=nudge.woken)
+                ),
+                wake=nudge,
                 release=sink.close,
             ),
             parts.loop(names.audit_of(sink.name), sweeper.step),

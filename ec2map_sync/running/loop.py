@@ -53,6 +53,8 @@ class Nudge:
 
     def __init__(self) -> None:
         self._event = threading.Event()
+        self.woken = False
+        """Whether the last wait came to its end by `set`."""
 
     def set(self) -> None:
         """Wakes whoever waits, or the next who will."""
@@ -60,7 +62,7 @@ class Nudge:
 
     def wait(self, seconds: float) -> None:
         """Waits until woken, or for so long."""
-        self._event.wait(seconds)
+        self.woken = self._event.wait(seconds)
         self._event.clear()
 
 

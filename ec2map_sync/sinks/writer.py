@@ -42,23 +42,27 @@ class Writer:
         self.caught_up = False
         """Whether nothing was left to write, as far as this host knows."""
 
-    def step(self) -> bool:
-        """Writes what has changed; True if there may be more."""
+    def step(self, *, woken: bool = False) -> bool:
+        """Writes what has changed; True if there may be more.
+
+        Who was ``woken`` for it does not ask first whether anything has.
+        """
         if not self._reserved:
             self._sink.reserve()
             self._reserved = True
-        return self._mending(self._follow)
+        return self._mending(partial(self._follow, woken=woken))
 
     @again
-    def _follow(self) -> bool:
-        self.caught_up = not self._ledger.cursors.is_behind(self._sink.name)
+    def _follow(self, *, woken: bool) -> bool:
+        cursors = self._ledger.cursors
+        self.caught_up = not (woken or cursors.is_behind(self._sink.name))
         if self.caught_up:
             return False
         with self._sink.session() as session:
             # Behind the sink's lock: nobody can have written there what was
             # settled later. The ledger's session is given back meanwhile: a
             # sink that is slow would keep it from others.
-            with self._ledger.cursors.reader(self._sink.name) as reader:
+            with cursors.reader(self._sink.name) as reader:
                 if reader is None:
                     return False  # another host looks, and will write
                 after = reader.revision
@@ -68,8 +72,9 @@ class Writer:
                 self._write(session, settled)
         # After the sink's commit: a crash between the two writes the same
         # again, and finds it there.
-        self._ledger.cursors.advance(self._sink.name, after, upto)
-        self._measure(after)
+        if upto > after:
+            cursors.advance(self._sink.name, after, upto)
+            self._measure(after)
         self.caught_up = not more
         return more
 

@@ -56,6 +56,18 @@ def test_more_wake_ups_than_a_pipe_holds_block_nobody(wake):
     assert ends(wake.wait, FOR_EVER)
 
 
+def test_a_nudge_tells_whether_it_came():
+    nudge = Nudge()
+    assert not nudge.woken
+
+    nudge.set()
+    nudge.wait(FOR_EVER)
+    assert nudge.woken
+
+    nudge.wait(0)
+    assert not nudge.woken
+
+
 def test_a_woken_loop_steps_again():
     stepped = threading.Semaphore(0)
 

@@ -33,6 +33,26 @@ def writer(ledger, cell):
     return Writer(ledger, NovaSink("cell1", cell), rewrite=False)
 
 
+def test_who_is_woken_does_not_ask_whether_there_is_anything(
+    ledger, cell, writer
+):
+    def step(*images, woken):
+        see(ledger, *images)
+        with counting(ledger._engine, cell) as statements:
+            assert not writer.step(woken=woken)
+        return statements
+
+    step(1, woken=True)  # makes the cursor
+    asked, woken = step(2, woken=False), step(3, woken=True)
+    assert len(asked) == len(woken) + 2  # a BEGIN, too
+    assert len(rows(cell)) == 3
+
+    in_vain = step(woken=True)
+
+    assert not [s for s in in_vain if s.startswith(("UPDATE", "INSERT"))]
+    assert writer.caught_up
+
+
 @pytest.mark.search
 @pytest.mark.parametrize("heard_of", [False, True])
 def test_a_batch_costs_the_same_beside_none_and_beside_ten_thousand(

@@ -300,8 +300,9 @@ def queue_not_bound_to_answers() -> None:
 def cursor_before_effect() -> None:
     """The sink's cursor moves before the sink has the rows."""
 
-    def early(self: Any) -> bool:
-        self.caught_up = not self._ledger.cursors.is_behind(self._sink.name)
+    def early(self: Any, *, woken: bool) -> bool:
+        cursors = self._ledger.cursors
+        self.caught_up = not (woken or cursors.is_behind(self._sink.name))
         if self.caught_up:
             return False
         with self._ledger.cursors.reader(self._sink.name) as reader:
