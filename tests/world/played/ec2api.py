@@ -74,6 +74,17 @@ class Ec2Api:
         """Deletes the row of an image that its owner does not see."""
         self._do(partial(self._forget, image))
 
+    def own_up(self, number: int, image: str) -> None:
+        """Takes a row of ours for one of its own, if it has such a one."""
+        for id_, uuid in self.rows().items():
+            if (parse_id(id_)[1], uuid) == (number, image):
+                self._note(id_, image)
+
+    def _note(self, id_: str, image: str) -> None:
+        self.own[id_] = image
+        if parse_id(id_)[1] < DERIVED.stop:
+            self.adoptable.add(image)
+
     def _do(self, act: Callable[[sqlite3.Connection], Own]) -> None:
         if self.database.up:
             self.database.do(act, lambda note: note())
@@ -115,13 +126,7 @@ class Ec2Api:
             connection.execute(_INSERT, (id_, image, *rest))
         except sqlite3.IntegrityError:
             return _nothing  # the id is another's: ec2-api says so
-
-        def note() -> None:
-            self.own[id_] = image
-            if parse_id(id_)[1] < DERIVED.stop:
-                self.adoptable.add(image)
-
-        return note
+        return partial(self._note, id_, image)
 
 
 def _row_of(

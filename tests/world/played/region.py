@@ -25,7 +25,7 @@ from ec2map_sync.glance.catalogue import Image
 from ec2map_sync.ledger import schema
 from ec2map_sync.protocol.signing import SigningKey
 from ec2map_sync.rules.ec2id import DERIVED, ON_DEMAND, Band, Scheme
-from ec2map_sync.rules.names import sink_of
+from ec2map_sync.rules.names import EC2API, sink_of
 from ec2map_sync.settings.config import Config
 from ec2map_sync.settings.loading import load
 from ec2map_sync.settings.services import SERVICES
@@ -525,6 +525,8 @@ class Region:
     def _disown(self, forgotten: Iterable[tuple[str, int, str]]) -> None:
         """Lets such rows be nobody's: they stay, as Nova's own do."""
         for sink, number, image in sorted(forgotten):
+            if self.ec2api is not None and sink == EC2API:
+                self.ec2api.own_up(number, image)
             for cell in self.cells:
                 there = cell.rows().get(number, "").lower()
                 if cell.sink == sink and there == image:
