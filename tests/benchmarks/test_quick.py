@@ -30,7 +30,7 @@ PARTS = {
             "own claims",
             "numbers",
             "commit of the ledger",
-            "cell, look",
+            "rows of the cell",
             "commit of the cell",
             "cell with an index on uuid",
             "commit of that",
