@@ -210,13 +210,11 @@ class Writer:
         :raises Contradicted: a claim says that such a row is its own.
         """
         holders = {n.number: n.uuid.lower() for n in settled if n.uuid}
-        going = {
-            row.number: row.uuid.lower()
-            for row in rows
-            if holders.get(row.number) != row.uuid.lower()
-        }
-        numbers = self._ledger.numbers_of(going.values()) if going else {}
-        wrong = {n for n, image in going.items() if numbers.get(image) == n}
+        going = {(row.number, row.uuid.lower()) for row in rows}
+        going -= holders.items()
+        images = {image for _, image in going}
+        numbers = self._ledger.numbers_of(images) if images else {}
+        wrong = {n for n, image in going if numbers.get(image) == n}
         if wrong:
             raise Contradicted(frozenset(wrong))
         elsewhere = set(numbers.values()) - {n.number for n in settled}

@@ -301,6 +301,25 @@ def test_a_row_that_was_adopted_and_has_moved_is_told(api, kind, monkeypatch):
     assert [d.number for d in check.run().differences] == sorted(lacking)
 
 
+def test_every_image_whose_row_goes_gets_its_own_at_once(api):
+    """Several of ours under one number, as when tables were merged."""
+    one, two = rivals()
+    api.see(one, Kind.AMI)
+    api.see(two, Kind.AMI)
+    settled = api.write()
+    with api.engine.begin() as connection:
+        ids = ITEMS.c.id.in_(settled)
+        connection.execute(sa.delete(ITEMS).where(ids))
+    wrong = SMALL.probe(image(one), 9)
+    assert wrong not in api.ledger.numbered(range(100, 132))
+    for kind, uuid in zip(Kind, settled.values(), strict=False):
+        api.put(wrong, uuid, kind)
+
+    Writer(api.ledger, api.sink, rewrite=False).write([wrong])
+
+    assert api.rows() == settled
+
+
 def test_rows_are_scanned_in_the_order_of_their_numbers(api):
     numbers = [0x0A, 0xAA, 0xAB, 0xFE, 0xAAAAAAAA, 0xF0000000]
     for n, number in enumerate(numbers):
