@@ -169,11 +169,8 @@ class ResolveDivergences(RegionCommand):
             sink = self.region.sink(name)
             self.region.writer(sink).replace(here)
             rows = sink.rows(one.number for one in here)
-            left = [
-                one
-                for one in here
-                if rows.get(one.number, "").lower() == one.image
-            ]
+            there = {(row.number, row.uuid.lower()) for row in rows}
+            left = [one for one in here if (one.number, one.image) in there]
             for one in left:
                 self.exit_code = NOT_IN_ORDER
                 self.note(

@@ -26,9 +26,9 @@ from ec2map_sync.rules.ec2id import ON_DEMAND, parse_name
 class Show(RegionShowOne):
     """Show an image's EC2 id, or the image that an EC2 id stands for.
 
-    Sinks tells what each sink holds under that number; an empty one holds
-    nothing, "unknown" stands for one that does not answer. Exit code 1 if
-    the image or the id is not known here.
+    Sinks tells what each sink holds under that number, or ec2-api under that
+    id; an empty one holds nothing, "unknown" stands for one that does not
+    answer. Exit code 1 if the image or the id is not known here.
 
     Example: ec2map-sync show ami-1f2e3d4c
     """
@@ -41,7 +41,7 @@ class Show(RegionShowOne):
         """Looks it up."""
         mapped = find(self.region, parsed_args.name)
         claim = mapped.claim
-        held = mapping.held(self.region.sinks, mapped.number)
+        held = mapping.held(self.region.sinks, mapped)
         for one in held:
             if one.trouble:
                 self.note(f"{one.sink} does not answer: {one.trouble}")

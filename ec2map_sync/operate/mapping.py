@@ -13,7 +13,7 @@ from ec2map_sync.rules.claims import END, Bound, Claim, Span
 from ec2map_sync.rules.ec2id import DERIVED, LEGACY
 from ec2map_sync.rules.settle import Wish, wishes
 from ec2map_sync.rules.stamps import iso, time_of
-from ec2map_sync.sinks import Sink
+from ec2map_sync.sinks import Sink, found_for
 from ec2map_sync.sinks.guests import GuestView
 from ec2map_sync.sinks.instances import is_denied
 from ec2map_sync.sinks.memory import MemoSilent
@@ -28,7 +28,7 @@ SAID = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
-    """What a sink holds under one number.
+    """What a sink holds under an image's number.
 
     ``trouble`` says why that is not known.
     """
@@ -54,16 +54,18 @@ def find(ledger: Ledger, name: str | int) -> Mapped | None:
     return ledger.queries.by_image(name)
 
 
-def held(sinks: Sequence[Sink], number: int | None) -> list[Held]:
-    """Reads what each sink holds under a number; waits for no dead one."""
+def held(sinks: Sequence[Sink], mapped: Mapped) -> list[Held]:
+    """Reads what each sink holds for an image; waits for no dead one."""
+    numbers = [] if mapped.number is None else [mapped.number]
+    kind = mapped.claim.kind and mapped.claim.kind.kind
     found = []
     for sink in sinks:
         try:
-            rows = sink.rows([] if number is None else [number])
+            rows = sink.rows(numbers)
         except SQLAlchemyError as error:
             found.append(Held(sink=sink.name, trouble=answered(error)))
         else:
-            uuid = rows.get(number) if number is not None else None
+            uuid = found_for(rows, mapped.uuid, kind)
             found.append(Held(sink=sink.name, uuid=uuid))
     return found
 
@@ -82,12 +84,12 @@ def divergent(page: Sequence[Mapped], sinks: Sequence[Sink]) -> set[str]:
     numbers = [m.number for m in page if m.number is not None]
     wrong = set()
     for sink in sinks:
-        rows = sink.rows(numbers)
+        there = {(row.number, row.uuid) for row in sink.rows(numbers)}
         wrong |= {
             m.claim.image
             for m in page
             if m.number is not None
-            and rows.get(m.number) != m.uuid
+            and (m.number, m.uuid) not in there
             and (m.claim.kind or not sink.needs_kind)
         }
     return wrong
@@ -210,7 +212,7 @@ class Explanation:
             yield "moves", "never"
 
     def _in_sinks(self) -> Iterator[Step]:
-        there = held(self._sinks, self._mapped.number)
+        there = held(self._sinks, self._mapped)
         for sink, one in zip(self._sinks, there, strict=True):
             yield f"sink {one.sink}", self._holds(one)
             if not one.trouble:

@@ -1,6 +1,7 @@
 """Templates: what the ids in them stand for, here and in other regions."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import takewhile
 
@@ -11,6 +12,7 @@ from ec2map_sync.ledger.queries import Mapped
 from ec2map_sync.peers.asking import Asker
 from ec2map_sync.rules.claims import EVERYTHING, Claim, join_all
 from ec2map_sync.rules.ec2id import LEGACY, ON_DEMAND, Kind, parse_id
+from ec2map_sync.rules.rows import SinkRow
 from ec2map_sync.rules.settle import wishes
 from ec2map_sync.sinks import Sink
 
@@ -47,12 +49,13 @@ class TemplateView:
         numbers = {parse_id(one)[1] for one in self._ids}
         some = sorted(n for n in numbers if 0 < n < ON_DEMAND.stop)
         self._former = ledger.queries.former(some)
-        self._rows: dict[str, Mapping[int, str]] = {}
+        self._rows = defaultdict[int, list[tuple[str, SinkRow]]](list)
         self.silent: list[str] = []
         """Sinks that do not answer."""
         for sink in sinks:
             try:
-                self._rows[sink.name] = sink.rows(some)
+                for row in sink.rows(some):
+                    self._rows[row.number].append((sink.name, row))
             except SQLAlchemyError:
                 self.silent.append(sink.name)
 
@@ -63,7 +66,7 @@ class TemplateView:
     def _meaning(self, kind: Kind, number: int) -> Meaning:
         mapped = self._ledger.queries.by_number(number)
         if mapped is None:
-            return self._old(number) or self._of_nova(number)
+            return self._old(number) or self._of_nova(kind, number)
         verdict, new = self._judged(mapped, kind, number)
         return Meaning(mapped=mapped, verdict=verdict, new=new)
 
@@ -75,8 +78,8 @@ class TemplateView:
         for image in self._former.get(number, ()):
             if image != claim.image:
                 return f"ambiguous: was the id of {image} before", None
-        for sink, held in self._rows.items():
-            if held.get(number, claim.uuid).lower() != claim.image:
+        for sink, image in self._found(kind, number):
+            if image != claim.image:
                 return f"another image's in {sink}", None
         if claim.kind and claim.kind.kind is not kind:
             right = mapped.ec2_id
@@ -94,10 +97,15 @@ class TemplateView:
             return Meaning(mapped=mapped, verdict=verdict, new=new)
         return None
 
-    def _of_nova(self, number: int) -> Meaning:
+    def _found(self, kind: Kind, number: int) -> Iterator[tuple[str, str]]:
+        """Returns which images have an id in sinks: sink, image."""
+        for sink, row in self._rows[number]:
+            if row.has_id_of(kind):
+                yield sink, row.uuid.lower()
+
+    def _of_nova(self, kind: Kind, number: int) -> Meaning:
         """Tells of an id that we have not given; sinks may hold it."""
-        rows = self._rows.values()
-        held = {r[number].lower() for r in rows if number in r}
+        held = {image for _, image in self._found(kind, number)}
         by_image = self._ledger.queries.by_image
         mapped = by_image(held.pop()) if len(held) == 1 else None
         new = mapped.ec2_id if mapped else None

@@ -45,6 +45,10 @@ class SinkRow:
     kind: Kind | None = field(default=None, compare=False)
     """The prefix that it has, where a sink holds one."""
 
+    def has_id_of(self, kind: Kind | None) -> bool:
+        """Returns whether an id with this prefix means the row."""
+        return self.kind in {None, kind or Kind.AMI}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Divergence:

@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
+from ec2map_sync.rules.ec2id import Kind
 from ec2map_sync.rules.rows import Numbered, SinkRow
 from ec2map_sync.sql.rowprints import Prints
 
@@ -73,10 +74,10 @@ class Sink(Protocol):
         None of a number is left for the next page.
         """
 
-    def rows(self, numbers: Iterable[int]) -> dict[int, str]:
-        """Reads rows by primary key, without a lock: number -> UUID.
+    def rows(self, numbers: Iterable[int]) -> list[SinkRow]:
+        """Reads rows by primary key, without a lock.
 
-        Where a number has several, one of them.
+        In ec2-api a number may have several, with other prefixes.
         """
 
     def numbers_of(self, uuid: str) -> list[int]:
@@ -103,6 +104,17 @@ class Ranges(Protocol):
 
     def prints(self, start: int, stop: int) -> Prints:
         """Returns the prints of a range."""
+
+
+def found_for(
+    rows: Iterable[SinkRow], uuid: str | None, kind: Kind | None
+) -> str | None:
+    """Returns what of the rows under a number counts for its image.
+
+    Its own, whatever the prefix; or else another's that has the very id.
+    """
+    found = [r.uuid for r in rows if r.uuid == uuid or r.has_id_of(kind)]
+    return uuid if uuid in found else next(iter(found), None)
 
 
 def takes(sink: Sink, numbered: Numbered) -> bool:

@@ -170,8 +170,8 @@ class Sweep:
         if not stale:
             return {}
         # By primary key: Nova has no index on uuid.
-        there = self._sink.seen(row.number for row in stale)
-        own = [row for row in stale if there.get(row.uuid) == row.number]
+        there = self._sink.rows(row.number for row in stale)
+        own = [row for row in there if row in stale]
         holders = self._holders(row.number for row in own)
         known = self._ledger.numbers_of({row.uuid.lower() for row in own})
         return {

@@ -239,9 +239,14 @@ class Ec2ApiSink:
         last = rows[limit - 1].number
         return [row for row in rows if row.number <= last]
 
-    def rows(self, numbers: Iterable[int]) -> dict[int, str]:
-        """Reads rows by primary key, one of each number, of whatever kind."""
-        return {number: uuid for uuid, number in self._under(numbers)}
+    def rows(self, numbers: Iterable[int]) -> list[SinkRow]:
+        """Reads rows by primary key, of whatever kinds."""
+        ids = [format_id(number, kind) for number in numbers for kind in Kind]
+        with self._engine.connect() as connection:
+            rows = select_in(connection, _ITEMS, items.c.id, ids)
+            found = [item_of(i, uuid, adopted=False).row for i, uuid in rows]
+        # MariaDB finds ids of another form too, as in upper case.
+        return [row for row in found if row.number]
 
     def numbers_of(self, uuid: str) -> list[int]:
         """Finds the row of an image: os_id is unique."""
@@ -263,14 +268,7 @@ class Ec2ApiSink:
 
     def seen(self, numbers: Iterable[int]) -> dict[str, int]:
         """Returns which of these an image has: one at most."""
-        return dict(self._under(numbers))
-
-    def _under(self, numbers: Iterable[int]) -> Iterator[tuple[str, int]]:
-        ids = [format_id(number, kind) for number in numbers for kind in Kind]
-        with self._engine.connect() as connection:
-            rows = select_in(connection, _ITEMS, items.c.id, ids)
-            for id_, uuid in rows:
-                yield uuid or "", parse_id(id_)[1]
+        return {row.uuid: row.number for row in self.rows(numbers)}
 
     def _of_kind(
         self, connection: Connection, kind: Kind, after: int, limit: int

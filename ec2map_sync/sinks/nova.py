@@ -183,11 +183,11 @@ class NovaSink:
             for number, uuid in self.page(after + 1, LAST, limit)
         ]
 
-    def rows(self, numbers: Iterable[int]) -> dict[int, str]:
+    def rows(self, numbers: Iterable[int]) -> list[SinkRow]:
         """Reads rows by primary key: uuid has no index in Nova."""
         with self._engine.connect() as connection:
             rows = select_in(connection, _ROWS, s3_images.c.id, numbers)
-            return dict(map(tuple, rows))
+            return [SinkRow(number=i, uuid=uuid) for i, uuid in rows]
 
     def page(self, start: int, stop: int, limit: int) -> list[Row]:
         """Reads the first rows of a range."""

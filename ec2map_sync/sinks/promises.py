@@ -6,6 +6,7 @@ word of ec2-api's only where ec2-api's own table has the same.
 
 import logging
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -79,7 +80,7 @@ class Promises:
             for s in named
             if s.wanted is not None and s.image not in given
         )
-        unwritten = {number for number, uuid in rows.items() if not uuid}
+        unwritten = {row.number for row in rows if not row.uuid}
         found = {}
         for s in named:
             number = given.get(s.image)
@@ -102,12 +103,14 @@ class Promises:
         numbers = {s.wanted for s in wanting if s.wanted is not None}
         if not numbers:
             return set()
-        there = [holders, *(sink.rows(numbers) for sink in self._sinks())]
+        images = defaultdict[int, set[str]](set)
+        for number, image in holders.items():
+            images[number].add(image)
+        for sink in self._sinks():
+            for row in sink.rows(numbers):
+                images[row.number].add(row.uuid.lower())
         return {
-            s
-            for s in wanting
-            for held in there
-            if held.get(s.wanted or 0, s.image).lower() not in {s.image, ""}
+            s for s in wanting if s.wanted and images[s.wanted] - {s.image, ""}
         }
 
 

@@ -1,6 +1,7 @@
 """Verifying a sink: whether it holds what is settled, row by row."""
 
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -10,7 +11,8 @@ from typing import TypeVar
 from ec2map_sync.ledger import Ledger
 from ec2map_sync.ledger.queries import Settled
 from ec2map_sync.rules.ec2id import LEGACY, ON_DEMAND, Band
-from ec2map_sync.sinks import Ranges, Row, Sink, takes
+from ec2map_sync.rules.rows import SinkRow
+from ec2map_sync.sinks import Ranges, Row, Sink, found_for, takes
 from ec2map_sync.sinks.writer import NUMBERS_AT_ONCE, Writer
 from ec2map_sync.sql.rowprints import PART_BITS
 
@@ -121,16 +123,18 @@ class SinkCheck:
             numbers = [
                 d.number for d in found[start : start + NUMBERS_AT_ONCE]
             ]
-            rows = self._sink.rows(numbers)
-            seen = self._sink.seen(numbers)
+            rows: dict[int, list[SinkRow]] = defaultdict(list)
+            for row in self._sink.rows(numbers):
+                rows[row.number].append(row)
             settled = self._ledger.numbered(numbers)
             for number in numbers:
                 held = settled.get(number)
                 uuid = held.uuid if held and takes(self._sink, held) else None
-                # ec2-api may have several, with other prefixes.
-                there = uuid is not None and seen.get(uuid) == number
-                if uuid != rows.get(number) and not there:
-                    left.append(Difference(number, uuid, rows.get(number)))
+                there = found_for(
+                    rows[number], uuid, held.kind if held else None
+                )
+                if uuid != there:
+                    left.append(Difference(number, uuid, there))
         return left
 
     def _by_prints(self, ranges: Ranges, band: Band) -> Iterator[Difference]:
@@ -182,7 +186,9 @@ class SinkCheck:
         """Compares the numbers that are settled, and no others."""
         while ours := self._settled(low, stop, NUMBERS_AT_ONCE):
             rows = self._sink.rows(number for number, _ in ours)
-            yield from _differences(dict(ours), rows)
+            there = {(row.number, row.uuid) for row in rows}
+            doubtful = [one for one in ours if one not in there]
+            yield from self.again([Difference(*one, None) for one in doubtful])
             self._count(len(ours))
             low = ours[-1][0] + 1
 

@@ -320,6 +320,26 @@ def test_every_image_whose_row_goes_gets_its_own_at_once(api):
     assert api.rows() == settled
 
 
+def test_all_rows_of_a_number_are_read(api):
+    numbers = [SMALL.derive(image(1)), 7]
+    for n, number in enumerate(numbers):
+        for m, kind in enumerate(Kind):
+            api.put(number, image(10 * n + m), kind)
+    with api.engine.begin() as connection:
+        # To MariaDB, but nobody else, it is the id that is asked for.
+        connection.execute(sa.insert(ITEMS).values(id="AMI-00000008"))
+
+    rows = api.sink.rows([*numbers, 8])
+
+    assert sorted(rows, key=lambda row: (row.number, row.uuid)) == sorted(
+        SinkRow(number=number, uuid=image(10 * n + m))
+        for n, number in enumerate(numbers)
+        for m in range(3)
+    )
+    assert {row.kind for row in rows} == set(Kind)
+    assert api.sink.seen(numbers) == {row.uuid: row.number for row in rows}
+
+
 def test_rows_are_scanned_in_the_order_of_their_numbers(api):
     numbers = [0x0A, 0xAA, 0xAB, 0xFE, 0xAAAAAAAA, 0xF0000000]
     for n, number in enumerate(numbers):

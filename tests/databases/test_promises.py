@@ -90,7 +90,8 @@ class Region:
             writer = Writer(self.ledger, sink, rewrite=rewrite)
             while writer.step():
                 pass
-        return self.cell.rows([LEGACY, *map(SCHEME.derive, (PUBLIC, TENANTS))])
+        numbers = [LEGACY, *map(SCHEME.derive, (PUBLIC, TENANTS))]
+        return {row.number: row.uuid for row in self.cell.rows(numbers)}
 
     def adopt(self):
         adoption = Adoption(self.ledger, dry_run=False)
@@ -172,6 +173,31 @@ def test_an_image_waits_until_ec2_api_has_written_it_down(region, number):
     assert region.wanted(TENANTS) == (7 if number == 7 else None)
     region.write(rewrite=False)
     assert region.items() == {format_id(number): TENANTS}
+
+
+@pytest.mark.parametrize("other", [Kind.AKI, Kind.ARI])
+def test_it_waits_also_beside_an_id_with_another_prefix(region, other):
+    region.item(7, None)
+    region.item(7, PUBLIC, other)
+    before = region.items()
+
+    region.tell(TENANTS, format_id(7))
+    region.write(rewrite=True)
+
+    assert region.items() == before
+
+
+@pytest.mark.parametrize("other", [Kind.AKI, Kind.ARI])
+def test_not_if_another_image_has_the_number_with_another_prefix(
+    region, other
+):
+    """A cell has one row of a number, whatever the prefix."""
+    region.item(7, TENANTS)
+    region.item(7, PUBLIC, other)
+
+    region.tell(TENANTS, format_id(7))
+
+    assert region.wanted(TENANTS) is None
 
 
 def test_not_if_a_row_of_another_image_stands_there(region):

@@ -61,7 +61,7 @@ class Region:
             sweep = Sweep(self.ledger, sink, writer)
             while not sweep.complete:
                 sweep.step()
-            found |= set(sink.rows([NUMBER]).values())
+            found |= {row.uuid for row in sink.rows([NUMBER])}
         return found
 
     def own_revision(self):
