@@ -163,10 +163,17 @@ class Notary:
         """
         held = (s for s in self._held() if known is None or lacks(known, s))
         lost = max(held, key=attrgetter("place"), default=None)
+        return lost if lost and self._goes_after(lost) else None
+
+    def _goes_after(self, lost: Statement) -> bool:
+        """Tells of what was lost; False if that was the case too often.
+
+        Two ledgers with one key would take turns for ever.
+        """
         now = self._monotonic()
         self._losses = [at for at in self._losses if now - at < LATELY]
-        if lost is None or len(self._losses) == OFTEN:
-            return None
+        if len(self._losses) == OFTEN:
+            return False
         self._losses.append(now)
         LOG.warning(
             "peers know what was signed here, and this ledger has lost it: "
@@ -175,7 +182,7 @@ class Notary:
             lost.serial,
             iso(time_of(lost.began), exact=False),
         )
-        return lost
+        return True
 
     def _held(self) -> Iterator[Statement]:
         """Gives what peers hold against us, if we have signed it."""

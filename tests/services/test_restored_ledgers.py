@@ -128,3 +128,44 @@ def test_an_emptied_ledger_hands_out_no_number_in_use(regions, mariadb):
     log = come_back(one, two, held, rival)
 
     assert "the ledger is a new one" in log
+
+
+def test_what_was_signed_and_lost_unnoticed_is_gone_on_from(
+    regions, mariadb, tmp_path
+):
+    """As after a failover to a server that lacked the last seconds.
+
+    Its peer refuses what contradicts that, and says what it was.
+    """
+    one, two = regions
+    memory = one.directory / f"{one.name}.ledger"
+
+    def stated():
+        known = open_ledger(two).statements.of(one.name)
+        if known is None:
+            return (0, 0), None
+        return known.position.statement.place, known.refused
+
+    first = one.glance.create(5)
+    two.await_images(first)
+    await_remembered(one)
+    # Before the dump: what is remembered is never more than the ledger has.
+    noted, before = memory.read_bytes(), stated()
+    dump(mariadb, one, tmp_path / "dump.sql")
+    then = one.glance.create(5)
+    two.await_images(then)
+    wait_until(lambda: stated()[0] > before[0], 60)
+    one.stop()
+    lost, refused = stated()
+    assert not refused
+    restore(mariadb, one, tmp_path / "dump.sql")
+    memory.write_bytes(noted)
+    since = len(one.log())
+
+    one.start()
+
+    one.await_log("peers know what was signed here, and", 60, since=since)
+    wait_until(lambda: stated()[0] > lost and not stated()[1], 60)
+    one.await_images([*first, *then])
+    await_equal(one, two, count=10, seconds=30)
+    assert "was restored" not in one.log(since)
