@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 
 from ec2map_sync.ledger import Ledger
+from ec2map_sync.ledger.statements import KnownStatement
 from ec2map_sync.protocol import wire
 from ec2map_sync.protocol.agreements import Terms, difference, superseding
 from ec2map_sync.protocol.notes import BadNote, Note
@@ -22,6 +23,9 @@ LOG = logging.getLogger(__name__)
 class Contradiction(BadNote):
     """A region contradicts what it has signed before."""
 
+
+MOST_CURRENT = 1000
+"""Moments that are remembered; notes of older ones are not superseded."""
 
 LASTING = 3
 """Moments one after the other of which another note is no matter of time."""
@@ -51,6 +55,9 @@ class Witness:
         """The newest that was heard of here."""
         self._unlike = 0
         """Moments one after the other of which we have signed another note."""
+        self._current: set[Stamp] = set()
+        """Moments of which the newest note is known: it was heard here, and
+        no statement was missed since, which may have superseded it."""
 
     def hear(self, said: str, stated: str) -> None:
         """Keeps what a heartbeat brings, if that is new.
@@ -70,6 +77,7 @@ class Witness:
             self._look_back(position.terms.until)
             self._keep(position, note)
             self._statements.put(self._peer.sender, statement, note)
+            self._note_current(known, position)
         self._heard = (said, stated)
 
     def _trusted(self, text: str) -> Note:
@@ -109,7 +117,8 @@ class Witness:
         if is_old and terms.text in before:
             return False  # messages may come twice
         same = Terms.parse(kept.text) if kept and kept.binds else None
-        why = contradiction(known, said, same)
+        missed = terms.until not in self._current
+        why = contradiction(known, said, same, missed=missed)
         if why:
             self._statements.refuse(peer, why)
             raise Contradiction(
@@ -125,6 +134,15 @@ class Witness:
             # too, by a clock that was ahead.
             self._signatures.give_up(peer)
         return True
+
+    def _note_current(
+        self, known: KnownStatement | None, heard: Position
+    ) -> None:
+        before, now = known and known.position.statement, heard.statement
+        follows = before and now.previous == digest(before.text)
+        if not follows or len(self._current) > MOST_CURRENT:
+            self._current.clear()
+        self._current.add(heard.terms.until)
 
     def _look_back(self, until: Stamp) -> None:
         """Looks at a moment that is over, when the next one comes.

@@ -129,17 +129,19 @@ def lacks(known: Statement, held: Statement) -> bool:
 
 
 def contradiction(
-    known: Position, said: Position, same: Terms | None
+    known: Position, said: Position, same: Terms | None, *, missed: bool
 ) -> str | None:
     """Returns in what a region contradicts what it has signed, if it does.
 
     ``same`` is what it has signed of the same moment before, if that is
-    known. What was announced to begin anew contradicts nothing.
+    known; ``missed`` whether a statement may have been missed since that was
+    heard, and so what superseded it. What was announced to begin anew
+    contradicts nothing.
     """
     before, now = known.statement, said.statement
     if now.began > before.began:
         return None
-    missed = now.serial > before.serial + 1
+    missed |= now.serial > before.serial + 1
     return _of_the_feed(before, now) or _of_the_set(
         known.terms, said, same, missed=missed
     )

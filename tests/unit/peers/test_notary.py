@@ -603,6 +603,31 @@ def test_what_was_signed_ahead_of_a_backup_binds_nobody_who_begins_anew(
         one.hear(two, *said)
 
 
+def test_what_superseded_a_note_may_have_been_missed(regions, clock):
+    """Heartbeats tell of the newest statement, and two may be made between."""
+    one, two = regions
+    two.ledger.record([late(1)])
+    two.sign()
+    one.hear(two)
+    two.ledger.record([late(2)])
+    two.sign()  # of the same moment, and nobody hears of it
+    missed = two.position.terms
+    clock[0] += MINUTE
+    two.sign()
+    one.hear(two)
+    more = replace(missed, count=missed.count + 1)
+
+    in_silence = two.state(*stated(two.position, terms=more))
+    with pytest.raises(Contradiction, match="another set of the same moment"):
+        one.hear(two, *in_silence)
+    former = digest(missed.text)
+    one.hear(
+        two, *two.state(*stated(two.position, terms=more, superseded=former))
+    )
+
+    assert one.ledger.statements.refused(["two"]) == {}
+
+
 def test_what_was_superseded_before_one_began_anew_may_come_again(
     regions, clock
 ):
