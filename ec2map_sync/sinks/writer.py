@@ -68,6 +68,7 @@ class Writer:
                 after = reader.revision
                 upto, more = reader.numbers(NUMBERS_AT_ONCE)
                 settled = reader.changed(upto)
+            self._note_moved(settled)
             if settled and not self._put(session, settled):
                 self._write(session, settled)
         # After the sink's commit: a crash between the two writes the same
@@ -225,6 +226,16 @@ class Writer:
         """Notes images of which a guest may have been told another id."""
         if self.notes:
             self._ledger.memos.note(self._sink.name, images)
+
+    def _note_moved(self, settled: Sequence[Numbered]) -> None:
+        """Notes images that have had another number.
+
+        Guests may have been told of that also where its row was lost since.
+        """
+        images = {one.uuid.lower(): one.uuid for one in settled if one.uuid}
+        if self.notes and images:
+            moves = self._ledger.queries.moves(images)
+            self.note(images[i] for i in {move.image for move in moves})
 
     def replace(self, found: Sequence[Divergence]) -> None:
         """Deletes rows that are not as settled and writes ours.

@@ -160,6 +160,29 @@ def test_numbers_change_hands(cell, sink, ledger):
     assert rows(cell) == {100: early, SMALL.probe(late, 1): late}
 
 
+@pytest.mark.parametrize("lost", [False, True])
+def test_whoever_moves_is_noted_also_if_its_row_was_lost(
+    cell, sink, ledger, lost
+):
+    late, early = [
+        image(n) for n in range(500) if SMALL.derive(image(n)) == 100
+    ][:2]
+    writer = Writer(ledger, sink, rewrite=False, notes=True)
+    ledger.record([Claim(claimed_at=20, image=late)])
+    writer.step()
+    assert ledger.memos.noted(sink.name, 9) == []
+    if lost:
+        with cell.begin() as connection:
+            connection.execute(sa.delete(schemas.S3_IMAGES))
+    ledger.record([Claim(claimed_at=10, image=early)])
+
+    writer.step()
+
+    assert rows(cell) == {100: early, SMALL.probe(late, 1): late}
+    noted = ledger.memos.noted(sink.name, 9)
+    assert {memo.image for memo in noted} == {late}
+
+
 @servers
 def test_what_nova_counts_itself_lies_above_our_band(cell, sink):
     legacy = boot(cell, "before")
