@@ -9,7 +9,7 @@ from itertools import islice
 from uuid import uuid4
 
 import pytest
-from commands import BIN
+from commands import BIN, run
 from judging import SCHEME, derived
 from nova_processes import Nova
 from patience import wait_until, within
@@ -206,8 +206,14 @@ def test_an_adopted_id_and_one_that_moved_are_what_nova_says(
 
         for cell in one.cells:
             put(one, cell, 4713, adopted)
+
+        def agreed():
+            """Whether all agree on what is claimed now, and it was adopted."""
+            file = str(one.config_file)
+            return run("adopt", "--config-file", file).code == 0
+
         with paused(memcached):
-            one.command("adopt")
+            wait_until(agreed, 60)
             one.await_log("memcached does not answer at")
         await_id(nova, running, adopted, "ami-00001269")
         assert in_cell2.look_up([adopted]) == ["ami-00001269"]
