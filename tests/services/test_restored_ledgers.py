@@ -130,6 +130,7 @@ def test_an_emptied_ledger_hands_out_no_number_in_use(regions, mariadb):
     assert "the ledger is a new one" in log
 
 
+@pytest.mark.long
 def test_what_was_signed_and_lost_unnoticed_is_gone_on_from(
     regions, mariadb, tmp_path
 ):
