@@ -257,8 +257,10 @@ class Cursors(Part):
         newest = sa.select(sa.func.max(own)).where(
             own <= upto.scalar_subquery()
         )
-        many = sa.select(own).order_by(own).offset(DROPPED).limit(1)
         oldest = sa.select(sa.func.min(own))
+        # Behind the oldest revision, which goes whole, however large.
+        behind = sa.select(own).where(own > oldest.scalar_subquery())
+        many = behind.order_by(own).offset(DROPPED - 1).limit(1)
         some = (oldest, newest, many)
         with self._engine.connect() as connection:
             first, last, cut = connection.execute(

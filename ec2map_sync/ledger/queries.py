@@ -210,10 +210,8 @@ class Queries(Part):
         )
         if known_kind:
             statement = statement.where(c.c.kind.is_not(None))
-        return [
-            (row.number, uuid_of(row, row.image))
-            for row in self._rows(statement)
-        ]
+        rows = self._rows(statement)
+        return [(row.number, uuid_of(row, row.image)) for row in rows]
 
     def settled_prints(self, start: int, stop: int) -> Prints:
         """Returns the prints of the rows that a sink should hold in a range.
@@ -337,11 +335,8 @@ class Queries(Part):
 
 
 def _read(row: Any) -> Mapped:
-    return Mapped(
-        claim=claim_of_row(row),
-        number=row.number,
-        uuid=uuid_of(row, row.image),
-    )
+    uuid = uuid_of(row, row.image)
+    return Mapped(claim=claim_of_row(row), number=row.number, uuid=uuid)
 
 
 def _next(column: sa.Column[Any], revision: int) -> sa.ScalarSelect[Any]:

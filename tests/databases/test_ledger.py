@@ -249,6 +249,19 @@ def test_many_that_were_published_are_dropped_bit_by_bit(
     assert left == [4, 2, 1, 1]
 
 
+def test_a_revision_with_more_than_are_dropped_at_once_goes_too(
+    ledger, engine, monkeypatch
+):
+    monkeypatch.setattr("ec2map_sync.ledger.feeds.DROPPED", 2)
+    ledger.see([seen(n) for n in range(9)])
+    ledger.see([seen(10)])
+    publish(ledger)
+
+    ledger.cursors.drop_published()
+
+    assert [row.revision for row in own_rows(engine)] == [2]
+
+
 def test_who_drops_waits_for_nobody_who_records(ledger, engine):
     """And takes nothing from him."""
     if engine.dialect.name == "sqlite":
