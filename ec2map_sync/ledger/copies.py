@@ -178,7 +178,7 @@ class Copies(Part):
         board.prepare()
         suspects = Suspects()
         for one in known:
-            if one.claim.hash != one.hash or not copies.agrees(
+            if one.is_damaged or not copies.agrees(
                 one.claim, one.number, board
             ):
                 suspects |= _of_claim(one.claim, board)

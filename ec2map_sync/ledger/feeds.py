@@ -287,7 +287,7 @@ def damaged_of(connection: Connection, rows: Iterable[Any]) -> set[str]:
     """
     spelled = [row.wish_image for row in rows if row.spelling]
     known = look_up(connection, spelled)
-    return {i for i, one in known.items() if one.hash != one.claim.hash}
+    return {i for i, one in known.items() if one.is_damaged}
 
 
 def numbered_of(

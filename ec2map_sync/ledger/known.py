@@ -85,6 +85,11 @@ class Known:
     """The UUID as this region's Glance has told of it first, if it has."""
 
     @property
+    def is_damaged(self) -> bool:
+        """Whether somebody has changed the claim."""
+        return self.hash != self.claim.hash
+
+    @property
     def uuid(self) -> str:
         """The UUID as sinks hold it here."""
         return self.spelled or self.claim.uuid

@@ -142,15 +142,25 @@ class Ledger(Part):
         :raises TooManyMoves: they would change more.
         """
         joined = join_all(claims)
-        return self._join(joined, allowance) if joined else NOTHING
+        if not joined:
+            return NOTHING
+        try:
+            return self._join(joined, (), allowance)
+        except sa.exc.IntegrityError:
+            # Somebody has taken away the number of one that is known.
+            return self._join(joined, joined.keys(), allowance)
 
     @again
     def _join(
-        self, joined: Mapping[str, Claim], allowance: Allowance | None
+        self,
+        joined: Mapping[str, Claim],
+        known: Iterable[str],
+        allowance: Allowance | None,
     ) -> Recorded:
+        """Joins claims, of which some may be ``known`` though none tells."""
         with self._writing.connect() as connection:
             recording = Recording(connection, self.scheme, self._clock)
-            recording.look_up(joined)
+            recording.look_up(known)
             for claim in joined.values():
                 recording.follow(claim.newest)
             return self._record(

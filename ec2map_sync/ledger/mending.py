@@ -78,7 +78,7 @@ class Mending:
         rows = self._rows(images)
         self._stored = {row.image: known_of(row) for row in rows}
         for image, known in self._stored.items():
-            if known.claim.hash == known.hash:
+            if not known.is_damaged:
                 self._claims[image] = known
         self._restore({row.image: row for row in rows}, images)
 

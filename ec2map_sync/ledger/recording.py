@@ -27,6 +27,7 @@ from ec2map_sync.ledger.known import (
 from ec2map_sync.ledger.mending import Mending
 from ec2map_sync.ledger.moves import moves_of, renamed, say
 from ec2map_sync.ledger.own import write_own
+from ec2map_sync.rules.canaries import is_canary
 from ec2map_sync.rules.claims import Claim, Print, Sighting, Stamp, join
 from ec2map_sync.rules.copies import Suspects
 from ec2map_sync.rules.ec2id import Scheme
@@ -124,19 +125,43 @@ class Recording:
     def join(self, claims: Iterable[Claim], *, own: bool) -> list[Claim]:
         """Joins claims of different images into the set; gives the news.
 
-        What contradicts itself here is put right before it is joined with.
+        Images that were not looked up are, where a number tells that they
+        are known. What contradicts itself here is put right before it is
+        joined with.
+
+        :raises IntegrityError: one is known that no number tells of.
         """
         claims = list(claims)
+        board = Board(self.scheme, self.load_slots)
+        traced = self._look_up_traced(claims, board)
         news = self._news(claims)
-        board = self._board(news)
-        damaged = self._damaged(news, board)
+        there = self.known.keys() & news
+        damaged = {i for i in there if self.known[i].is_damaged}
+        damaged |= traced - self.known.keys()
         if damaged:
-            self.mended += Mending(self).mend(Suspects(images=damaged))
+            self.mended += Mending(self).mend(
+                Suspects(images=frozenset(damaged))
+            )
             news = self._news(claims)
-            board = self._board(news)
+            board = Board(self.scheme, self.load_slots)
         if news or self._spelled:
+            self._wish(board, news)
             self._write(news, board, own=own)
         return list(news.values())
+
+    def _look_up_traced(
+        self, claims: Sequence[Claim], board: Board
+    ) -> set[str]:
+        """Looks up those that may be known, by the numbers that are read.
+
+        Nearly all are new: to ask for each of them costs the server a third
+        of what it takes to write them.
+        """
+        images = [c.image for c in claims if c.image not in self.known]
+        traced = board.traced(images)
+        # No number tells of canaries.
+        self.look_up(traced.union(filter(is_canary, images)))
+        return traced
 
     def _news(self, claims: Iterable[Claim]) -> dict[str, Claim]:
         news: dict[str, Claim] = {}
@@ -147,27 +172,11 @@ class Recording:
                 news[claim.image] = joined
         return news
 
-    def _board(self, news: Mapping[str, Claim]) -> Board:
-        board = Board(self.scheme, self.load_slots)
+    def _wish(self, board: Board, news: Mapping[str, Claim]) -> None:
         for image, claim in news.items():
             old = self.known.get(image)
             board.replace(wishes(old.claim) if old else (), wishes(claim))
         board.prepare()
-        return board
-
-    def _damaged(
-        self, news: Mapping[str, Claim], board: Board
-    ) -> frozenset[str]:
-        """Returns the images whose claim was changed, or is gone."""
-        return frozenset(
-            image
-            for image in news
-            if (
-                known.hash != known.claim.hash
-                if (known := self.known.get(image))
-                else board.has_trace(image)
-            )
-        )
 
     def keep_to(self, allowance: Allowance) -> None:
         """Counts what has changed against an allowance.
@@ -183,7 +192,9 @@ class Recording:
         """Exchanges claims of ours for the same with other stamps."""
         self.last_stamp = last
         if claims:
-            self._write(claims, self._board(claims), own=True)
+            board = Board(self.scheme, self.load_slots)
+            self._wish(board, claims)
+            self._write(claims, board, own=True)
 
     def commit(self) -> None:
         """Writes what the head row remembers and lets the next one in."""

@@ -76,6 +76,12 @@ class Slot:
     wish: Wish | None = None
     passed: set[Wish] = field(default_factory=set)
 
+    def knows(self, image: str) -> bool:
+        """Returns whether an image sits there, or has gone by."""
+        if self.wish is not None and self.wish.image == image:
+            return True
+        return any(wish.image == image for wish in self.passed)
+
 
 class Eviction(NamedTuple):
     """That an image has lost a number, its own or one reserved for it.
@@ -109,7 +115,7 @@ class Board:
         self._queue: list[Wish] = []
         self._new: set[Wish] = set()
         self._gone: set[Wish] = set()
-        self._first: dict[str, int] = {}
+        self._homes: dict[str, int] = {}
         self._seats: dict[Wish, int] = {}
         self._causes: dict[Wish, str] = {}
         self._sat: dict[int, Wish] = {}
@@ -157,19 +163,14 @@ class Board:
         """Reads, all at once, what the wishes in the queue like best."""
         self.read(self._first_of(w) for w in self._queue)
 
-    def has_trace(self, image: str) -> bool:
-        """Returns whether an image has sat, or gone by, where it likes best.
+    def traced(self, images: Iterable[str]) -> set[str]:
+        """Returns which images have sat, or gone by, where they like best.
 
-        After `prepare`. If nothing is known of it, somebody has taken its
-        claim away; or it wishes for nothing.
+        All that wish for a number and are settled have. Read all at once.
         """
-        if image not in self._first:
-            return False
-        first = self.slot(self._first[image])
-        if first.wish is None and not first.passed:
-            return False
-        sitting = [first.wish] if first.wish else []
-        return any(w.image == image for w in (*sitting, *first.passed))
+        homes = {i: self._home(i) for i in images if not is_canary(i)}
+        self.read(homes.values())
+        return {i for i, home in homes.items() if self.slots[home].knows(i)}
 
     def run(self) -> None:
         """Looks at every wish in the queue, the earliest first.
@@ -264,13 +265,13 @@ class Board:
 
     def _first_of(self, wish: Wish) -> int:
         """Returns the number that a wish likes best; hardly any needs more."""
-        if wish.wanted:
-            return wish.wanted
-        first = self._first.get(wish.image)
-        if first is None:
-            first = self._scheme.derive(wish.image)
-            self._first[wish.image] = first
-        return first
+        return wish.wanted or self._home(wish.image)
+
+    def _home(self, image: str) -> int:
+        """Returns the derived number that an image likes best."""
+        if image not in self._homes:
+            self._homes[image] = self._scheme.derive(image)
+        return self._homes[image]
 
     def _choices(self, wish: Wish) -> Iterator[int]:
         yield self._first_of(wish)

@@ -8,9 +8,10 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from ec2map_sync.ledger import Allowance, Ledger, schema
-from ec2map_sync.ledger.tables import head, metadata, own_claims
+from ec2map_sync.ledger.tables import head, metadata, numbers, own_claims
 from ec2map_sync.outages import OUTAGES, describe
 from ec2map_sync.protocol.canonical import entry, line_of
+from ec2map_sync.rules.canaries import canary_of
 from ec2map_sync.rules.claims import (
     BEGINNING,
     END,
@@ -277,6 +278,51 @@ def test_who_drops_waits_for_nobody_who_records(ledger, engine):
         recording.commit()
 
     assert [row.revision for row in own_rows(engine)] == [2, 3]
+
+
+def test_what_no_number_tells_of_is_not_looked_for(ledger, engine):
+    """Each look costs a server nearly as much as to write what is new."""
+    asked = []
+    sa.event.listen(
+        engine,
+        "before_cursor_execute",
+        lambda *found: asked.append(found[2]),
+    )
+    first = [Claim(claimed_at=n, image=image(n)) for n in (1, 2)]
+    more = [Claim(claimed_at=n, image=image(n)) for n in (2, 3)]
+
+    assert ledger.record(first).news == 2
+    assert not [one for one in asked if "FROM claims" in one]
+    assert ledger.record(more).news == 1
+    assert len([one for one in asked if "FROM claims" in one]) == 1
+
+
+@pytest.mark.parametrize(("wanted", "news"), [(None, 1), (Wanted(9, 120), 2)])
+def test_a_claim_whose_number_is_gone_is_known_all_the_same(
+    ledger, engine, wanted, news
+):
+    ledger.record([Claim(claimed_at=n, image=image(n)) for n in (1, 2)])
+    with engine.begin() as connection:
+        connection.execute(sa.delete(numbers))
+
+    recorded = ledger.record(
+        [
+            Claim(claimed_at=1, image=image(1), wanted=wanted),
+            Claim(claimed_at=3, image=image(3)),
+        ]
+    )
+
+    assert recorded.news == news
+    assert ledger.claims([image(1)])[image(1)].wanted == wanted
+    assert ledger.head().total.count == 3
+    assert mapping(ledger)[image(3)] == SMALL.derive(image(3))
+
+
+def test_a_canary_that_is_known_is_no_news(ledger):
+    canary = Claim(claimed_at=7, image=canary_of("RegionTwo", 7))
+
+    assert ledger.record([canary]).news == 1
+    assert ledger.record([canary]).news == 0
 
 
 def test_claims_of_peers_are_not_published_again(ledger):
