@@ -9,7 +9,16 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Row
 
 from ec2map_sync.ledger import tables
-from ec2map_sync.rules.claims import Claim, Print, SeenKind, Stamp, Wanted
+from ec2map_sync.rules.canaries import is_canary
+from ec2map_sync.rules.claims import (
+    Claim,
+    Print,
+    SeenKind,
+    Sighting,
+    Stamp,
+    Wanted,
+    claim_of,
+)
 from ec2map_sync.rules.ec2id import KINDS, Kind, Scheme
 from ec2map_sync.rules.errors import NoHead, SchemeMismatch
 from ec2map_sync.rules.settle import Slot, Wish
@@ -101,6 +110,18 @@ class Glimpse:
 
     revision: int
     known: Mapping[str, Known]
+    free: frozenset[int]
+    """Of the numbers that they like best, those that nobody has ever had."""
+
+    def has_news(self, sightings: Iterable[Sighting], now: Stamp) -> bool:
+        """Returns whether what was seen can have any news."""
+        for sighting in sightings:
+            known = self.known.get(sighting.image)
+            if claim_of(sighting, known.claim if known else None, now):
+                return True
+            if sighting.announced and not (known and known.spelled):
+                return True
+        return False
 
 
 def head_row(result: sa.Result[Any]) -> Row[Any]:
@@ -189,32 +210,37 @@ def number_in_sql(number: int) -> sa.ColumnElement[int]:
     return sa.literal(number, sa.BigInteger)
 
 
-def glimpse(connection: Connection, images: Iterable[str]) -> Glimpse:
-    """Looks without the lock, which most batches do not need."""
-    head, c = tables.head, tables.claims
-    revision = 0
-    known: dict[str, Known] = {}
-    for some in batched(images):
-        # In one statement: if the revision is still the same behind the
-        # lock, nothing was committed since the claims were read.
-        there = head.outerjoin(c, among(c.c.image, some))
+def glimpse(
+    connection: Connection, images: Collection[str], scheme: Scheme
+) -> Glimpse:
+    """Looks without the lock, which most batches do not need.
+
+    An image that is known has sat, or gone by, where it likes best. So
+    nothing is known of those that like best what nobody has ever had.
+    """
+    head, n = tables.head, tables.numbers
+    homes = {i: scheme.derive(i) for i in images if not is_canary(i)}
+    revision, free = 0, set(homes.values())
+    for some in batched(homes.values()):
+        # The revision is read first of all: if it is still the same behind
+        # the lock, nothing was committed since.
+        there = head.outerjoin(n, among(n.c.number, some))
         rows = connection.execute(
-            sa.select(head.c.revision, *c.c).select_from(there)
+            sa.select(head.c.revision, n.c.number).select_from(there)
         ).all()
         if not rows:
             raise NoHead
         revision = revision or rows[0].revision
-        known |= _known_of(row for row in rows if row.image is not None)
-    return Glimpse(revision=revision, known=known)
+        free -= {row.number for row in rows}
+    maybe = {i for i in images if homes.get(i) not in free}
+    known = look_up(connection, maybe)
+    return Glimpse(revision=revision, known=known, free=frozenset(free))
 
 
 def look_up(connection: Connection, images: Iterable[str]) -> dict[str, Known]:
     """Reads what is known of some images."""
     c = tables.claims
-    return _known_of(select_in(connection, _CLAIMS, c.c.image, images))
-
-
-def _known_of(rows: Iterable[Row[Any]]) -> dict[str, Known]:
+    rows = select_in(connection, _CLAIMS, c.c.image, images)
     return {row.image: known_of(row) for row in rows}
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Protocol
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -21,7 +23,6 @@ from ec2map_sync.ledger.feeds import (
 from ec2map_sync.ledger.journal import Journal
 from ec2map_sync.ledger.known import (
     MAPPED,
-    Glimpse,
     Head,
     claim_of_row,
     glimpse,
@@ -76,6 +77,22 @@ class Recorded:
 NOTHING = Recorded(revision=None, news=0)
 
 
+class _Attempt(Protocol):
+    def __call__(self, *, trusting: bool) -> Recorded: ...
+
+
+def _trusting(attempt: _Attempt) -> Recorded:
+    """Records, trusting that a number tells of each image that is known.
+
+    Where somebody has taken such a number away, the image is found when it
+    is inserted, and the next attempt asks for each.
+    """
+    try:
+        return attempt(trusting=True)
+    except sa.exc.IntegrityError:
+        return attempt(trusting=False)
+
+
 class Ledger(Part):
     """A region's set of claims, the mapping settled from it, its readers.
 
@@ -110,14 +127,35 @@ class Ledger(Part):
         self.memos = Memos(engine, clock)
         """What Nova is to forget."""
 
-    @again
     def see(self, sightings: Sequence[Sighting]) -> Recorded:
         """Claims what this region has seen, where that is news."""
+        return _trusting(partial(self._see, sightings))
+
+    def record(
+        self, claims: Iterable[Claim], *, allowance: Allowance | None = None
+    ) -> Recorded:
+        """Joins claims that other regions have made.
+
+        Within an ``allowance``, unless an operator has decided.
+
+        :raises TooManyMoves: they would change more.
+        """
+        joined = join_all(claims)
+        if not joined:
+            return NOTHING
+        return _trusting(partial(self._join, joined, allowance))
+
+    @again
+    def _see(
+        self, sightings: Sequence[Sighting], *, trusting: bool
+    ) -> Recorded:
         images = {s.image for s in sightings}
         with self._writing.connect() as connection:
-            seen = glimpse(connection, images)
-            if not self._news(sightings, seen):
-                return NOTHING
+            seen = None
+            if trusting:
+                seen = glimpse(connection, images, self.scheme)
+                if not seen.has_news(sightings, self._clock()):
+                    return NOTHING
             recording = Recording(connection, self.scheme, self._clock)
             recording.look_up(images, seen)
             claims: dict[str, Claim] = {}
@@ -132,35 +170,18 @@ class Ledger(Part):
                 recording, claims.values(), own=True, spelled=spelled
             )
 
-    def record(
-        self, claims: Iterable[Claim], *, allowance: Allowance | None = None
-    ) -> Recorded:
-        """Joins claims that other regions have made.
-
-        Within an ``allowance``, unless an operator has decided.
-
-        :raises TooManyMoves: they would change more.
-        """
-        joined = join_all(claims)
-        if not joined:
-            return NOTHING
-        try:
-            return self._join(joined, (), allowance)
-        except sa.exc.IntegrityError:
-            # Somebody has taken away the number of one that is known.
-            return self._join(joined, joined.keys(), allowance)
-
     @again
     def _join(
         self,
         joined: Mapping[str, Claim],
-        known: Iterable[str],
         allowance: Allowance | None,
+        *,
+        trusting: bool,
     ) -> Recorded:
-        """Joins claims, of which some may be ``known`` though none tells."""
         with self._writing.connect() as connection:
             recording = Recording(connection, self.scheme, self._clock)
-            recording.look_up(known)
+            if not trusting:
+                recording.look_up(joined)
             for claim in joined.values():
                 recording.follow(claim.newest)
             return self._record(
@@ -294,17 +315,6 @@ class Ledger(Part):
             )
         )
         return [number for (number,) in self._rows(statement)]
-
-    def _news(self, sightings: Sequence[Sighting], seen: Glimpse) -> bool:
-        """Returns whether a batch can have any news."""
-        for sighting in sightings:
-            known = seen.known.get(sighting.image)
-            claim = known.claim if known else None
-            if claim_of(sighting, claim, self._clock()):
-                return True
-            if sighting.announced and not (known and known.spelled):
-                return True
-        return False
 
     def _record(
         self,

@@ -34,6 +34,24 @@ def moves_of(
     ]
 
 
+def changed_numbers(
+    before: Mapping[str, Known], after: Mapping[str, Known]
+) -> set[int]:
+    """Returns the numbers of which a sink would write something else."""
+    changed: set[int | None] = set()
+    for image, new in after.items():
+        old = before.get(image)
+        if old is None:
+            changed.add(new.number)
+        elif (old.number, old.uuid, old.claim.kind) != (
+            new.number,
+            new.uuid,
+            new.claim.kind,
+        ):
+            changed |= {old.number, new.number}
+    return {number for number in changed if number is not None}
+
+
 def renamed(
     before: Mapping[str, Known], after: Mapping[str, Known]
 ) -> list[dict[str, Any]]:

@@ -25,7 +25,7 @@ from ec2map_sync.ledger.known import (
     slots_of,
 )
 from ec2map_sync.ledger.mending import Mending
-from ec2map_sync.ledger.moves import moves_of, renamed, say
+from ec2map_sync.ledger.moves import changed_numbers, moves_of, renamed, say
 from ec2map_sync.ledger.own import write_own
 from ec2map_sync.rules.canaries import is_canary
 from ec2map_sync.rules.claims import Claim, Print, Sighting, Stamp, join
@@ -74,6 +74,8 @@ class Recording:
         self.mended: list[str] = []
         """What contradicted itself, and was put right."""
         self._revisions: dict[int, int] = {}
+        self._free: set[int] = set()
+        """Numbers that are known to have no rows."""
         self._spelled: dict[str, str] = {}
 
     def next_stamp(self) -> Stamp:
@@ -101,6 +103,7 @@ class Recording:
         """
         if seen and seen.revision == self.revision - 1:
             self.known |= seen.known
+            self._free = set(seen.free)
             return
         missing = {i for i in images if i not in self.known}
         self.known |= look_up(self.connection, missing)
@@ -231,7 +234,7 @@ class Recording:
         }
         self.write_claims(after)
         write_own(self.connection, self.revision, self.known, after)
-        self.write_numbers(board, self._changed_numbers(after))
+        self.write_numbers(board, changed_numbers(self.known, after))
         self.write_moves(board, after)
         self.renamed += renamed(self.known, after)
         before = [self.known[i].hash for i in news if i in self.known]
@@ -276,6 +279,7 @@ class Recording:
         """Writes slots; a sink has to look at those that have ``changed``."""
         board.read(changed)
         touched = board.touched.union(changed)
+        self._free -= touched
         there = touched & self._revisions.keys()
         rows = []
         for number in touched:
@@ -303,21 +307,6 @@ class Recording:
             ],
         )
 
-    def _changed_numbers(self, after: Mapping[str, Known]) -> set[int]:
-        """Returns the numbers of which a sink would write something else."""
-        changed: set[int | None] = set()
-        for image, new in after.items():
-            old = self.known.get(image)
-            if old is None:
-                changed.add(new.number)
-            elif (old.number, old.uuid, old.claim.kind) != (
-                new.number,
-                new.uuid,
-                new.claim.kind,
-            ):
-                changed |= {old.number, new.number}
-        return {number for number in changed if number is not None}
-
     def write_moves(self, board: Board, after: Mapping[str, Known]) -> None:
         """Writes down whose number has changed."""
         rows = moves_of(self.known, after, board.cause)
@@ -331,7 +320,10 @@ class Recording:
         self, numbers: Collection[int], *, whole: bool = False
     ) -> Mapping[int, Slot]:
         """Reads the slots of some numbers; ``whole`` as for `slots_of`."""
-        slots, revisions = slots_of(self.connection, numbers, whole=whole)
+        some = (
+            numbers if whole else [n for n in numbers if n not in self._free]
+        )
+        slots, revisions = slots_of(self.connection, some, whole=whole)
         self._revisions |= revisions
         return slots
 

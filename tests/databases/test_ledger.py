@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from ec2map_sync.ledger import Allowance, Ledger, schema
+from ec2map_sync.ledger import Allowance, Ledger, known, schema
 from ec2map_sync.ledger.tables import head, metadata, numbers, own_claims
 from ec2map_sync.outages import OUTAGES, describe
 from ec2map_sync.protocol.canonical import entry, line_of
@@ -316,6 +316,53 @@ def test_a_claim_whose_number_is_gone_is_known_all_the_same(
     assert ledger.claims([image(1)])[image(1)].wanted == wanted
     assert ledger.head().total.count == 3
     assert mapping(ledger)[image(3)] == SMALL.derive(image(3))
+
+
+def test_an_image_that_was_seen_is_known_without_its_number(ledger, engine):
+    ledger.see([seen(1), seen(2)])
+    first = ledger.claims([image(1)])
+    with engine.begin() as connection:
+        connection.execute(sa.delete(numbers))
+
+    assert ledger.see([seen(1), seen(3)]).news == 1
+    assert ledger.see([seen(1)]).news == 0
+    assert ledger.claims([image(1)]) == first
+
+
+def test_what_is_new_is_looked_for_by_its_number_alone(ledger, engine):
+    asked = []
+    sa.event.listen(
+        engine,
+        "before_cursor_execute",
+        lambda *found: asked.append(found[2]),
+    )
+
+    ledger.see([seen(n) for n in range(5)])
+    looks = [
+        one for one in asked if one.startswith("SELECT") and "numbers" in one
+    ]
+
+    assert len(looks) == 1
+    assert not [one for one in asked if "FROM claims" in one]
+
+
+def test_what_was_free_at_a_glimpse_may_be_taken_behind_the_lock(
+    ledger, engine, monkeypatch
+):
+    heard = [Claim(claimed_at=n, image=image(n)) for n in range(1, 20)]
+
+    def late(connection, images, scheme):
+        found = known.glimpse(connection, images, scheme)
+        connection.rollback()  # a lock on SQLite
+        Ledger(engine, SMALL).record(heard)
+        return found
+
+    monkeypatch.setattr("ec2map_sync.ledger.ledger.glimpse", late)
+    ledger.see([seen(n) for n in range(10, 30)])
+
+    claims = ledger.claims(image(n) for n in range(1, 30)).values()
+    assert {c for c in claims if c.claimed_at < 20} == set(heard)
+    assert mapping(ledger) == settle(claims, SMALL)
 
 
 def test_a_canary_that_is_known_is_no_news(ledger):

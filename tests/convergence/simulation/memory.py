@@ -195,12 +195,17 @@ def _insert(connection: Any, columns: Any, rows: Any) -> None:
         tables.put(name, row[0], [*there, row])
 
 
-def _glimpse(connection: Any, images: Any) -> Glimpse:
+def _glimpse(connection: Any, images: Any, scheme: Scheme) -> Glimpse:
     if not isinstance(connection, Transaction):
-        return _GLIMPSE(connection, images)
+        return _GLIMPSE(connection, images, scheme)
+    there = connection.tables.rows["numbers"]
+    homes = {image: scheme.derive(image) for image in images}
+    free = frozenset(n for n in homes.values() if not there.get(n))
+    maybe = [image for image, home in homes.items() if home not in free]
     return Glimpse(
         revision=connection.tables.head.revision,
-        known=known.look_up(connection, images),
+        known=known.look_up(connection, maybe),
+        free=free,
     )
 
 
