@@ -40,6 +40,7 @@ from ec2map_sync.ledger.known import claim_of_row
 from ec2map_sync.rules.claims import EVERYTHING, SUM_MODULUS, Bound, Span
 from ec2map_sync.rules.ec2id import DERIVED
 from ec2map_sync.rules.sketches import Shape
+from ec2map_sync.sql import database
 
 MANY, FEW = "many", "few"
 PIECE = 4_000_000
@@ -53,6 +54,9 @@ AT_ONCE = 500
 BESIDE = 1000
 TAIL = 3_000_000
 """Microseconds: as far as heartbeats stay behind."""
+PATIENCE = 3600
+"""Seconds for an answer. The agent gives up after 60, and what takes longer
+is to be measured all the same."""
 DAY = 24 * 3600 * 1_000_000
 
 _HASH = "(seq * 663608941 + 12345) % 1099511627776"
@@ -305,7 +309,9 @@ class Meter:
     """What is asked of a ledger, and what that costs."""
 
     def __init__(self, server: MariaDB, name: str) -> None:
-        self.ledger = Ledger(engine_of(server.url(name)), SCHEME)
+        url = database.parse_url(server.url(name), "benchmark")
+        engine = database.create_engine(url, patience=PATIENCE)
+        self.ledger = Ledger(engine, SCHEME)
         self.asked: dict[str, list[Cost]] = {}
         self.collisions: list[int] = []
         self._server = server
@@ -451,11 +457,11 @@ def ways(server: MariaDB, count: int, rounds: int) -> dict[str, Any]:
     meters = {}
     for place, (what, way) in enumerate(WAYS.items()):
         name = f"way_{place}"
+        server.execute(f"DROP DATABASE IF EXISTS {name}")
         try:
             fill(server, name, count, way)
         except pymysql.Error as error:
             found[what] = {"refused": str(error)}
-            server.execute(f"DROP DATABASE {name}")
         else:
             meters[what] = Meter(server, name)
     in_turns(meters.values(), rounds)
