@@ -9,7 +9,7 @@ nothing floods; whatever is cut off begins again from what is there.
 
 import logging
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, takewhile
 
@@ -43,6 +43,10 @@ a thousand for each level of splitting, and some twenty levels."""
 
 MOST_DIFFERENCES = PAGE
 """Differences that one sketch is made for."""
+
+MOST_SKETCHED = 10_000_000
+"""Claims of ours that one sketch is made of. A database reads all of them, in
+two microseconds each, and is not waited for longer than a minute."""
 
 FAILURES = 3
 """Sketches that may be too small for a span before it is split."""
@@ -142,7 +146,7 @@ class _Part:
         """Whether a sketch may be shorter than splitting it, or all of it."""
         return (
             0 < self.differences <= MOST_DIFFERENCES
-            and 2 * self.differences < self.held
+            and 2 * self.differences < self.held <= MOST_SKETCHED
             and self.failures < FAILURES
         )
 
@@ -277,8 +281,7 @@ class Pull:
         some = list(takewhile(lambda p: p.is_sketched == sketched, some[::-1]))
         if not sketched:
             return None, some
-        sums = accumulate(part.differences for part in some)
-        some = some[: sum(found <= MOST_DIFFERENCES for found in sums)]
+        some = some[: min(_fitting(some))]
         differences = sum(part.differences for part in some)
         claims = differences + sum(part.held for part in some)
         shape = Shape.draw(differences)
@@ -304,6 +307,15 @@ class Pull:
             )
         )
         self._asked_at = self._monotonic()
+
+
+def _fitting(parts: Sequence[_Part]) -> Iterator[int]:
+    """Returns how many of the first parts each bound lets into a sketch."""
+    for bound, amounts in (
+        (MOST_DIFFERENCES, [part.differences for part in parts]),
+        (MOST_SKETCHED, [part.held for part in parts]),
+    ):
+        yield sum(total <= bound for total in accumulate(amounts))
 
 
 def _failed(parts: Sequence[_Part], differences: int) -> list[_Part]:

@@ -150,6 +150,24 @@ def test_more_than_one_sketch_can_tell_comes_with_several(
     assert ours.head().total == theirs.head().total
 
 
+@pytest.mark.parametrize("most", [100, 1000])
+def test_no_sketch_is_made_of_more_than_a_database_reads_in_time(
+    new_ledger, monkeypatch, most
+):
+    """First it is split: at the most, into parts of some 300 claims."""
+    monkeypatch.setattr(compare, "MOST_SKETCHED", most)
+    extra = [claim(n, 1) for n in range(1, 20_000, 200)]
+    ours, theirs = new_ledger(shared=True), new_ledger(*extra, shared=True)
+
+    pull, asked, _ = pull_into(ours, theirs)
+    sketched = [question.ranges for question in asked if question.sketch]
+
+    assert pull.found == 100
+    assert ours.head().total == theirs.head().total
+    assert sketched or most == 100
+    assert all(sum(r.print.count for r in some) <= most for some in sketched)
+
+
 def test_a_peer_of_a_release_before_is_asked_as_ever(new_ledger):
     extra = [claim(n, 1) for n in range(1, 20_000, 1000)]
     ours, theirs = new_ledger(shared=True), new_ledger(*extra, shared=True)
