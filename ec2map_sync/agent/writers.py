@@ -13,6 +13,7 @@ from ec2map_sync.sinks import Sink
 from ec2map_sync.sinks.audit import SinkAuditor, Sweep
 from ec2map_sync.sinks.cells import Roster
 from ec2map_sync.sinks.memos import MemoWorker
+from ec2map_sync.sinks.writer import Writer
 
 MEMO_POLL = 0.25
 """Seconds between two looks whether Nova's memos are to be deleted."""
@@ -64,9 +65,29 @@ class Writers:
 
     def start(self, sink: Sink) -> None:
         """Lets a sink be written, and audited."""
-        parts = self._parts
         worker = self.region.writer(sink)
-        sweeper = SinkAuditor(
+        self._loops[sink.name] = [
+            self._writing(sink, worker),
+            self._auditing(sink, worker),
+            *self._forgetting(sink),
+        ]
+        for loop in self._loops[sink.name]:
+            self.threads.add(loop)
+
+    def _writing(self, sink: Sink, worker: Writer) -> Loop:
+        nudge = self._fan.nudge(sink.name)
+        return self._parts.loop(
+            names.writer_of(sink.name),
+            # Behind the gate: what a restored ledger is told before it has
+            # compared may settle otherwise than all that it has lost.
+            lambda: self._gate.is_open() and worker.step(woken=nudge.woken),
+            wake=nudge,
+            release=sink.close,
+        )
+
+    def _auditing(self, sink: Sink, worker: Writer) -> Loop:
+        parts = self._parts
+        auditor = SinkAuditor(
             Sweep(
                 parts.ledger,
                 sink,
@@ -79,34 +100,20 @@ class Writers:
             may_begin=lambda: self._gate.is_open() and worker.caught_up,
             interval=parts.config.sink_audit_interval,
         )
-        nudge = self._fan.nudge(sink.name)
-        self._loops[sink.name] = [
-            # Behind the gate: what a restored ledger is told before it has
-            # compared may settle otherwise than all that it has lost.
-            parts.loop(
-                names.writer_of(sink.name),
-                lambda: (
-                    self._gate.is_open() and worker.step(woken=nudge.woken)
-                ),
-                wake=nudge,
-                release=sink.close,
-            ),
-            parts.loop(names.audit_of(sink.name), sweeper.step),
-        ]
-        if servers := parts.config.memcached(sink.name):
-            memos = MemoWorker(
-                parts.ledger,
-                sink,
-                servers,
-                tls=parts.config.memcached_tls(sink.name),
-                clock=wall_clock,
-            )
-            self._loops[sink.name].append(
-                parts.loop(
-                    names.memo_of(sink.name),
-                    memos.step,
-                    interval=MEMO_POLL,
-                )
-            )
-        for loop in self._loops[sink.name]:
-            self.threads.add(loop)
+        return parts.loop(names.audit_of(sink.name), auditor.step)
+
+    def _forgetting(self, sink: Sink) -> list[Loop]:
+        """Returns the loop that deletes Nova's memos, where it has some."""
+        parts = self._parts
+        servers = parts.config.memcached(sink.name)
+        if not servers:
+            return []
+        memos = MemoWorker(
+            parts.ledger,
+            sink,
+            servers,
+            tls=parts.config.memcached_tls(sink.name),
+            clock=wall_clock,
+        )
+        name = names.memo_of(sink.name)
+        return [parts.loop(name, memos.step, interval=MEMO_POLL)]
