@@ -263,10 +263,10 @@ def test_a_revision_with_more_than_are_dropped_at_once_goes_too(
     assert [row.revision for row in own_rows(engine)] == [2]
 
 
+@pytest.mark.services
+@pytest.mark.parametrize("database", ["mariadb", "postgresql"], indirect=True)
 def test_who_drops_waits_for_nobody_who_records(ledger, engine):
-    """And takes nothing from him."""
-    if engine.dialect.name == "sqlite":
-        pytest.skip("one writer at a time")
+    """And takes nothing from him; SQLite has one writer at a time."""
     ledger.see([seen(1)])
     ledger.see([seen(2)])
     publish(ledger)
