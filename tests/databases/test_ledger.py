@@ -51,6 +51,16 @@ def ledger(engine):
     return Ledger(engine, SMALL)
 
 
+@pytest.fixture
+def asked(engine):
+    """The statements that a ledger sends."""
+    found = []
+    sa.event.listen(
+        engine, "before_cursor_execute", lambda *sent: found.append(sent[2])
+    )
+    return found
+
+
 def mapping(ledger: Ledger) -> dict[str, int]:
     held = ledger.numbered(range(1, 200)).values()
     return {h.uuid: h.number for h in held if h.uuid}
@@ -280,14 +290,8 @@ def test_who_drops_waits_for_nobody_who_records(ledger, engine):
     assert [row.revision for row in own_rows(engine)] == [2, 3]
 
 
-def test_what_no_number_tells_of_is_not_looked_for(ledger, engine):
+def test_what_no_number_tells_of_is_not_looked_for(ledger, asked):
     """Each look costs a server nearly as much as to write what is new."""
-    asked = []
-    sa.event.listen(
-        engine,
-        "before_cursor_execute",
-        lambda *found: asked.append(found[2]),
-    )
     first = [Claim(claimed_at=n, image=image(n)) for n in (1, 2)]
     more = [Claim(claimed_at=n, image=image(n)) for n in (2, 3)]
 
@@ -329,14 +333,7 @@ def test_an_image_that_was_seen_is_known_without_its_number(ledger, engine):
     assert ledger.claims([image(1)]) == first
 
 
-def test_what_is_new_is_looked_for_by_its_number_alone(ledger, engine):
-    asked = []
-    sa.event.listen(
-        engine,
-        "before_cursor_execute",
-        lambda *found: asked.append(found[2]),
-    )
-
+def test_what_is_new_is_looked_for_by_its_number_alone(ledger, asked):
     ledger.see([seen(n) for n in range(5)])
     looks = [
         one for one in asked if one.startswith("SELECT") and "numbers" in one
