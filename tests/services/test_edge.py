@@ -192,14 +192,16 @@ def test_who_has_waited_too_long_holds_back_until_the_ledger_answers(broker):
 
 
 def test_what_peers_say_comes_whatever_its_headers_say(broker):
-    inbox = bus.Inbox(Address(broker.url), "one")
+    # A queue of its own: an acknowledgement of before may not have arrived.
+    region = uuid4().hex
+    inbox = bus.Inbox(Address(broker.url), region)
     inbox.open()
     with kombu.Connection(broker.url) as connection:
         producer = kombu.Producer(connection.channel())
         for headers in ({}, {"compression": "nonsense"}, {"x": "y"}):
             producer.publish(
                 b"signed",
-                exchange=bus.requests_of("one"),
+                exchange=bus.requests_of(region),
                 routing_key="compare",
                 headers=headers,
                 content_type="application/json",
@@ -209,7 +211,7 @@ def test_what_peers_say_comes_whatever_its_headers_say(broker):
 
     def read():
         arrived.extend(inbox.read(10, 1))
-        return len(arrived) == 3
+        return len(arrived) >= 3
 
     wait_until(read)
     inbox.acknowledge(arrived)
