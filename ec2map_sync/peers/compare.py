@@ -44,9 +44,9 @@ a thousand for each level of splitting, and some twenty levels."""
 MOST_DIFFERENCES = PAGE
 """Differences that one sketch is made for."""
 
-MOST_SKETCHED = 10_000_000
+MOST_SKETCHED = 4_000_000
 """Claims of ours that one sketch is made of. A database reads all of them, in
-two microseconds each, and is not waited for longer than a minute."""
+two microseconds each here, and is not waited for longer than a minute."""
 
 FAILURES = 3
 """Sketches that may be too small for a span before it is split."""
